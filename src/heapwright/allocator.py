@@ -1,0 +1,157 @@
+"""What an allocator is: a module, found by name, by path, or as a stack such as `locked(buddy)`.
+
+An allocator module defines `Heap`, `alloc`, `dealloc`, `walk` and `check`; it may define `realloc`,
+`alloc_zeroed`, `usable_size`, `trim`, `thread_exit` and the three of `fork`. See docs/dialect.md.
+
+A layer is a module of the same form that says `from heapwright.layers import inner`: it is executed anew for
+each stack, with `inner` bound to the allocator below it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import heapwright.layers
+from heapwright.allocators import ALLOCATORS
+from heapwright.layers import LAYERS
+
+REQUIRED = ("Heap", "alloc", "dealloc", "walk", "check")
+HERE = Path(__file__).parent
+
+
+class AllocatorError(Exception):
+    """An allocator that cannot be found or loaded; its text is one line that says what to do."""
+
+
+class Allocator:
+    """One allocator, or a stack of layers over one, ready for a world.
+
+    `module` is the completed module; `files` are the sources it is made of, from the top down.
+    """
+
+    def __init__(self, spec: str, module: ModuleType, files: tuple[Path, ...]):
+        self.spec, self.module, self.files = spec, module, files
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    @property
+    def has_usable_size(self) -> bool:
+        return hasattr(self.module, "usable_size")
+
+    def __repr__(self) -> str:
+        return f"Allocator({self.spec!r})"
+
+
+def load(spec: str) -> Allocator:
+    """Load an allocator by name (`kr`), path (`mine.py`) or stack (`locked(kr)`)."""
+    names = parse(spec)
+    files: tuple[Path, ...] = ()
+    module: ModuleType | None = None
+    below = ""
+    for name in reversed(names):
+        path = find(name, module is not None)
+        below = f"{name}({below})" if below else name
+        module = complete(instantiate(below, path, module), below)
+        files = (path, *files)
+    assert module is not None
+    return Allocator(spec, module, files)
+
+
+def parse(spec: str) -> list[str]:
+    """The names of a stack from the top down: `locked(counted(kr))` is locked, counted, kr."""
+    names = [part.strip() for part in spec.rstrip(") ").split("(")]
+    balanced = spec.count("(") == spec.count(")") and not re.search(r"\)[^)]", spec)
+    if not balanced or not all(names):
+        raise AllocatorError(f"'{spec}' is not a stack: write it as layer(layer(allocator))")
+    return names
+
+
+def find(name: str, is_layer: bool) -> Path:
+    """The source of a name or a path."""
+    if name.endswith(".py") or "/" in name:
+        path = Path(name)
+        if not path.is_file():
+            raise AllocatorError(f"there is no file {name}")
+        return path.resolve()
+    room, known = ("layers", LAYERS) if is_layer else ("allocators", ALLOCATORS)
+    if name not in known:
+        raise AllocatorError(unknown(name, room, known))
+    return HERE / room / f"{name}.py"
+
+
+def unknown(name: str, room: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}, or a path ending in .py"
+    return f"no {room[:-1]} is named '{name}': {hint}"
+
+
+def instantiate(name: str, path: Path, inner: ModuleType | None) -> ModuleType:
+    """Execute a source as a module of its own, with `inner` bound for the time of its import."""
+    module = ModuleType(f"heapwright.allocators[{name}]")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # structs look up the names of their annotations here
+    with bound(inner):
+        execute(path, module)
+    missing = [need for need in REQUIRED if not hasattr(module, need)]
+    if missing:
+        raise AllocatorError(f"{path}: an allocator defines {', '.join(REQUIRED)}; missing: {', '.join(missing)}")
+    return module
+
+
+class bound:  # noqa: N801  reads as a statement
+    """`from heapwright.layers import inner` means `inner` inside this block."""
+
+    def __init__(self, inner: ModuleType | None):
+        self.inner = inner
+
+    def __enter__(self) -> None:
+        if self.inner is not None:
+            heapwright.layers.inner = self.inner  # type: ignore[attr-defined]
+
+    def __exit__(self, *_: object) -> None:
+        if self.inner is not None:
+            del heapwright.layers.inner  # type: ignore[attr-defined]
+
+
+def execute(path: Path, module: ModuleType) -> None:
+    try:
+        code = compile(path.read_text(), str(path), "exec")
+        exec(code, module.__dict__)  # noqa: S102  running the allocator is the point
+    except SyntaxError as error:
+        raise AllocatorError(f"{path}:{error.lineno}: {error.msg}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise AllocatorError(f"{path} cannot be read: {error}") from error
+    except Exception as error:
+        raise AllocatorError(f"{path}:{line_in(path, error)}: {type(error).__name__}: {error}") from error
+
+
+def line_in(path: Path, error: BaseException) -> int:
+    """The last line of `path` on the way to an error."""
+    lines = [frame.tb_lineno for frame in frames_of(error) if frame.tb_frame.f_code.co_filename == str(path)]
+    return lines[-1] if lines else 1
+
+
+def frames_of(error: BaseException) -> Iterator[Any]:
+    frame = error.__traceback__
+    while frame:
+        yield frame
+        frame = frame.tb_next
+
+
+def complete(module: ModuleType, name: str) -> ModuleType:
+    """The module with every function of the interface: its own, or the default over its own."""
+    whole = instantiate(f"complete({name})", HERE / "layers" / "complete.py", module)
+    for extra in ("usable_size", "Thread", *EXTRAS):
+        if hasattr(module, extra):
+            setattr(whole, extra, getattr(module, extra))
+    return whole
+
+
+EXTRAS = ("THREADS", "DETECTS", "SLOW_PATHS")

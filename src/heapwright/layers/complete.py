@@ -1,0 +1,51 @@
+"""The whole interface: what an allocator leaves out, in terms of what it has.
+
+Every allocator is handed to its users through this layer. `align` is a power of two; `size` is the one that
+was asked for or anything up to the usable size. An allocator without `usable_size` must be told the size.
+"""
+
+from __future__ import annotations
+
+from heapwright.layers import inner
+
+Heap = inner.Heap
+alloc = inner.alloc
+dealloc = inner.dealloc
+walk = inner.walk
+check = inner.check
+
+
+def alloc_then_fill(heap, size, align):
+    address = alloc(heap, size, align)
+    if address != 0:
+        heap.memory.fill(address, size, 0)
+    return address
+
+
+def move(heap, address, size, align, new_size):
+    target = alloc(heap, new_size, align)
+    if target != 0:
+        heap.memory.copy(target, address, min(size, new_size))
+        dealloc(heap, address, size, align)
+    return target
+
+
+def stay_or_move(heap, address, size, align, new_size):
+    """Stay where the block still fits and is at least half full."""
+    usable = inner.usable_size(heap, address)
+    if usable // 2 <= new_size <= usable:
+        return address
+    return move(heap, address, usable, align, new_size)
+
+
+def nothing(heap):
+    return 0
+
+
+alloc_zeroed = getattr(inner, "alloc_zeroed", alloc_then_fill)
+realloc = getattr(inner, "realloc", stay_or_move if hasattr(inner, "usable_size") else move)
+trim = getattr(inner, "trim", nothing)
+thread_exit = getattr(inner, "thread_exit", nothing)
+fork_prepare = getattr(inner, "fork_prepare", nothing)
+fork_parent = getattr(inner, "fork_parent", nothing)
+fork_child = getattr(inner, "fork_child", nothing)

@@ -1,0 +1,180 @@
+"""Functions to one object file: Numba types them, LLVM joins and optimises them as a whole.
+
+Public Numba API throughout, but for `fndesc.llvm_func_name` and its calling convention,
+`int32 f(result *, trouble **, arguments...)`, which has been stable since Numba 0.57.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from types import FunctionType
+from typing import NamedTuple
+
+from llvmlite import binding as llvm
+from numba import config, njit, types
+from numba.core.errors import NumbaError
+
+from heapwright.native import intrinsics
+from heapwright.native.portable import portable
+
+OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
+CPU = "x86-64-v2"
+
+
+class Export(NamedTuple):
+    """A C function to offer: its name, the function of numbers behind it, and whether it answers."""
+
+    name: str
+    function: FunctionType
+    arity: int
+    returns: bool = True
+
+
+class CompileError(Exception):
+    """A function that does not compile; its text names the allocator's line and says what to do."""
+
+
+class Unit(NamedTuple):
+    """What goes into one library: its C functions, the words it keeps, and code that runs at load and exit."""
+
+    exports: tuple[Export, ...]
+    heap_bytes: int
+    runtime_bytes: int
+    at_load: str = ""
+    at_exit: str = ""
+
+
+def compile_unit(unit: Unit) -> llvm.ModuleRef:
+    """One optimised LLVM module that holds the unit's exports and nothing else that is visible."""
+    shell = [shell_text(unit)]
+    module = None
+    texts = []
+    for export in unit.exports:
+        mangled, text = lower(export)
+        shell.append(face_text(export, mangled))
+        texts.append(text)
+    module = llvm.parse_assembly("\n".join(shell))
+    for text in texts:
+        module.link_in(llvm.parse_assembly(mergeable(text)))
+    hide(module, {export.name for export in unit.exports})
+    module.verify()
+    optimise(module)
+    return module
+
+
+def lower(export: Export) -> tuple[str, str]:
+    """The mangled name and the LLVM text of one function and all that it calls."""
+    kind = (types.int64 if export.returns else types.void)(*[types.int64] * export.arity)
+    config.OPT = config._OptLevel(0)  # the whole module is optimised once, in `optimise`
+    try:
+        compiled = njit(kind, **OPTIONS)(portable(export.function))
+    except NumbaError as error:
+        raise CompileError(explain(error)) from error
+    [overload] = compiled.overloads.values()
+    return overload.fndesc.llvm_func_name, compiled.inspect_llvm(kind.args)
+
+
+def explain(error: NumbaError) -> str:
+    """Numba's report without its frames of reference: the reason and the allocator's own lines."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    places = re.findall(r'File "([^"]+)", line (\d+)', text)
+    where = next((f"{path}:{line}: " for path, line in reversed(places) if "numba" not in path), "")
+    lines = [line.strip() for line in text.splitlines()]
+    reason = next((line for line in lines if line and not line.startswith(("Failed in", "During"))), "does not compile")
+    return f"{where}{reason}"
+
+
+# --- the shell: what the library is beside its functions
+
+
+def shell_text(unit: Unit) -> str:
+    return f"""
+target triple = "{llvm.get_process_triple()}"
+@heap = internal global [{unit.heap_bytes + 8} x i8] zeroinitializer, align 64
+@runtime = internal global [{unit.runtime_bytes} x i8] zeroinitializer, align 64
+@thread = internal thread_local(initialexec) global [8 x i64] zeroinitializer, align 8
+declare ptr @llvm.threadlocal.address.p0(ptr)
+declare i64 @getrandom(ptr, i64, i32)
+define i64 @heapwright_heap_words() alwaysinline {{
+  ret i64 ptrtoint (ptr @heap to i64)
+}}
+define i64 @heapwright_runtime_words() alwaysinline {{
+  ret i64 ptrtoint (ptr @runtime to i64)
+}}
+define i64 @heapwright_thread_words() alwaysinline {{
+  %place = call ptr @llvm.threadlocal.address.p0(ptr @thread)
+  %word = ptrtoint ptr %place to i64
+  ret i64 %word
+}}
+define i64 @heapwright_random() {{
+  %place = alloca i64
+  store i64 ptrtoint (ptr @heap to i64), ptr %place
+  %ignored = call i64 @getrandom(ptr %place, i64 8, i32 1)
+  %word = load i64, ptr %place
+  ret i64 %word
+}}
+{unit.at_load and hook("llvm.global_ctors", unit.at_load)}
+{unit.at_exit and hook("llvm.global_dtors", unit.at_exit)}
+"""
+
+
+def hook(which: str, function: str) -> str:
+    return (
+        f"@{which} = appending global [1 x {{ i32, ptr, ptr }}] "
+        f"[{{ i32, ptr, ptr }} {{ i32 101, ptr @{function}, ptr null }}]"
+    )
+
+
+def face_text(export: Export, mangled: str) -> str:
+    """A C function that calls a compiled one by Numba's convention."""
+    names = [f"i64 %a{i}" for i in range(export.arity)]
+    result = "i64" if export.returns else "void"
+    answer = "%word = load i64, ptr %result\n  ret i64 %word" if export.returns else "ret void"
+    return f"""
+declare i32 @{mangled}({", ".join(["ptr", "ptr"] + ["i64"] * export.arity)})
+define {result} @{export.name}({", ".join(names)}) nounwind "no-builtins" {{
+  %result = alloca i64
+  %trouble = alloca ptr
+  %status = call i32 @{mangled}({", ".join(["ptr %result", "ptr %trouble", *names])})
+  {answer}
+}}
+"""
+
+
+# --- one module
+
+
+def mergeable(text: str) -> str:
+    """Definitions that may meet their like from another function's text, declared by its own shell or not."""
+    text = re.sub(r"^define (?:weak_odr )?(?!linkonce_odr|internal)", "define linkonce_odr ", text, flags=re.M)
+    return text
+
+
+def hide(module: llvm.ModuleRef, visible: Iterable[str]) -> None:
+    for thing in [*module.functions, *module.global_variables]:
+        if not thing.is_declaration and thing.name not in visible and not thing.name.startswith("llvm."):
+            thing.linkage = llvm.Linkage.internal
+
+
+def target_machine() -> llvm.TargetMachine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(cpu=CPU, opt=3, reloc="pic", codemodel="default")
+
+
+def optimise(module: llvm.ModuleRef) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_unrolling = False
+    builder = llvm.create_pass_builder(target_machine(), options)
+    builder.getModulePassManager().run(module, builder)
+
+
+__all__ = ["CompileError", "Export", "Unit", "compile_unit", "intrinsics", "target_machine"]

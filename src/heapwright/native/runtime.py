@@ -1,0 +1,219 @@
+"""The kernel as compiled code sees it: written in the dialect, over the C library's own wrappers.
+
+`sbrk` is the process's real break, so that limits hold and the program may move it too. When the break cannot
+grow, memory comes from mappings; when the process asked for a region of its own (`reserve`), from that region,
+which nobody else moves. Whoever calls `sbrk` holds the allocator's lock. `errno` is kept as it was.
+"""
+
+from __future__ import annotations
+
+from heapwright.bits import align_up
+from heapwright.layout import Array, Atomic, Struct, Word
+from heapwright.native import c
+
+PROT_READ_WRITE, PRIVATE_ANONYMOUS, NO_RESERVE = 3, 0x22, 0x4000
+MAY_MOVE, DONT_NEED = 1, 4
+FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129
+PAGE = 4096
+LEAST_WINDOW = 1 << 20
+
+
+class Runtime(Struct):
+    """The library's own record of what it took from the kernel."""
+
+    start: Word  # of the heap: the first address that sbrk gave
+    top: Word  # where the break was left by us
+    region_end: Word  # nonzero: sbrk serves from [top, region_end)
+    window: Word  # once the break cannot grow: the rest of the last mapping
+    window_end: Word
+    mapped: Atomic[Word]  # bytes held now, by sbrk and mmap
+    peak: Word
+    growths: Atomic[Word]
+    capacity: Word  # nonzero: the most bytes to hold, for tests of exhaustion
+
+
+def runtime():
+    return Runtime(c.process_memory(), c.runtime_words())
+
+
+def errno():
+    return c.load_int(c.errno_place())
+
+
+def set_errno(value):
+    c.store_int(c.errno_place(), value)
+
+
+# --- accounting
+
+
+def account(bytes_more):
+    """Count bytes taken from the kernel or given back."""
+    state = runtime()
+    held = state.mapped.add(bytes_more) + bytes_more
+    if held > state.peak:
+        state.peak = held
+    if bytes_more > 0:
+        state.growths.add(1)
+
+
+def is_refused(bytes_more):
+    state = runtime()
+    return state.capacity != 0 and state.mapped.load() + bytes_more > state.capacity
+
+
+def reserve(size):
+    """Serve sbrk from a region of `size` bytes, mapped now; -1 if it cannot be mapped."""
+    state = runtime()
+    start = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
+    if start == -1:
+        return -1
+    state.start = start
+    state.top = start
+    state.region_end = start + size
+    return 0
+
+
+# --- the break
+
+
+def sbrk(n):
+    if n == 0:
+        return where()
+    if is_refused(n):
+        return -1
+    saved = errno()
+    start = from_region(n) if runtime().region_end != 0 else from_break(n)
+    set_errno(saved)
+    if start != -1:
+        account(n)
+    return start
+
+
+def where():
+    """The break: the region's, the window's once there is one, or the process's."""
+    state = runtime()
+    if state.region_end != 0:
+        return state.top
+    return state.window if state.window != 0 else c.sbrk(0)
+
+
+def from_region(n):
+    state = runtime()
+    old = state.top
+    if n > state.region_end - old or old + n < state.start:
+        return -1
+    state.top = old + n
+    if n < 0:
+        forget(old + n, old)
+    return old
+
+
+def forget(start, end):
+    """Let the kernel take back the whole pages of released memory."""
+    first = align_up(start, PAGE)
+    if first < end:
+        c.madvise(first, align_up(end, PAGE) - first, DONT_NEED)
+
+
+def from_break(n):
+    state = runtime()
+    if state.window != 0:
+        return from_window(n)
+    start = c.sbrk(n)
+    if start == -1:
+        return from_window(n)
+    if state.start == 0:
+        state.start = start
+    state.top = start + n
+    return start
+
+
+def from_window(n):
+    """Serve from a mapping when the break is stuck: not contiguous with what came before."""
+    state = runtime()
+    if n < 0:
+        return -1
+    if n > state.window_end - state.window:
+        size = align_up(max(n, LEAST_WINDOW), PAGE)
+        start = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+        if start == -1:
+            return -1
+        state.window = start
+        state.window_end = start + size
+    old = state.window
+    state.window = old + n
+    return old
+
+
+# --- mappings
+
+
+def mmap(size):
+    if is_refused(size):
+        return -1
+    saved = errno()
+    address = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+    set_errno(saved)
+    if address != -1:
+        account(size)
+    return address
+
+
+def munmap(address, size):
+    saved = errno()
+    result = c.munmap(address, size)
+    set_errno(saved)
+    if result == 0:
+        account(-size)
+    return result
+
+
+def mremap(address, old_size, new_size, may_move):
+    if is_refused(new_size - old_size):
+        return -1
+    saved = errno()
+    moved = c.mremap(address, old_size, new_size, MAY_MOVE if may_move else 0)
+    set_errno(saved)
+    if moved != -1:
+        account(new_size - old_size)
+    return moved
+
+
+def decommit(address, size):
+    saved = errno()
+    result = c.madvise(address, size, DONT_NEED)
+    set_errno(saved)
+    return result
+
+
+# --- threads
+
+
+class Words(Struct):
+    slots: Array[Word, 8]
+
+
+def local(slot):
+    return Words(c.process_memory(), c.thread_words()).slots[slot]
+
+
+def set_local(slot, value):
+    Words(c.process_memory(), c.thread_words()).slots[slot] = value
+
+
+def thread_id():
+    """The address of the thread's own words: no two living threads share it."""
+    return c.thread_words()
+
+
+def wait(address, value):
+    saved = errno()
+    c.syscall(FUTEX, address, FUTEX_WAIT, value, 0, 0)
+    set_errno(saved)
+
+
+def wake(address):
+    saved = errno()
+    c.syscall(FUTEX, address, FUTEX_WAKE, 1, 0, 0)
+    set_errno(saved)
