@@ -37,10 +37,10 @@ def reachable(function: FunctionType) -> list[FunctionType]:
 
 
 def callees(function: FunctionType) -> Iterator[FunctionType]:
-    """Functions of the module, or of a module that it names: `take(...)`, `inner.alloc(...)`."""
+    """Functions that it names, or members of a module that it names: `take(...)`, `inner.alloc(...)`."""
     names = function.__code__.co_names
-    for name in names:
-        found = function.__globals__.get(name)
+    enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
+    for found in (*map(function.__globals__.get, names), *enclosed):
         if isinstance(found, FunctionType):
             yield found
         elif isinstance(found, ModuleType):
