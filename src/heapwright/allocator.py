@@ -32,11 +32,11 @@ class AllocatorError(Exception):
 class Allocator:
     """One allocator, or a stack of layers over one, ready for a world.
 
-    `module` is the completed module; `files` are the sources it is made of, from the top down.
+    `module` is the completed module; `parts` are the modules of the stack from the top down.
     """
 
-    def __init__(self, spec: str, module: ModuleType, files: tuple[Path, ...]):
-        self.spec, self.module, self.files = spec, module, files
+    def __init__(self, spec: str, module: ModuleType, parts: tuple[ModuleType, ...]):
+        self.spec, self.module, self.parts = spec, module, parts
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
@@ -45,23 +45,37 @@ class Allocator:
     def has_usable_size(self) -> bool:
         return hasattr(self.module, "usable_size")
 
+    @property
+    def is_threaded(self) -> bool:
+        """Whether many threads may call it."""
+        return getattr(self.module, "THREADS", "one") == "own"
+
+    @property
+    def slow_paths(self) -> frozenset[str]:
+        return frozenset(name for part in self.parts for name in getattr(part, "SLOW_PATHS", ()))
+
+    def bind(self, path: Path) -> ModuleType:
+        """A module written over `inner`, such as the C face, executed for this allocator."""
+        return instantiate(f"{path.stem}({self.spec})", path, self.module)
+
     def __repr__(self) -> str:
         return f"Allocator({self.spec!r})"
 
 
 def load(spec: str) -> Allocator:
     """Load an allocator by name (`kr`), path (`mine.py`) or stack (`locked(kr)`)."""
-    names = parse(spec)
-    files: tuple[Path, ...] = ()
+    parts: tuple[ModuleType, ...] = ()
     module: ModuleType | None = None
     below = ""
-    for name in reversed(names):
+    for name in reversed(parse(spec)):
         path = find(name, module is not None)
         below = f"{name}({below})" if below else name
-        module = complete(instantiate(below, path, module), below)
-        files = (path, *files)
+        part = instantiate(below, path, module)
+        require(part, path)
+        module = complete(part, below)
+        parts = (part, *parts)
     assert module is not None
-    return Allocator(spec, module, files)
+    return Allocator(spec, module, parts)
 
 
 def parse(spec: str) -> list[str]:
@@ -99,10 +113,13 @@ def instantiate(name: str, path: Path, inner: ModuleType | None) -> ModuleType:
     sys.modules[module.__name__] = module  # structs look up the names of their annotations here
     with bound(inner):
         execute(path, module)
+    return module
+
+
+def require(module: ModuleType, path: Path) -> None:
     missing = [need for need in REQUIRED if not hasattr(module, need)]
     if missing:
         raise AllocatorError(f"{path}: an allocator defines {', '.join(REQUIRED)}; missing: {', '.join(missing)}")
-    return module
 
 
 class bound:  # noqa: N801  reads as a statement
@@ -148,10 +165,10 @@ def frames_of(error: BaseException) -> Iterator[Any]:
 def complete(module: ModuleType, name: str) -> ModuleType:
     """The module with every function of the interface: its own, or the default over its own."""
     whole = instantiate(f"complete({name})", HERE / "layers" / "complete.py", module)
-    for extra in ("usable_size", "Thread", *EXTRAS):
+    for extra in EXTRAS:
         if hasattr(module, extra):
             setattr(whole, extra, getattr(module, extra))
     return whole
 
 
-EXTRAS = ("THREADS", "DETECTS", "SLOW_PATHS")
+EXTRAS = ("usable_size", "Thread", "THREADS", "DETECTS", "WALK")

@@ -86,6 +86,21 @@ class Memory(Protocol):
 
     def random(self) -> int: ...
 
+    def set_errno(self, number: int) -> None: ...
+
+    def held(self) -> int:
+        """Bytes that the kernel gave and has not got back."""
+
+    def most_held(self) -> int: ...
+
+    def growths(self) -> int:
+        """How often the kernel gave memory."""
+
+    def stretch_start(self) -> int:
+        """Where the memory that sbrk gave begins."""
+
+    def stretch_end(self) -> int: ...
+
     def fault(self, what: str, address: int) -> None:
         """Report a misuse of the heap; never returns."""
 

@@ -7,6 +7,7 @@ was asked for or anything up to the usable size. An allocator without `usable_si
 from __future__ import annotations
 
 from heapwright.layers import inner
+from heapwright.stats import add_span, begin
 
 Heap = inner.Heap
 alloc = inner.alloc
@@ -33,9 +34,15 @@ def move(heap, address, size, align, new_size):
 def stay_or_move(heap, address, size, align, new_size):
     """Stay where the block still fits and is at least half full."""
     usable = inner.usable_size(heap, address)
-    if usable // 2 <= new_size <= usable:
+    if usable >> 1 <= new_size <= usable:
         return address
     return move(heap, address, usable, align, new_size)
+
+
+def survey_by_walk(heap, stats):
+    begin(heap.memory, stats)
+    for _, size, kind in walk(heap, heap.memory.stretch_start(), heap.memory.stretch_end()):
+        add_span(stats, size, kind)
 
 
 def nothing(heap):
@@ -44,6 +51,7 @@ def nothing(heap):
 
 alloc_zeroed = getattr(inner, "alloc_zeroed", alloc_then_fill)
 realloc = getattr(inner, "realloc", stay_or_move if hasattr(inner, "usable_size") else move)
+survey = getattr(inner, "survey", survey_by_walk)
 trim = getattr(inner, "trim", nothing)
 thread_exit = getattr(inner, "thread_exit", nothing)
 fork_prepare = getattr(inner, "fork_prepare", nothing)

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from heapwright.native.pointers import MEMORY, i64
 
 i32 = ir.IntType(32)
+pointer = ir.IntType(8).as_pointer()
 WIDTHS = {"int": i32, "long": i64}
 
 
@@ -62,6 +63,62 @@ mremap = c_function("mremap", "long", "long", "long", "long", "int")
 madvise = c_function("madvise", "int", "long", "long", "int")
 syscall = c_function("syscall", "long", "long", "long", "long", "long", "long", "long")
 errno_place = c_function("__errno_location")
+pthread_setspecific = c_function("pthread_setspecific", "int", "int", "long")
+list_lock = c_function("_IO_list_lock")
+list_unlock = c_function("_IO_list_unlock")
+list_reset = c_function("_IO_list_resetlock")
+
+
+getpid = c_function("getpid", "int")
+getenv = c_function("getenv", "long", "long")
+c_open = c_function("open", "int", "long", "int", "int")
+c_write = c_function("write", "long", "int", "long", "long")
+c_close = c_function("close", "int", "int")
+WRITE_APPEND_CREATE = 0x441
+
+
+@intrinsic(prefer_literal=True)
+def text(context, literal):
+    """The address of a constant C string."""
+
+    def generate(context, builder, sig, args):
+        return builder.ptrtoint(context.insert_const_string(builder.module, literal.literal_value), i64)
+
+    return types.int64(literal), generate
+
+
+@intrinsic(prefer_literal=True)
+def say(context, file, form, number):
+    """Print one number by a printf format, to a FILE or, for 0, to standard error without a buffer."""
+
+    def generate(context, builder, sig, args):
+        place = builder.inttoptr(args[0], pointer)
+        constant = context.insert_const_string(builder.module, form.literal_value)
+        with builder.if_else(builder.icmp_signed("==", args[0], i64(0))) as (unbuffered, buffered):
+            with unbuffered:
+                builder.call(declare(builder, "dprintf", i32, [i32, pointer], True), [i32(2), constant, args[2]])
+            with buffered:
+                builder.call(declare(builder, "fprintf", i32, [pointer, pointer], True), [place, constant, args[2]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, form, types.int64), generate
+
+
+@intrinsic
+def scratch(context):
+    """The address of 128 bytes in the caller's own stack frame."""
+
+    def generate(context, builder, sig, args):
+        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(i64, 16)), i64)
+
+    return types.int64(), generate
+
+
+def append(path, address, size):
+    """Append bytes to a file in one write, so that processes do not mix."""
+    file = c_open(path, WRITE_APPEND_CREATE, 0o600)
+    c_write(file, address, size)
+    c_close(file)
 
 
 @intrinsic

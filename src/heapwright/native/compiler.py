@@ -15,8 +15,10 @@ from llvmlite import binding as llvm
 from numba import config, njit, types
 from numba.core.errors import NumbaError
 
-from heapwright.native import intrinsics
+from heapwright.native import intrinsics  # noqa: F401  gives memory and bits their meaning
 from heapwright.native.portable import portable
+from heapwright.native.runtime import Runtime
+from heapwright.native.shell import shell_text
 
 OPTIONS = {
     "nogil": True,
@@ -42,28 +44,27 @@ class CompileError(Exception):
 
 
 class Unit(NamedTuple):
-    """What goes into one library: its C functions, the words it keeps, and code that runs at load and exit."""
+    """What goes into one library: C functions, other names for them, the heap's words, what not to inline."""
 
     exports: tuple[Export, ...]
+    aliases: dict[str, str]
     heap_bytes: int
-    runtime_bytes: int
-    at_load: str = ""
-    at_exit: str = ""
+    slow_paths: frozenset[str]
 
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:
     """One optimised LLVM module that holds the unit's exports and nothing else that is visible."""
-    shell = [shell_text(unit)]
-    module = None
-    texts = []
+    shell, texts = [shell_text(unit.heap_bytes, Runtime.SIZE)], []
     for export in unit.exports:
         mangled, text = lower(export)
         shell.append(face_text(export, mangled))
         texts.append(text)
+    shell += [f"@{alias} = alias ptr, ptr @{name}" for alias, name in unit.aliases.items()]
     module = llvm.parse_assembly("\n".join(shell))
     for text in texts:
         module.link_in(llvm.parse_assembly(mergeable(text)))
-    hide(module, {export.name for export in unit.exports})
+    hide(module, {"dlopen", *unit.aliases, *(export.name for export in unit.exports)})
+    keep_apart(module, unit.slow_paths)
     module.verify()
     optimise(module)
     return module
@@ -91,45 +92,7 @@ def explain(error: NumbaError) -> str:
     return f"{where}{reason}"
 
 
-# --- the shell: what the library is beside its functions
-
-
-def shell_text(unit: Unit) -> str:
-    return f"""
-target triple = "{llvm.get_process_triple()}"
-@heap = internal global [{unit.heap_bytes + 8} x i8] zeroinitializer, align 64
-@runtime = internal global [{unit.runtime_bytes} x i8] zeroinitializer, align 64
-@thread = internal thread_local(initialexec) global [8 x i64] zeroinitializer, align 8
-declare ptr @llvm.threadlocal.address.p0(ptr)
-declare i64 @getrandom(ptr, i64, i32)
-define i64 @heapwright_heap_words() alwaysinline {{
-  ret i64 ptrtoint (ptr @heap to i64)
-}}
-define i64 @heapwright_runtime_words() alwaysinline {{
-  ret i64 ptrtoint (ptr @runtime to i64)
-}}
-define i64 @heapwright_thread_words() alwaysinline {{
-  %place = call ptr @llvm.threadlocal.address.p0(ptr @thread)
-  %word = ptrtoint ptr %place to i64
-  ret i64 %word
-}}
-define i64 @heapwright_random() {{
-  %place = alloca i64
-  store i64 ptrtoint (ptr @heap to i64), ptr %place
-  %ignored = call i64 @getrandom(ptr %place, i64 8, i32 1)
-  %word = load i64, ptr %place
-  ret i64 %word
-}}
-{unit.at_load and hook("llvm.global_ctors", unit.at_load)}
-{unit.at_exit and hook("llvm.global_dtors", unit.at_exit)}
-"""
-
-
-def hook(which: str, function: str) -> str:
-    return (
-        f"@{which} = appending global [1 x {{ i32, ptr, ptr }}] "
-        f"[{{ i32, ptr, ptr }} {{ i32 101, ptr @{function}, ptr null }}]"
-    )
+# --- C names
 
 
 def face_text(export: Export, mangled: str) -> str:
@@ -153,14 +116,23 @@ define {result} @{export.name}({", ".join(names)}) nounwind "no-builtins" {{
 
 def mergeable(text: str) -> str:
     """Definitions that may meet their like from another function's text, declared by its own shell or not."""
-    text = re.sub(r"^define (?:weak_odr )?(?!linkonce_odr|internal)", "define linkonce_odr ", text, flags=re.M)
-    return text
+    return re.sub(r"^define (?!linkonce_odr|internal)", "define linkonce_odr ", text, flags=re.M)
 
 
 def hide(module: llvm.ModuleRef, visible: Iterable[str]) -> None:
     for thing in [*module.functions, *module.global_variables]:
         if not thing.is_declaration and thing.name not in visible and not thing.name.startswith("llvm."):
             thing.linkage = llvm.Linkage.internal
+
+
+def keep_apart(module: llvm.ModuleRef, slow_paths: Iterable[str]) -> None:
+    """Never inline the functions that their allocator calls slow."""
+    names = "|".join(f"{len(name)}{name}" for name in slow_paths)
+    is_slow = re.compile(rf"\d({names})B\d+v\d+B").search if names else lambda mangled: None
+    for function in module.functions:
+        if not function.is_declaration and is_slow(function.name):
+            function.add_function_attribute("noinline")
+            function.add_function_attribute("cold")
 
 
 def target_machine() -> llvm.TargetMachine:
@@ -175,6 +147,3 @@ def optimise(module: llvm.ModuleRef) -> None:
     options.loop_unrolling = False
     builder = llvm.create_pass_builder(target_machine(), options)
     builder.getModulePassManager().run(module, builder)
-
-
-__all__ = ["CompileError", "Export", "Unit", "compile_unit", "intrinsics", "target_machine"]

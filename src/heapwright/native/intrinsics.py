@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import FunctionType
+
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, overload_attribute, overload_method
@@ -21,10 +23,9 @@ def method(name: str):
 
 # --- the kernel and the thread
 
-for function in (runtime.sbrk, runtime.mmap, runtime.munmap, runtime.mremap, runtime.decommit):
-    portable(function)
-for function in (runtime.local, runtime.set_local, runtime.thread_id, runtime.wait, runtime.wake):
-    portable(function)
+for function in vars(runtime).values():
+    if isinstance(function, FunctionType):
+        portable(function)
 
 method("sbrk")(lambda self, n: lambda self, n: runtime.sbrk(n))
 method("mmap")(lambda self, size: lambda self, size: runtime.mmap(size))
@@ -35,6 +36,12 @@ method("set_local")(lambda self, slot, value: lambda self, slot, value: runtime.
 method("thread_id")(lambda self: lambda self: runtime.thread_id())
 method("wait")(lambda self, address, value: lambda self, address, value: runtime.wait(address, value))
 method("wake")(lambda self, address: lambda self, address: runtime.wake(address))
+method("held")(lambda self: lambda self: runtime.held())
+method("most_held")(lambda self: lambda self: runtime.most_held())
+method("growths")(lambda self: lambda self: runtime.growths())
+method("stretch_start")(lambda self: lambda self: runtime.stretch_start())
+method("stretch_end")(lambda self: lambda self: runtime.stretch_end())
+method("set_errno")(lambda self, number: lambda self, number: runtime.set_errno(number))
 method("random")(lambda self: lambda self: random_word())
 overload_attribute(MemoryType, "PAGE")(lambda memory: lambda memory: runtime.PAGE)
 
@@ -82,7 +89,7 @@ def memory_copy(self, target, source, size):
 @intrinsic
 def relax(context):
     def generate(context, builder, sig, args):
-        builder.call(ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "pause", "", side_effect=True), [])
+        builder.call(declare(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
         return context.get_dummy_value()
 
     return types.void(), generate

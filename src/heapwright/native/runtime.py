@@ -8,7 +8,7 @@ which nobody else moves. Whoever calls `sbrk` holds the allocator's lock. `errno
 from __future__ import annotations
 
 from heapwright.bits import align_up
-from heapwright.layout import Array, Atomic, Struct, Word
+from heapwright.layout import Array, Atomic, Struct, Word, Word32
 from heapwright.native import c
 
 PROT_READ_WRITE, PRIVATE_ANONYMOUS, NO_RESERVE = 3, 0x22, 0x4000
@@ -30,6 +30,8 @@ class Runtime(Struct):
     peak: Word
     growths: Atomic[Word]
     capacity: Word  # nonzero: the most bytes to hold, for tests of exhaustion
+    exit_key: Word32  # the pthread key whose destructor calls thread_exit
+    has_exit_key: Word32
 
 
 def runtime():
@@ -72,6 +74,32 @@ def reserve(size):
     state.top = start
     state.region_end = start + size
     return 0
+
+
+def limit(capacity):
+    """Refuse the kernel's memory beyond `capacity` bytes; 0 lifts the limit."""
+    runtime().capacity = capacity
+    return 0
+
+
+def held():
+    return runtime().mapped.load()
+
+
+def most_held():
+    return runtime().peak
+
+
+def growths():
+    return runtime().growths.load()
+
+
+def stretch_start():
+    return runtime().start
+
+
+def stretch_end():
+    return runtime().top
 
 
 # --- the break
@@ -199,7 +227,12 @@ def local(slot):
 
 
 def set_local(slot, value):
-    Words(c.process_memory(), c.thread_words()).slots[slot] = value
+    """Store a thread's word; the first one asks for a call at the thread's end."""
+    slots = Words(c.process_memory(), c.thread_words()).slots
+    is_first = slots[slot] == 0
+    slots[slot] = value
+    if is_first and runtime().has_exit_key:
+        c.pthread_setspecific(runtime().exit_key, 1)
 
 
 def thread_id():

@@ -1,0 +1,84 @@
+"""One lock around everything: makes any allocator safe for threads, one at a time, and across fork."""
+
+from __future__ import annotations
+
+from heapwright.layers import inner
+from heapwright.layout import Atomic, Inline, Struct, Word
+from heapwright.locks import acquire, release
+
+THREADS = "own"
+
+
+class Heap(Struct):
+    lock: Atomic[Word]
+    heap: Inline[inner.Heap]
+
+
+def alloc(heap, size, align):
+    acquire(heap.memory, heap.lock)
+    address = inner.alloc(heap.heap, size, align)
+    release(heap.memory, heap.lock)
+    return address
+
+
+def alloc_zeroed(heap, size, align):
+    acquire(heap.memory, heap.lock)
+    address = inner.alloc_zeroed(heap.heap, size, align)
+    release(heap.memory, heap.lock)
+    return address
+
+
+def dealloc(heap, address, size, align):
+    acquire(heap.memory, heap.lock)
+    inner.dealloc(heap.heap, address, size, align)
+    release(heap.memory, heap.lock)
+
+
+def realloc(heap, address, size, align, new_size):
+    acquire(heap.memory, heap.lock)
+    moved = inner.realloc(heap.heap, address, size, align, new_size)
+    release(heap.memory, heap.lock)
+    return moved
+
+
+def trim(heap):
+    acquire(heap.memory, heap.lock)
+    given_back = inner.trim(heap.heap)
+    release(heap.memory, heap.lock)
+    return given_back
+
+
+def survey(heap, stats):
+    acquire(heap.memory, heap.lock)
+    inner.survey(heap.heap, stats)
+    release(heap.memory, heap.lock)
+
+
+def fork_prepare(heap):
+    acquire(heap.memory, heap.lock)
+    return 0
+
+
+def fork_parent(heap):
+    release(heap.memory, heap.lock)
+    return 0
+
+
+def fork_child(heap):
+    heap.lock.store(0)
+    return 0
+
+
+def walk(heap, start, end):
+    for span in inner.walk(heap.heap, start, end):
+        yield span
+
+
+def check(heap, start, end):
+    inner.check(heap.heap, start, end)
+
+
+if hasattr(inner, "usable_size"):
+
+    def usable_size(heap, address):
+        return inner.usable_size(heap.heap, address)

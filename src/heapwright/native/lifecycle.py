@@ -1,0 +1,35 @@
+"""The heap's part in the life of a process: fork and thread exit.
+
+fork takes the allocator's locks, so that the child finds a whole heap. stdio takes its list of files first and
+may wait for a thread that waits for malloc (glibc bug 19431), so that list must be locked before: glibc's own
+fork does so between the handlers and its malloc, and a handler can do the same, for the lock is recursive.
+In the child of a process with threads fork itself resets the list; in one without it must be given back.
+
+Source: glibc posix/fork.c, malloc/arena.c.
+"""
+
+from __future__ import annotations
+
+from heapwright.layers import inner
+from heapwright.native import c
+
+Heap = inner.Heap
+
+
+def fork_prepare(heap):
+    c.list_lock()
+    inner.fork_prepare(heap)
+
+
+def fork_parent(heap):
+    inner.fork_parent(heap)
+    c.list_unlock()
+
+
+def fork_child(heap):
+    inner.fork_child(heap)
+    c.list_reset()
+
+
+def thread_exit(heap, ignored):
+    inner.thread_exit(heap)

@@ -1,0 +1,110 @@
+"""What a compiled heap says of itself: mallinfo2, malloc_stats, malloc_info, and a record at exit.
+
+Written in the dialect over `inner`, like the C face, but native only: it prints and stops the world. The
+numbers are those of `heapwright.stats`; `uordblks` is live bytes, `fordblks` free bytes, `arena` and `hblkhd`
+what sbrk and mmap gave. Layouts: glibc malloc.h, struct mallinfo and struct mallinfo2.
+"""
+
+from __future__ import annotations
+
+from heapwright.layers import inner
+from heapwright.layout import Array, Inline, Struct, Word, Word32
+from heapwright.native import c
+from heapwright.stats import Stats
+
+Heap = inner.Heap
+MOST_INT = (1 << 31) - 1
+STANDARD_ERROR = 0
+
+
+class Mallinfo2(Struct):
+    arena: Word
+    ordblks: Word
+    smblks: Word
+    hblks: Word
+    hblkhd: Word
+    usmblks: Word
+    fsmblks: Word
+    uordblks: Word
+    fordblks: Word
+    keepcost: Word
+
+
+class Mallinfo(Struct):
+    """The old form: the same ten numbers as ints."""
+
+    numbers: Array[Word32, 10]
+
+
+class Record(Struct):
+    """What a process leaves at its exit: the file `heapwright run --stats` reads."""
+
+    pid: Word
+    stats: Inline[Stats]
+
+
+def mallinfo2(heap, place):
+    stats = Stats(heap.memory, c.scratch())
+    inner.survey(heap, stats)
+    info = Mallinfo2(heap.memory, place)
+    heap.memory.fill(place, Mallinfo2.SIZE, 0)
+    info.arena = heap.memory.stretch_end() - heap.memory.stretch_start()
+    info.hblkhd = stats.heap_bytes - info.arena
+    info.usmblks = stats.peak_bytes
+    info.uordblks = stats.live_bytes
+    info.fordblks = stats.free_bytes
+    return place
+
+
+def mallinfo(heap, place):
+    wide = Mallinfo2(heap.memory, c.scratch())
+    mallinfo2(heap, wide.address)
+    numbers = Mallinfo(heap.memory, place).numbers
+    words = Words(heap.memory, wide.address).words
+    for i in range(len(numbers)):
+        numbers[i] = min(words[i], MOST_INT)
+    return place
+
+
+class Words(Struct):
+    words: Array[Word, 10]
+
+
+def malloc_stats(heap):
+    stats = Stats(heap.memory, c.scratch())
+    inner.survey(heap, stats)
+    c.say(STANDARD_ERROR, "heap bytes      = %12ld\n", stats.heap_bytes)
+    c.say(STANDARD_ERROR, "live bytes      = %12ld\n", stats.live_bytes)
+    c.say(STANDARD_ERROR, "live blocks     = %12ld\n", stats.live_blocks)
+    c.say(STANDARD_ERROR, "free bytes      = %12ld\n", stats.free_bytes)
+    c.say(STANDARD_ERROR, "largest free    = %12ld\n", stats.largest_free)
+    c.say(STANDARD_ERROR, "peak heap bytes = %12ld\n", stats.peak_heap_bytes)
+
+
+def malloc_info(heap, options, file):
+    """glibc's XML in its outline; only options 0 exists."""
+    if options << 32 != 0:
+        return -1
+    stats = Stats(heap.memory, c.scratch())
+    inner.survey(heap, stats)
+    c.say(file, '<malloc version="1">\n<heap nr="0">\n<total type="rest" count="1" size="%ld"/>\n', stats.free_bytes)
+    c.say(file, '<system type="current" size="%ld"/>\n', stats.heap_bytes)
+    c.say(file, '<system type="max" size="%ld"/>\n', stats.peak_heap_bytes)
+    c.say(file, '</heap>\n<total type="live" size="%ld"/>\n</malloc>\n', stats.live_bytes)
+    return 0
+
+
+def stats(heap, place):
+    inner.survey(heap, Stats(heap.memory, place))
+    return 0
+
+
+def leave_record(heap):
+    """At exit: append a record to the file that the environment names, if it names one."""
+    path = c.getenv(c.text("HEAPWRIGHT_STATS"))
+    if path != 0:
+        record = Record(heap.memory, c.scratch())
+        record.pid = c.getpid()
+        inner.survey(heap, record.stats)
+        c.append(path, record.address, Record.SIZE)
+    return 0

@@ -1,0 +1,79 @@
+"""The library's own module: its words, and what happens when it is loaded and when the process ends.
+
+LLVM text, because this is all that cannot be said in the dialect: thread-local storage, constructors, and a
+function that must leave its caller's return address in place.
+"""
+
+from __future__ import annotations
+
+from llvmlite import binding as llvm
+
+from heapwright.native.runtime import Runtime
+
+
+def shell_text(heap_bytes: int, runtime_bytes: int) -> str:
+    return f"""
+target triple = "{llvm.get_process_triple()}"
+@heap = internal global [{heap_bytes + 8} x i8] zeroinitializer, align 64
+@runtime = internal global [{runtime_bytes} x i8] zeroinitializer, align 64
+@thread = internal thread_local(initialexec) global [8 x i64] zeroinitializer, align 8
+{WORDS}
+{LIFE.format(exit_key=Runtime.exit_key.offset, has_exit_key=Runtime.has_exit_key.offset)}
+{DLOPEN}
+"""
+
+
+WORDS = """
+declare ptr @llvm.threadlocal.address.p0(ptr)
+declare i64 @getrandom(ptr, i64, i32)
+define i64 @heapwright_heap_words() alwaysinline {
+  ret i64 ptrtoint (ptr @heap to i64)
+}
+define i64 @heapwright_runtime_words() alwaysinline {
+  ret i64 ptrtoint (ptr @runtime to i64)
+}
+define i64 @heapwright_thread_words() alwaysinline {
+  %place = call ptr @llvm.threadlocal.address.p0(ptr @thread)
+  %word = ptrtoint ptr %place to i64
+  ret i64 %word
+}
+define i64 @heapwright_random() {
+  %place = alloca i64
+  store i64 ptrtoint (ptr @heap to i64), ptr %place
+  %ignored = call i64 @getrandom(ptr %place, i64 8, i32 1)
+  %word = load i64, ptr %place
+  ret i64 %word
+}
+"""
+
+# Registered first of all, our handler of fork runs last before the fork and first after it.
+LIFE = """
+declare i32 @__register_atfork(ptr, ptr, ptr, ptr)
+declare i32 @pthread_key_create(ptr, ptr)
+define internal void @load() {{
+  %a = call i32 @__register_atfork(ptr @heapwright_fork_prepare, ptr @heapwright_fork_parent,
+                                   ptr @heapwright_fork_child, ptr null)
+  %b = call i32 @pthread_key_create(ptr getelementptr (i8, ptr @runtime, i64 {exit_key}), ptr @heapwright_thread_exit)
+  store i32 1, ptr getelementptr (i8, ptr @runtime, i64 {has_exit_key})
+  ret void
+}}
+define internal void @unload() {{
+  %ignored = call i64 @heapwright_leave_record()
+  ret void
+}}
+@llvm.global_ctors = appending global [1 x {{ i32, ptr, ptr }}] [{{ i32, ptr, ptr }} {{ i32 101, ptr @load, ptr null }}]
+@llvm.global_dtors = appending global [1 x {{ i32, ptr, ptr }}] [{{ i32, ptr, ptr }} {{ i32 101, ptr @unload, ptr null }}]
+"""
+
+# RTLD_DEEPBIND (8) would bind a library's free to the C library's, which does not know our blocks. The real
+# dlopen looks at its return address, so this one jumps to it.
+DLOPEN = """
+@dlopen_name = internal constant [7 x i8] c"dlopen\\00"
+declare ptr @dlsym(ptr, ptr)
+define ptr @dlopen(ptr %file, i32 %flags) {
+  %real = call ptr @dlsym(ptr inttoptr (i64 -1 to ptr), ptr @dlopen_name)
+  %bound = and i32 %flags, -9
+  %handle = musttail call ptr %real(ptr %file, i32 %bound)
+  ret ptr %handle
+}
+"""
