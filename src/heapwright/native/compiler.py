@@ -70,6 +70,14 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
     return module
 
 
+def object_of(module: llvm.ModuleRef) -> bytes:
+    return target_machine().emit_object(module)
+
+
+def assembly_of(module: llvm.ModuleRef) -> str:
+    return target_machine().emit_assembly(module)
+
+
 def lower(export: Export) -> tuple[str, str]:
     """The mangled name and the LLVM text of one function and all that it calls."""
     kind = (types.int64 if export.returns else types.void)(*[types.int64] * export.arity)

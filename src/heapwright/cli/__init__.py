@@ -1,0 +1,85 @@
+"""The command line: one command per file, its docstring is its help."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "simulate": "Run a user program or a trace in the simulated process, everything checked.",
+    "run": "Run a real program on a compiled allocator.",
+    "record": "Record every allocation of a real program.",
+    "compare": "Replay a recording on several allocators, side by side.",
+    "check": "Prove an allocator: the conformance suite, for yours too.",
+    "build": "Compile an allocator to a library to keep.",
+    "bench": "Measure allocators against each other and those installed.",
+    "allocators": "List the allocators that there are.",
+    "doctor": "Say what this machine has and what is missing.",
+}
+
+
+class Commands(click.Group):
+    """Loads a command's module only when it is called, so that --help is quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"heapwright.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="heapwright")
+def group() -> None:
+    """Heap allocators written once in Python: simulated, checked, drawn, and run under real programs.
+
+    \b
+    Try:
+      heapwright simulate boxtest -a kr --step
+      heapwright run -a kr -- python3 -c 'print(42)'
+      heapwright record -o demo.hwt -- git --version && heapwright compare demo.hwt -a kr -a system
+
+    Exit status: 0 done, 1 what was asked about does not hold, 2 wrong use; `run` and `record` give the
+    program's own.
+    """
+
+
+def main() -> None:
+    """The entry point: errors that a user can mend are one line and exit status 2."""
+    from heapwright.allocator import AllocatorError
+
+    try:
+        group(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except (click.ClickException, AllocatorError, *mendable()) as error:
+        click.echo(f"heapwright: {getattr(error, 'message', None) or error}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("heapwright: interrupted", err=True)
+        sys.exit(130)
+
+
+def mendable() -> tuple[type[Exception], ...]:
+    """The error types of the modules that were loaded: none is imported only to be caught."""
+    known = (
+        ("heapwright.native.library", "BuildError"),
+        ("heapwright.native.compiler", "CompileError"),
+        ("heapwright.traces.format", "TraceError"),
+        ("heapwright.traces.events", "TraceError"),
+    )
+    found = (getattr(sys.modules.get(module), name, None) for module, name in known)
+    return tuple({error for error in found if error is not None})

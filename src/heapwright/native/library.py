@@ -1,0 +1,134 @@
+"""A stack as a shared library: compiled once, cached by the content of every source that goes in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+from heapwright.allocator import Allocator, load
+
+PACKAGE = Path(__file__).parent.parent
+COMPILER_SOURCES = ("layout.py", "bits.py", "spans.py", "stats.py", "locks.py", "libc.py", "allocator.py", "native")
+
+
+class BuildError(Exception):
+    """A library that cannot be made; its text is one line that says what to do."""
+
+
+def stack_for(spec: str, counted: bool = False) -> Allocator:
+    """The allocator as many threads and C need it: `sized` and `locked` where it does not do so itself."""
+    allocator = load(spec)
+    if not allocator.has_usable_size:
+        allocator = load(f"sized({allocator.spec})")
+    if not allocator.is_threaded:
+        allocator = load(f"locked({allocator.spec})")
+    return load(f"counted({allocator.spec})") if counted else allocator
+
+
+def library_of(spec: str, counted: bool = False) -> Path:
+    """The library of an allocator's C face, from the cache or compiled now."""
+    stack = stack_for(spec, counted)
+    place = cache() / f"{label(stack.spec)}-{key_of(stack)}.so"
+    if not place.exists():
+        build(stack, place)
+    return place
+
+
+def build(stack: Allocator, place: Path) -> None:
+    """Compile and link a stack; `place` appears whole or not at all."""
+    from heapwright.native.compiler import compile_unit, object_of
+    from heapwright.native.face import unit_of
+
+    linker = find_linker()
+    emit(object_of(compile_unit(unit_of(stack))), linker, place)
+
+
+def emit(code: bytes, linker: list[str], place: Path) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as work:
+            objects, library = Path(work, "heap.o"), Path(work, "heap.so")
+            objects.write_bytes(code)
+            link(linker, objects, library)
+            library.replace(place)
+    except OSError as error:
+        raise BuildError(f"cannot write {place}: {error.strerror}; set HEAPWRIGHT_CACHE to a folder that you own") from error
+
+
+# --- the linker
+
+
+def find_linker() -> list[str]:
+    """The command that links an object to a library: $CC, cc, or ld alone."""
+    drivers = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
+    for driver in drivers:
+        if shutil.which(driver):
+            return [driver, "-shared", "-nostdlib", "-Wl,-z,now", "-Wl,-z,noexecstack"]
+    if shutil.which("ld"):
+        return ["ld", "-shared", "-z", "now", "-z", "noexecstack"]
+    raise BuildError("there is no linker: install one (Debian: apt-get install gcc, or binutils), or set CC")
+
+
+def link(linker: list[str], objects: Path, library: Path) -> None:
+    done = subprocess.run([*linker, "-o", library, objects], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip() or "it printed nothing").splitlines()[-1]
+        raise BuildError(f"{linker[0]} could not link the library: {reason}")
+
+
+# --- the cache
+
+
+def cache() -> Path:
+    """Where libraries are kept: $HEAPWRIGHT_CACHE, or heapwright in the user's cache folder."""
+    chosen = os.environ.get("HEAPWRIGHT_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heapwright"
+
+
+def label(spec: str) -> str:
+    """A stack's name as part of a file name."""
+    return "".join(letter if letter.isalnum() or letter == "_" else "-" for letter in spec).strip("-")[-60:]
+
+
+def key_of(stack: Allocator) -> str:
+    """A hash of every source that goes in, and of the compiler's versions."""
+    digest = hashlib.sha256(f"{sys.version_info[:2]} {version('numba')} {version('llvmlite')} {stack.spec}".encode())
+    for path in sorted({*sources_of(stack), *compiler_sources()}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def compiler_sources() -> Iterator[Path]:
+    for name in COMPILER_SOURCES:
+        path = PACKAGE / name
+        yield from path.glob("*.py") if path.is_dir() else (path,)
+
+
+def sources_of(stack: Allocator) -> set[Path]:
+    """The files of the stack's modules and of those that they take functions and structs from."""
+    seen: dict[str, ModuleType] = {}
+    waiting = list(stack.parts)
+    while waiting:
+        module = waiting.pop()
+        if module.__name__ not in seen:
+            seen[module.__name__] = module
+            waiting += neighbours(module)
+    return {Path(module.__file__) for module in seen.values() if module.__file__}
+
+
+def neighbours(module: ModuleType) -> Iterator[ModuleType]:
+    """Modules outside the standard library that a module names or takes things from."""
+    for thing in vars(module).values():
+        found = thing if isinstance(thing, ModuleType) else sys.modules.get(getattr(thing, "__module__", None) or "")
+        if found and getattr(found, "__file__", None) and found.__name__.split(".")[0] not in sys.stdlib_module_names:
+            yield found
