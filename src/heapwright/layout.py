@@ -101,6 +101,12 @@ class Memory(Protocol):
 
     def stretch_end(self) -> int: ...
 
+    def record(self, operation: int, log2_align: int, address: int, old: int, size: int) -> None:
+        """Keep a record of a call, as the `traced` layer makes them."""
+
+    def record_anew(self) -> None:
+        """In a forked child: keep its records apart from its parent's."""
+
     def fault(self, what: str, address: int) -> None:
         """Report a misuse of the heap; never returns."""
 

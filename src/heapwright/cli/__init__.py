@@ -59,9 +59,7 @@ def main() -> None:
     from heapwright.allocator import AllocatorError
 
     try:
-        group(standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        sys.exit(group(standalone_mode=False))  # an Exit comes back as its code
     except click.UsageError as error:
         error.show()
         sys.exit(2)

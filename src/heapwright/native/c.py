@@ -54,6 +54,7 @@ def own_function(name: str):
 heap_words = own_function("heapwright_heap_words")
 runtime_words = own_function("heapwright_runtime_words")
 thread_words = own_function("heapwright_thread_words")
+recorder_words = own_function("heapwright_recorder_words")
 random_word = own_function("heapwright_random")
 
 sbrk = c_function("sbrk", "long", "long")
@@ -69,9 +70,28 @@ list_unlock = c_function("_IO_list_unlock")
 list_reset = c_function("_IO_list_resetlock")
 
 
+libc_malloc = c_function("__libc_malloc", "long", "long")
+libc_calloc = c_function("__libc_calloc", "long", "long", "long")
+libc_realloc = c_function("__libc_realloc", "long", "long", "long")
+libc_memalign = c_function("__libc_memalign", "long", "long", "long")
+libc_free = c_function("__libc_free", "long", "long")
+
+malloc = c_function("malloc", "long", "long")
+calloc = c_function("calloc", "long", "long", "long")
+realloc = c_function("realloc", "long", "long", "long")
+memalign = c_function("memalign", "long", "long", "long")
+free = c_function("free", "long", "long")
+mallinfo2 = c_function("mallinfo2", "long", "long")
+
+dlsym = c_function("dlsym", "long", "long", "long")
+exit_now = c_function("_exit", "long", "int")
 getpid = c_function("getpid", "int")
+getppid = c_function("getppid", "int")
 getenv = c_function("getenv", "long", "long")
 c_open = c_function("open", "int", "long", "int", "int")
+c_read = c_function("read", "long", "int", "long", "long")
+posix_fallocate = c_function("posix_fallocate", "int", "int", "long", "long")
+nanoseconds = own_function("heapwright_nanoseconds")
 c_write = c_function("write", "long", "int", "long", "long")
 c_close = c_function("close", "int", "int")
 WRITE_APPEND_CREATE = 0x441
@@ -105,11 +125,45 @@ def say(context, file, form, number):
 
 
 @intrinsic
-def scratch(context):
-    """The address of 128 bytes in the caller's own stack frame."""
+def file_name(context, place, size, folder, pid, execs):
+    """snprintf(place, size, "%s/%ld.%ld.hwraw", folder, pid, execs)"""
 
     def generate(context, builder, sig, args):
-        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(i64, 16)), i64)
+        form = context.insert_const_string(builder.module, "%s/%ld.%ld.hwraw")
+        snprintf = declare(builder, "snprintf", i32, [pointer, i64, pointer], True)
+        answer = builder.call(snprintf, [builder.inttoptr(args[0], pointer), args[1], form, *args[2:]])
+        return builder.sext(answer, i64)
+
+    return types.int64(*[types.int64] * 5), generate
+
+
+@intrinsic
+def call(context, function, argument):
+    """Call a C function of one long by its address."""
+
+    def generate(context, builder, sig, args):
+        kind = ir.FunctionType(i64, [i64]).as_pointer()
+        return builder.call(builder.inttoptr(args[0], kind), [args[1]])
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def page(context):
+    """The address of 4096 bytes in the caller's own stack frame."""
+
+    def generate(context, builder, sig, args):
+        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(i64, 512)), i64)
+
+    return types.int64(), generate
+
+
+@intrinsic
+def scratch(context):
+    """The address of 256 bytes in the caller's own stack frame."""
+
+    def generate(context, builder, sig, args):
+        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(i64, 32)), i64)
 
     return types.int64(), generate
 

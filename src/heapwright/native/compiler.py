@@ -17,7 +17,6 @@ from numba.core.errors import NumbaError
 
 from heapwright.native import intrinsics  # noqa: F401  gives memory and bits their meaning
 from heapwright.native.portable import portable
-from heapwright.native.runtime import Runtime
 from heapwright.native.shell import shell_text
 
 OPTIONS = {
@@ -50,11 +49,12 @@ class Unit(NamedTuple):
     aliases: dict[str, str]
     heap_bytes: int
     slow_paths: frozenset[str]
+    is_heap: bool = True  # else it is the replayer, which lives in one call
 
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:
     """One optimised LLVM module that holds the unit's exports and nothing else that is visible."""
-    shell, texts = [shell_text(unit.heap_bytes, Runtime.SIZE)], []
+    shell, texts = [shell_text(unit.heap_bytes, unit.is_heap)], []
     for export in unit.exports:
         mangled, text = lower(export)
         shell.append(face_text(export, mangled))
@@ -91,13 +91,15 @@ def lower(export: Export) -> tuple[str, str]:
 
 
 def explain(error: NumbaError) -> str:
-    """Numba's report without its frames of reference: the reason and the allocator's own lines."""
+    """The innermost reason of Numba's report, at the line of source that it is about."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    places = re.findall(r'File "([^"]+)", line (\d+)', text)
-    where = next((f"{path}:{line}: " for path, line in reversed(places) if "numba" not in path), "")
-    lines = [line.strip() for line in text.splitlines()]
-    reason = next((line for line in lines if line and not line.startswith(("Failed in", "During"))), "does not compile")
-    return f"{where}{reason}"
+    inner = text.split("raised from")[0]
+    inner = inner[inner.rfind("Failed in nopython mode pipeline") :]
+    lines = [line.strip() for line in inner.splitlines()[1:]]
+    reason = next((line for line in lines if line and not line.startswith("During:")), str(error).splitlines()[0])
+    places = re.findall(r"at (\S+\.py) \((\d+)\)|File \"([^\"]+)\", line (\d+)", inner)
+    path, line = next(((a or c, b or d) for a, b, c, d in places), ("the allocator", "?"))
+    return f"{path}:{line}: {reason}"
 
 
 # --- C names

@@ -7,14 +7,15 @@ from types import FunctionType, ModuleType
 
 from heapwright.allocator import Allocator
 from heapwright.layout import StructMeta
-from heapwright.native import runtime
+from heapwright.native import replayer, runtime
 from heapwright.native.c import heap_words, process_memory
 from heapwright.native.compiler import Export, Unit
+from heapwright.native.portable import portable
 
 HERE = Path(__file__).parent
 
 # functions of libc.py, of report.py, and of the stack, with their numbers of arguments
-C_FACE = {
+CALLS = {
     "malloc": 1,
     "calloc": 2,
     "realloc": 2,
@@ -24,13 +25,11 @@ C_FACE = {
     "posix_memalign": 3,
     "valloc": 1,
     "pvalloc": 1,
-    "malloc_usable_size": 1,
-    "malloc_trim": 1,
-    "mallopt": 2,
     "free": 1,
     "free_sized": 2,
     "free_aligned_sized": 3,
 }
+QUESTIONS = {"malloc_usable_size": 1, "malloc_trim": 1, "mallopt": 2}
 REPORTS = {"mallinfo2": 1, "mallinfo": 1, "malloc_info": 2, "malloc_stats": 0}
 SILENT = ("free", "free_sized", "free_aligned_sized", "malloc_stats")
 MUTE_DOORS = ("dealloc", "fork_prepare", "fork_parent", "fork_child", "thread_exit")
@@ -52,19 +51,41 @@ FORKS = ("fork_prepare", "fork_parent", "fork_child")
 
 def unit_of(stack: Allocator) -> Unit:
     """All that the library of a stack offers; the stack can be called by many threads and knows its sizes."""
-    face, report = stack.bind(HERE.parent / "libc.py"), stack.bind(HERE / "report.py")
-    lifecycle = stack.bind(HERE / "lifecycle.py")
-    heap = stack.module.Heap
+    report, heap = stack.bind(HERE / "report.py"), stack.module.Heap
     exports = (
-        *(Export(name, over_heap(heap, getattr(face, name), n), n, name not in SILENT) for name, n in C_FACE.items()),
+        *c_face(stack, CALLS | QUESTIONS),
         *(Export(name, over_heap(heap, getattr(report, name), n), n, name not in SILENT) for name, n in REPORTS.items()),
         *(door(heap, stack.module, name, n) for name, n in DOORS.items()),
         *(door(heap, report, name, n) for name, n in (("stats", 1), ("leave_record", 0))),
-        *(door(heap, lifecycle, name, n) for name, n in (*((fork, 0) for fork in FORKS), ("thread_exit", 1))),
+        *lifecycle(stack),
         Export("heapwright_reserve", runtime.reserve, 1),
         Export("heapwright_limit", runtime.limit, 1),
     )
     return Unit(exports, ALIASES, heap.SIZE, stack.slow_paths)
+
+
+def recorder_unit(stack: Allocator) -> Unit:
+    """The calls alone, over the C library's own: its other functions still answer for its heap."""
+    nothing = Export("heapwright_leave_record", over_heap(stack.module.Heap, stack.module.trim, 0), 0)
+    return Unit((*c_face(stack, CALLS), *lifecycle(stack), nothing), {"cfree": "free"}, 0, stack.slow_paths)
+
+
+def replayer_unit() -> Unit:
+    """The function that replays a job, which runs when the library is loaded; it interposes nothing."""
+    return Unit((Export("heapwright_replay", portable(replayer.replay), 0),), {}, 0, frozenset(), is_heap=False)
+
+
+def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:
+    face = stack.bind(HERE.parent / "libc.py")
+    return [
+        Export(name, over_heap(face.Heap, getattr(face, name), arity), arity, name not in SILENT)
+        for name, arity in names.items()
+    ]
+
+
+def lifecycle(stack: Allocator) -> list[Export]:
+    module, heap = stack.bind(HERE / "lifecycle.py"), stack.module.Heap
+    return [door(heap, module, name, arity) for name, arity in (*((fork, 0) for fork in FORKS), ("thread_exit", 1))]
 
 
 def door(heap: StructMeta, module: ModuleType, name: str, arity: int) -> Export:

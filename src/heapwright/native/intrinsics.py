@@ -9,7 +9,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, overload_attribute, overload_method
 
 from heapwright import bits
-from heapwright.native import runtime
+from heapwright.native import recorder, runtime
 from heapwright.native.c import declare, i32, random_word
 from heapwright.native.pointers import MemoryType, i64
 from heapwright.native.portable import given, portable
@@ -23,7 +23,7 @@ def method(name: str):
 
 # --- the kernel and the thread
 
-for function in vars(runtime).values():
+for function in (*vars(runtime).values(), *vars(recorder).values()):
     if isinstance(function, FunctionType):
         portable(function)
 
@@ -49,6 +49,16 @@ overload_attribute(MemoryType, "PAGE")(lambda memory: lambda memory: runtime.PAG
 @method("mremap")
 def memory_mremap(self, address, old_size, new_size, may_move):
     return lambda self, address, old_size, new_size, may_move: runtime.mremap(address, old_size, new_size, may_move)
+
+
+@method("record")
+def memory_record(self, operation, log2_align, address, old, size):
+    return lambda self, operation, log2_align, address, old, size: recorder.record(
+        operation, log2_align, address, old, size
+    )
+
+
+method("record_anew")(lambda self: lambda self: recorder.record_anew())
 
 
 # --- bytes

@@ -8,15 +8,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from heapwright.allocator import Allocator, load
 
 PACKAGE = Path(__file__).parent.parent
-COMPILER_SOURCES = ("layout.py", "bits.py", "spans.py", "stats.py", "locks.py", "libc.py", "allocator.py", "native")
+COMPILER_SOURCES = ("layout.py", "bits.py", "spans.py", "stats.py", "locks.py", "libc.py", "allocator.py", "native", "traces/raw.py", "traces/flat.py")
 
 
 class BuildError(Exception):
@@ -36,19 +37,29 @@ def stack_for(spec: str, counted: bool = False) -> Allocator:
 def library_of(spec: str, counted: bool = False) -> Path:
     """The library of an allocator's C face, from the cache or compiled now."""
     stack = stack_for(spec, counted)
-    place = cache() / f"{label(stack.spec)}-{key_of(stack)}.so"
+    return cached(label(stack.spec), key_of(stack), lambda face: face.unit_of(stack))
+
+
+def recorder_library() -> Path:
+    """The library that records the calls to the C library's own allocator."""
+    stack = load(f"traced({PACKAGE / 'native' / 'system.py'})")
+    return cached("recorder", key_of(stack), lambda face: face.recorder_unit(stack))
+
+
+def replayer_library() -> Path:
+    """The library that replays a job when it is loaded."""
+    return cached("replayer", key_of(None), lambda face: face.replayer_unit())
+
+
+def cached(name: str, key: str, unit: Callable[[Any], Any]) -> Path:
+    """A library from the cache, or compiled and linked now: it appears whole or not at all."""
+    place = cache() / f"{name}-{key}.so"
     if not place.exists():
-        build(stack, place)
+        linker = find_linker()
+        from heapwright.native import compiler, face
+
+        emit(compiler.object_of(compiler.compile_unit(unit(face))), linker, place)
     return place
-
-
-def build(stack: Allocator, place: Path) -> None:
-    """Compile and link a stack; `place` appears whole or not at all."""
-    from heapwright.native.compiler import compile_unit, object_of
-    from heapwright.native.face import unit_of
-
-    linker = find_linker()
-    emit(object_of(compile_unit(unit_of(stack))), linker, place)
 
 
 def emit(code: bytes, linker: list[str], place: Path) -> None:
@@ -100,10 +111,11 @@ def label(spec: str) -> str:
     return "".join(letter if letter.isalnum() or letter == "_" else "-" for letter in spec).strip("-")[-60:]
 
 
-def key_of(stack: Allocator) -> str:
+def key_of(stack: Allocator | None) -> str:
     """A hash of every source that goes in, and of the compiler's versions."""
-    digest = hashlib.sha256(f"{sys.version_info[:2]} {version('numba')} {version('llvmlite')} {stack.spec}".encode())
-    for path in sorted({*sources_of(stack), *compiler_sources()}):
+    versions = f"{sys.version_info[:2]} {version('numba')} {version('llvmlite')} {stack.spec if stack else ''}"
+    digest = hashlib.sha256(versions.encode())
+    for path in sorted({*(sources_of(stack) if stack else ()), *compiler_sources()}):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -18,6 +18,7 @@ from numba.extending import (
     infer_getattr,
     intrinsic,
     lower_builtin,
+    lower_cast,
     lower_getattr_generic,
     lower_setattr_generic,
     overload,
@@ -199,6 +200,12 @@ def set_field(context, builder, sig, args, name):
     if not isinstance(field.kind, Scalar | Pointer):
         raise TypeError(f"{field.name} lies in place: assign to what is inside it")
     write(builder, field.kind, offset(builder, args[0], field.offset), word(context, builder, given, args[1]))
+
+
+@lower_cast(types.Integer, PointerType)
+def address_as_pointer(context, builder, given, pointer, value):
+    """An address may be assigned to a field that holds a pointer."""
+    return context.cast(builder, value, given, types.int64)
 
 
 @infer_global(bool)

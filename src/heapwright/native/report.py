@@ -2,38 +2,20 @@
 
 Written in the dialect over `inner`, like the C face, but native only: it prints and stops the world. The
 numbers are those of `heapwright.stats`; `uordblks` is live bytes, `fordblks` free bytes, `arena` and `hblkhd`
-what sbrk and mmap gave. Layouts: glibc malloc.h, struct mallinfo and struct mallinfo2.
+what sbrk and mmap gave.
 """
 
 from __future__ import annotations
 
 from heapwright.layers import inner
-from heapwright.layout import Array, Inline, Struct, Word, Word32
+from heapwright.layout import Inline, Struct, Word
 from heapwright.native import c
+from heapwright.native.mallinfo import Mallinfo, Mallinfo2, Words
 from heapwright.stats import Stats
 
 Heap = inner.Heap
 MOST_INT = (1 << 31) - 1
 STANDARD_ERROR = 0
-
-
-class Mallinfo2(Struct):
-    arena: Word
-    ordblks: Word
-    smblks: Word
-    hblks: Word
-    hblkhd: Word
-    usmblks: Word
-    fsmblks: Word
-    uordblks: Word
-    fordblks: Word
-    keepcost: Word
-
-
-class Mallinfo(Struct):
-    """The old form: the same ten numbers as ints."""
-
-    numbers: Array[Word32, 10]
 
 
 class Record(Struct):
@@ -64,10 +46,6 @@ def mallinfo(heap, place):
     for i in range(len(numbers)):
         numbers[i] = min(words[i], MOST_INT)
     return place
-
-
-class Words(Struct):
-    words: Array[Word, 10]
 
 
 def malloc_stats(heap):

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from llvmlite import binding as llvm
 
+from heapwright.native.recorder import Recorder
 from heapwright.native.runtime import Runtime
 
 
-def shell_text(heap_bytes: int, runtime_bytes: int) -> str:
+def shell_text(heap_bytes: int, is_heap: bool) -> str:
+    life = LIFE.format(exit_key=Runtime.exit_key.offset, has_exit_key=Runtime.has_exit_key.offset) + DLOPEN
     return f"""
 target triple = "{llvm.get_process_triple()}"
 @heap = internal global [{heap_bytes + 8} x i8] zeroinitializer, align 64
-@runtime = internal global [{runtime_bytes} x i8] zeroinitializer, align 64
+@runtime = internal global [{Runtime.SIZE} x i8] zeroinitializer, align 64
+@recorder = internal global [{Recorder.SIZE} x i8] zeroinitializer, align 64
 @thread = internal thread_local(initialexec) global [8 x i64] zeroinitializer, align 8
 {WORDS}
-{LIFE.format(exit_key=Runtime.exit_key.offset, has_exit_key=Runtime.has_exit_key.offset)}
-{DLOPEN}
+{life if is_heap else REPLAY}
 """
 
 
@@ -32,10 +34,24 @@ define i64 @heapwright_heap_words() alwaysinline {
 define i64 @heapwright_runtime_words() alwaysinline {
   ret i64 ptrtoint (ptr @runtime to i64)
 }
+define i64 @heapwright_recorder_words() alwaysinline {
+  ret i64 ptrtoint (ptr @recorder to i64)
+}
 define i64 @heapwright_thread_words() alwaysinline {
   %place = call ptr @llvm.threadlocal.address.p0(ptr @thread)
   %word = ptrtoint ptr %place to i64
   ret i64 %word
+}
+declare i32 @clock_gettime(i32, ptr)
+define i64 @heapwright_nanoseconds() {
+  %place = alloca [2 x i64]
+  %ignored = call i32 @clock_gettime(i32 0, ptr %place)
+  %seconds = load i64, ptr %place
+  %second = getelementptr i8, ptr %place, i64 8
+  %rest = load i64, ptr %second
+  %whole = mul i64 %seconds, 1000000000
+  %sum = add i64 %whole, %rest
+  ret i64 %sum
 }
 define i64 @heapwright_random() {
   %place = alloca i64
@@ -76,4 +92,12 @@ define ptr @dlopen(ptr %file, i32 %flags) {
   %handle = musttail call ptr %real(ptr %file, i32 %bound)
   ret ptr %handle
 }
+"""
+
+REPLAY = """
+define internal void @load() {
+  %ignored = call i64 @heapwright_replay()
+  ret void
+}
+@llvm.global_ctors = appending global [1 x { i32, ptr, ptr }] [{ i32, ptr, ptr } { i32 65535, ptr @load, ptr null }]
 """

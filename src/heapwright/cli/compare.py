@@ -1,0 +1,106 @@
+"""`heapwright compare`: one recording, several allocators, side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from heapwright.traces.events import Process, Summary, Trace
+
+DEFAULT = ("linked_list", "kr", "system")
+
+
+@click.command()
+@click.argument("trace", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("-a", "--allocator", "allocators", multiple=True, help="Name, path, stack, 'system', or NAME=LIB.so.")
+@click.option("-n", "--repeats", default=5, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def command(trace: Path, allocators: tuple[str, ...], repeats: int, as_json: bool) -> None:
+    """Replay TRACE on each allocator and compare time and memory.
+
+    TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep or glibc mtrace file. Each replay is
+    a fresh process whose malloc is the allocator's; all threads' events are replayed in their recorded order by
+    one thread. The repeats of the allocators take turns; times are medians of passes over warm pages.
+
+    \b
+    heapwright compare demo.hwt -a kr -a linked_list -a system
+    heapwright compare demo.hwt -a kr -a jemalloc=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2
+    """
+    from heapwright.lab.compare import compare, contestant
+    from heapwright.lab.replay import ReplayError
+    from heapwright.traces.importers import open_trace
+
+    loaded = open_trace(trace)
+    process = largest(loaded)
+    try:
+        chosen = [contestant(name) for name in allocators or DEFAULT]
+        figures = compare(process, chosen, repeats, progress)
+    except (ReplayError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    progress("")
+    summary = process.summary()
+    results = [each.as_json(summary) for each in figures]
+    if as_json:
+        click.echo(json.dumps({"trace": head(trace, loaded, process, summary), "results": results}, indent=2))
+    else:
+        table(head(trace, loaded, process, summary), results)
+
+
+def largest(trace: Trace) -> Process:
+    """The process with the most events: a shell that starts the program is not what was meant."""
+    return max(trace.processes, key=lambda process: len(process.events))
+
+
+def progress(line: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+
+
+def head(path: Path, trace: Trace, process: Process, summary: Summary) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "command": process.command or " ".join(trace.command),
+        "processes": len(trace.processes),
+        **vars(summary),
+    }
+
+
+def table(trace: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    of = f" (the largest of {trace['processes']} processes)" if trace["processes"] > 1 else ""
+    console.print(f"{trace['command'] or trace['file']}{of}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"{trace['events']:,} events of {trace['threads']} threads, at most {trace['peak_live_bytes']:,} bytes "
+        f"live in {trace['peak_live_blocks']:,} blocks",
+        highlight=False,
+        soft_wrap=True,
+    )
+    fastest = min(result["seconds"] for result in results)
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("allocator", "seconds", "± spread", "events/s", "× fastest", "peak heap", "utilization", "resident"):
+        grid.add_column(name, justify="left" if name == "allocator" else "right")
+    for result in results:
+        grid.add_row(*row(result, fastest))
+    console.print(grid)
+
+
+def row(result: dict[str, Any], fastest: float) -> tuple[str, ...]:
+    heap, utilization = result["peak_heap_bytes"], result["utilization"]
+    return (
+        result["allocator"],
+        f"{result['seconds']:.4f}",
+        f"{result['spread']:.0%}",
+        f"{result['events_per_second'] / 1e6:.1f} M",
+        f"{result['seconds'] / fastest:.2f}",
+        f"{heap:,}" if heap else "-",
+        f"{utilization:.1%}" if utilization else "-",
+        f"{result['peak_resident_bytes']:,}",
+    )

@@ -1,0 +1,81 @@
+"""Several mallocs on one trace: interleaved repeats, medians and their spread, time and memory side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from heapwright.lab.replay import Contestant, replay
+from heapwright.native.library import library_of
+from heapwright.traces.events import Process, Summary
+from heapwright.traces.flat import flatten
+
+MOST_ROUNDS = 50  # short traces are timed so often in one repeat
+
+
+@dataclass
+class Figures:
+    """What one malloc did with the trace, over all repeats."""
+
+    allocator: str
+    repeats: list[float] = field(default_factory=list)  # seconds of a round, the median of each repeat
+    heap: list[int] = field(default_factory=list)
+    resident: list[int] = field(default_factory=list)
+    failures: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return median(self.repeats)
+
+    @property
+    def spread(self) -> float:
+        """The distance of the slowest from the fastest repeat, as a part of the median."""
+        return (max(self.repeats) - min(self.repeats)) / self.seconds
+
+    def as_json(self, summary: Summary) -> dict[str, Any]:
+        heap = max(self.heap)
+        return {
+            "allocator": self.allocator,
+            "seconds": self.seconds,
+            "spread": self.spread,
+            "events_per_second": summary.events / self.seconds,
+            "peak_heap_bytes": heap or None,
+            "peak_resident_bytes": int(median(self.resident)),
+            "utilization": summary.peak_live_bytes / heap if heap else None,
+            "failures": self.failures,
+        }
+
+
+def contestant(name: str) -> Contestant:
+    """`kr`, `mine.py`, `locked(kr)`, `system`, or another library as `name=/path/to/libother.so`."""
+    if name == "system":
+        return Contestant(name, None, is_ours=False)
+    short, separator, path = name.partition("=")
+    if separator:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no library {path}")
+        return Contestant(short, Path(path).resolve(), is_ours=False)
+    return Contestant(name, library_of(name), is_ours=True)
+
+
+def compare(
+    process: Process, contestants: Iterable[Contestant], repeats: int, progress: Callable[[str], None]
+) -> list[Figures]:
+    """Replay one process's events on each malloc in turn, `repeats` times; `progress` is told what runs.
+
+    Raises ReplayError when a replay dies.
+    """
+    flat = flatten(process.events)
+    found = {each: Figures(each.name) for each in contestants}
+    for repeat in range(repeats):
+        for each, figures in found.items():
+            progress(f"{each.name}, repeat {repeat + 1} of {repeats}")
+            result = replay(flat, each, MOST_ROUNDS)
+            figures.repeats.append(median(result.seconds))
+            figures.heap.append(result.heap_bytes)
+            figures.resident.append(result.resident_bytes)
+            figures.failures = result.failures
+    return list(found.values())
