@@ -72,6 +72,7 @@ def load(spec: str) -> Allocator:
         below = f"{name}({below})" if below else name
         part = instantiate(below, path, module)
         require(part, path)
+        inherit(part, module)
         module = complete(part, below)
         parts = (part, *parts)
     assert module is not None
@@ -114,6 +115,13 @@ def instantiate(name: str, path: Path, inner: ModuleType | None) -> ModuleType:
     with bound(inner):
         execute(path, module)
     return module
+
+
+def inherit(part: ModuleType, below: ModuleType | None) -> None:
+    """A layer is what the allocator below it is, where it says nothing else."""
+    for name in TRAITS:
+        if below is not None and hasattr(below, name) and not hasattr(part, name):
+            setattr(part, name, getattr(below, name))
 
 
 def require(module: ModuleType, path: Path) -> None:
@@ -165,10 +173,10 @@ def frames_of(error: BaseException) -> Iterator[Any]:
 def complete(module: ModuleType, name: str) -> ModuleType:
     """The module with every function of the interface: its own, or the default over its own."""
     whole = instantiate(f"complete({name})", HERE / "layers" / "complete.py", module)
-    for extra in EXTRAS:
+    for extra in ("usable_size", "Thread", "THREADS", *TRAITS):
         if hasattr(module, extra):
             setattr(whole, extra, getattr(module, extra))
     return whole
 
 
-EXTRAS = ("usable_size", "Thread", "THREADS", "DETECTS", "WALK")
+TRAITS = ("DETECTS", "WALK")

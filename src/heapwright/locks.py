@@ -8,7 +8,7 @@ Source: U. Drepper, Futexes Are Tricky (2011), section 6, the mutex with three s
     acquire(heap.memory, heap.lock)
 
 The word is always right, so the plain stores of a process with one thread and the atomic ones of a process with
-many mix freely: whoever starts a second thread does so outside the lock, or its word says that it is held.
+many mix freely, in whatever order a lock was taken, a thread started and the lock given back.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from heapwright.bits import MOST, align_up
 from heapwright.layout import NULL, Inline, Struct, Word
-from heapwright.spans import FREE, USED
+from heapwright.spans import FREE, UNUSED, USED
 
 UNIT = 16
 LEAST_GROWTH = 4096  # units
@@ -214,6 +214,8 @@ def walk(heap, start, end):
     """Yield (start, size, kind) for each block of [start, end): the list and the heap have one order."""
     free = first_free(heap, start)
     block = Block(heap.memory, align_up(start, UNIT))
+    if start < block.address:
+        yield start, block.address - start, UNUSED
     while block.address < end:
         size = block.units * UNIT
         if block == free:

@@ -46,7 +46,7 @@ ALIASES = {
 
 
 DOORS = {"alloc": 2, "alloc_zeroed": 2, "dealloc": 3, "realloc": 4, "usable_size": 1, "trim": 0}
-FORKS = ("fork_prepare", "fork_parent", "fork_child")
+LIFECYCLE = {"fork_prepare": 0, "fork_parent": 0, "fork_child": 0, "thread_exit": 1, "begin": 2}
 
 
 def unit_of(stack: Allocator) -> Unit:
@@ -58,7 +58,6 @@ def unit_of(stack: Allocator) -> Unit:
         *(door(heap, stack.module, name, n) for name, n in DOORS.items()),
         *(door(heap, report, name, n) for name, n in (("stats", 1), ("leave_record", 0))),
         *lifecycle(stack),
-        Export("heapwright_reserve", runtime.reserve, 1),
         Export("heapwright_limit", runtime.limit, 1),
     )
     return Unit(exports, ALIASES, heap.SIZE, stack.slow_paths)
@@ -85,7 +84,7 @@ def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:
 
 def lifecycle(stack: Allocator) -> list[Export]:
     module, heap = stack.bind(HERE / "lifecycle.py"), stack.module.Heap
-    return [door(heap, module, name, arity) for name, arity in (*((fork, 0) for fork in FORKS), ("thread_exit", 1))]
+    return [door(heap, module, name, arity) for name, arity in LIFECYCLE.items()]
 
 
 def door(heap: StructMeta, module: ModuleType, name: str, arity: int) -> Export:

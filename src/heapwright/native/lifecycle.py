@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from heapwright.layers import inner
 from heapwright.native import c
+from heapwright.native.runtime import abandon, reserve
 
 Heap = inner.Heap
 
@@ -33,3 +34,12 @@ def fork_child(heap):
 
 def thread_exit(heap, ignored):
     inner.thread_exit(heap)
+
+
+def begin(heap, start, size):
+    """A new heap in a region at `start`, or anywhere if that is 0; for this thread, and no other that has used it."""
+    abandon()
+    heap.memory.fill(heap.address, inner.Heap.SIZE, 0)
+    for slot in range(8):
+        heap.memory.set_local(slot, 0)
+    return reserve(start, size)

@@ -1,8 +1,8 @@
 """The kernel as compiled code sees it: written in the dialect, over the C library's own wrappers.
 
 `sbrk` is the process's real break, so that limits hold and the program may move it too. When the break cannot
-grow, memory comes from mappings; when the process asked for a region of its own (`reserve`), from that region,
-which nobody else moves. Whoever calls `sbrk` holds the allocator's lock. `errno` is kept as it was.
+grow, memory comes from mappings; when the process asked for a region of its own (`reserve`), all memory comes from
+that region, at addresses that nobody else decides. Whoever calls `sbrk` holds the allocator's lock. `errno` is kept as it was.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from heapwright.bits import align_up
 from heapwright.layout import Array, Atomic, Struct, Word, Word32
 from heapwright.native import c
+from heapwright.native.areas import Areas, lowest, map_pages, remap_pages, unmap_pages
 
-PROT_READ_WRITE, PRIVATE_ANONYMOUS, NO_RESERVE = 3, 0x22, 0x4000
+PROT_READ_WRITE, PRIVATE_ANONYMOUS, NO_RESERVE, FIXED_NO_REPLACE = 3, 0x22, 0x4000, 0x100000
 MAY_MOVE, DONT_NEED = 1, 4
 FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129
 PAGE = 4096
@@ -23,7 +24,7 @@ class Runtime(Struct):
 
     start: Word  # of the heap: the first address that sbrk gave
     top: Word  # where the break was left by us
-    region_end: Word  # nonzero: sbrk serves from [top, region_end)
+    areas: Areas  # not null: memory comes from a region of our own, mappings from its top down
     window: Word  # once the break cannot grow: the rest of the last mapping
     window_end: Word
     mapped: Atomic[Word]  # bytes held now, by sbrk and mmap
@@ -64,15 +65,31 @@ def is_refused(bytes_more):
     return state.capacity != 0 and state.mapped.load() + bytes_more > state.capacity
 
 
-def reserve(size):
-    """Serve sbrk from a region of `size` bytes, mapped now; -1 if it cannot be mapped."""
+def reserve(start, size):
+    """Begin anew on a region of `size` bytes at `start`, or anywhere if that is 0; -1 if it cannot be mapped.
+
+    The whole heap then lies in the region: the break grows up from its start, mappings down from its end.
+    """
     state = runtime()
-    start = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
-    if start == -1:
+    table = c.mmap(0, Areas.SIZE, PROT_READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
+    fixed = FIXED_NO_REPLACE if start != 0 else 0
+    place = c.mmap(start, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE | fixed, -1, 0)
+    if table == -1 or place == -1:
         return -1
-    state.start = start
-    state.top = start
-    state.region_end = start + size
+    state.memory.fill(state.address, Runtime.SIZE, 0)
+    state.start = place
+    state.top = place
+    state.areas = table
+    state.areas.top = place + size
+    return 0
+
+
+def abandon():
+    """Give the region back, so that another can be reserved in its place."""
+    state = runtime()
+    if state.areas:
+        c.munmap(state.start, state.areas.top - state.start)
+        c.munmap(state.areas.address, Areas.SIZE)
     return 0
 
 
@@ -111,7 +128,7 @@ def sbrk(n):
     if is_refused(n):
         return -1
     saved = errno()
-    start = from_region(n) if runtime().region_end != 0 else from_break(n)
+    start = from_region(n) if runtime().areas else from_break(n)
     set_errno(saved)
     if start != -1:
         account(n)
@@ -121,7 +138,7 @@ def sbrk(n):
 def where():
     """The break: the region's, the window's once there is one, or the process's."""
     state = runtime()
-    if state.region_end != 0:
+    if state.areas:
         return state.top
     return state.window if state.window != 0 else c.sbrk(0)
 
@@ -129,7 +146,7 @@ def where():
 def from_region(n):
     state = runtime()
     old = state.top
-    if n > state.region_end - old or old + n < state.start:
+    if n > lowest(state.areas) - old or old + n < state.start:
         return -1
     state.top = old + n
     if n < 0:
@@ -177,11 +194,21 @@ def from_window(n):
 # --- mappings
 
 
+def floor():
+    """Where the region's mappings must end: the page above the break."""
+    return align_up(runtime().top, PAGE)
+
+
+
 def mmap(size):
     if is_refused(size):
         return -1
     saved = errno()
-    address = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+    state = runtime()
+    if state.areas:
+        address = map_pages(state.areas, size, floor())
+    else:
+        address = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
     set_errno(saved)
     if address != -1:
         account(size)
@@ -190,7 +217,8 @@ def mmap(size):
 
 def munmap(address, size):
     saved = errno()
-    result = c.munmap(address, size)
+    state = runtime()
+    result = unmap_pages(state.areas, address, size) if state.areas else c.munmap(address, size)
     set_errno(saved)
     if result == 0:
         account(-size)
@@ -201,7 +229,11 @@ def mremap(address, old_size, new_size, may_move):
     if is_refused(new_size - old_size):
         return -1
     saved = errno()
-    moved = c.mremap(address, old_size, new_size, MAY_MOVE if may_move else 0)
+    state = runtime()
+    if state.areas:
+        moved = remap_pages(state.areas, address, old_size, new_size, may_move, floor())
+    else:
+        moved = c.mremap(address, old_size, new_size, MAY_MOVE if may_move else 0)
     set_errno(saved)
     if moved != -1:
         account(new_size - old_size)

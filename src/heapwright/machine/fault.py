@@ -1,0 +1,169 @@
+"""A violation, told so that it can be understood without a debugger.
+
+    use after free: user load of 8 bytes at 0x5020
+      0x5020 is 0 bytes into the freed block #1 of 40 bytes at 0x5020
+        allocated at program.py:7, freed at program.py:9
+      at program.py:10 in main: total += box.value
+        0x5000  60 00 00 00 00 00 00 00  00 40 00 00 00 00 00 00   aaaaaaaa aaaaaaaa
+      > 0x5020  -- -- -- -- -- -- -- --  -- -- -- -- -- -- -- --   ffffffff ffffffff
+
+The last lines are memory: a row of bytes, and for each byte a letter that says who owns it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from heapwright.machine.blocks import Block
+from heapwright.machine.page_table import LAZY, R, U, V, W
+from heapwright.machine.shadow import ALLOCATOR, FREED, USER, WRITTEN, letter
+from heapwright.machine.source import Place, line_at_work
+
+if TYPE_CHECKING:
+    from heapwright.machine.process import Process
+
+ROW = 16  # bytes in a row of the picture
+LEGEND = "a allocator's  L live, the user's  f freed  . no one's  -- never written"
+
+
+class Kind(StrEnum):
+    """What went wrong."""
+
+    UNMAPPED = "unmapped address"
+    PERMISSION = "permission denied"
+    MISALIGNED = "misaligned access"
+    LIVE = "live payload touched by the allocator"
+    FOREIGN = "allocator's bytes touched by the user"
+    FREED = "use after free"
+    UNWRITTEN = "never written"
+    NUMBER = "does not fit"
+    BUDGET = "access budget exceeded"
+    MISUSE = "heap misuse"
+    RESULT = "bad result"
+    INVARIANT = "broken invariant"
+    DEADLOCK = "deadlock"
+    MEMORY = "out of memory"
+
+
+class Fault(Exception):
+    """One violation.
+
+    kind       a Kind; `what` says it in a sentence
+    address    the first byte concerned
+    operation  such as "load of 8 bytes", or "" where no access was made
+    who        "allocator" or "user"
+    call       the allocator's call that was running, such as "dealloc(0x5020, 40, 16)", or ""
+    place      the line of source: file, line, function, text
+    block      the block the address lies in or next to, live or freed
+    picture    the bytes around the address and who owns them, as text
+    """
+
+    def __init__(self, kind: Kind, what: str, process: Process, address: int, *, operation: str = "", who: str = ""):
+        super().__init__(what)
+        self.kind, self.what, self.address = kind, what, address
+        self.operation, self.who = operation, who
+        self.call = process.thread.describe_call()
+        self.place: Place | None = line_at_work()
+        self.block: Block | None = process.blocks.nearest(address)
+        self.picture = draw(process, address)
+
+    def __str__(self) -> str:
+        lines = [f"{self.kind}: {self.what}"]
+        if self.block:
+            lines += [f"  {self.address:#x} is {position(self.address, self.block)}", f"    {self.block.history()}"]
+        if self.call:
+            lines.append(f"  during {self.call}")
+        if self.place:
+            lines.append(f"  at {self.place} in {self.place.function}: {self.place.text}")
+        return "\n".join(lines + [f"  {row}" for row in self.picture.splitlines()])
+
+
+class BrokenInvariant(Fault, AssertionError):
+    """An allocator's `check`, or one of the invariants that hold for all of them, failed."""
+
+
+def position(address: int, block: Block) -> str:
+    """Where an address lies as seen from a block."""
+    if address < block.address:
+        return f"{block.address - address} bytes before the {block}"
+    if address in block:
+        return f"{address - block.address} bytes into the {block}"
+    return f"{address - block.end} bytes after the end of the {block}"
+
+
+def draw(process: Process, address: int, around: int = 2) -> str:
+    """The rows of 16 bytes around an address: the bytes, then one letter each for who owns them."""
+    middle = address - address % ROW
+    rows = range(middle - around * ROW, middle + (around + 1) * ROW, ROW)
+    drawn = [draw_row(process, row, row == middle) for row in rows if 0 <= row < process.space.kernel.maxva]
+    return "\n".join([*drawn, LEGEND]) if drawn else ""
+
+
+def draw_row(process: Process, row: int, is_middle: bool) -> str:
+    codes, data = process.space.shadow.read(row, ROW), process.peek(row, ROW)
+    cells = [cell(byte, code) for byte, code in zip(data, codes, strict=True)]
+    letters = [letter(code) for code in codes]
+    left = "  ".join(" ".join(cells[half : half + 8]) for half in (0, 8))
+    right = " ".join("".join(letters[half : half + 8]) for half in (0, 8))
+    return f"{'>' if is_middle else ' '} {row:#x}  {left}   {right}"
+
+
+def cell(byte: int, code: int) -> str:
+    if not code & (ALLOCATOR | USER):
+        return ".."
+    return f"{byte:02x}" if code & WRITTEN else "--"
+
+
+def diagnose(process: Process, own: int, operation: str, address: int, size: int) -> tuple[Kind, int, str]:
+    """Why an access that was refused is one: its kind, its first bad byte, and what lies there."""
+    for byte in range(address, address + size):
+        kind = diagnose_page(process, byte) or diagnose_byte(process, own, operation, byte)
+        if kind:
+            return kind, byte, named_place(process, byte)
+    return Kind.UNMAPPED, address, named_place(process, address)
+
+
+def diagnose_page(process: Process, address: int) -> Kind | None:
+    space = process.space
+    entry = space.table.entry(address) if 0 <= address < space.kernel.maxva else 0
+    if entry & LAZY:
+        return Kind.MEMORY
+    if not entry & V:
+        return Kind.UNMAPPED
+    return Kind.PERMISSION if entry & (R | W | U) != R | W | U else None
+
+
+def diagnose_byte(process: Process, own: int, operation: str, address: int) -> Kind | None:
+    code = process.space.shadow.read(address, 1)[0]
+    if not code & (ALLOCATOR | USER):
+        return Kind.UNMAPPED
+    if not code & own:
+        return Kind.LIVE if own == ALLOCATOR else Kind.FREED if was_freed(process, code, address) else Kind.FOREIGN
+    reads = operation.startswith("load")
+    return Kind.UNWRITTEN if reads and process.space.kernel.unwritten and not code & WRITTEN else None
+
+
+def was_freed(process: Process, code: int, address: int) -> bool:
+    """Whether a byte is in a block that was freed, even if the allocator has written its links there."""
+    block = process.blocks.holding(address)
+    return bool(code & FREED) or (block is not None and not block.is_live)
+
+
+def named_place(process: Process, address: int) -> str:
+    """Which part of the address space an address lies in, for a fault's sentence."""
+    space = process.space
+    if not 0 <= address < space.kernel.maxva:
+        return "outside every address space"
+    if address < space.trapframe and space.areas.find(address):
+        return "in a mapped area"
+    parts = [
+        (space.page, "near null, in the program's text"),
+        (space.data, "in the program's text"),
+        (space.guard, "in the program's data"),
+        (space.guard + space.page, "in the guard page"),
+        (space.heap_start, "on the stack"),
+        (space.brk, "in the heap"),
+        (space.trapframe, f"above the break {space.brk:#x}"),
+    ]
+    return next((name for end, name in parts if address < end), "in the kernel's pages")

@@ -1,0 +1,314 @@
+"""The memory that code sees: every load and store checked against page table and shadow.
+
+A process has two of these views. The allocator's may not touch live payload; the user's may touch nothing else.
+An access is an aligned number of 1, 2, 4 or 8 bytes; what allocators do most, words that were written before,
+takes the short way at the top of `load` and `store`, and everything else the long one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from heapwright.machine.fault import Fault, Kind, diagnose
+from heapwright.machine.frames import KernelPanic
+from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, REPEAT, USER, WRITTEN, codes_with
+from heapwright.machine.space import Page
+
+if TYPE_CHECKING:
+    from heapwright.layout import Memory
+    from heapwright.machine.process import Process
+
+    def is_a_memory(view: View) -> Memory:
+        return view
+
+
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+UNLIMITED = 1 << 62
+NAMES = {ALLOCATOR: "allocator", USER: "user"}
+KEPT = bytes(code & WRITTEN for code in range(256))  # what a copy carries over of the owners' codes
+
+
+class View:
+    """The `Memory` of heapwright.layout, as the owner of the bytes marked `own` sees it."""
+
+    def __init__(self, process: Process, own: int):
+        space = process.space
+        self.process, self.own, self.who = process, own, NAMES[own]
+        self.PAGE = space.page
+        self.left = UNLIMITED  # accesses until a fault says that this will never end
+        self._shift, self._mask = space.page.bit_length() - 1, space.page - 1
+        self._storable = codes_with(own)
+        self._loadable = codes_with(own | WRITTEN) if space.kernel.unwritten else self._storable
+        self._usual = (own | WRITTEN) * REPEAT
+        self._loadable_words = frozenset(code * REPEAT for code in self._loadable)
+        self._storable_words = frozenset(code * REPEAT for code in self._storable)
+        self._atomic = False
+        self._held = self._most_held = self._growths = 0
+        self._table: dict[int, Page] = space.pages
+
+    def watch(self) -> None:
+        """Take the short way only while nobody wants to see each access."""
+        process = self.process
+        self._table = {} if process.access_observers or process.scheduler else process.space.pages
+
+    # --- loads and stores
+
+    def load(self, address: int, size: int) -> int:
+        if size == 8 and not address & 7:
+            page = self._table.get(address >> self._shift)
+            if page is not None:
+                index = (address & self._mask) >> 3
+                owners = page[1][index]
+                if (owners == self._usual or owners in self._loadable_words) and self.left > 0:
+                    self.left -= 1
+                    return page[0][index]
+        return self._load(address, size)
+
+    def store(self, address: int, size: int, value: int) -> None:
+        if size == 8 and not address & 7:
+            page = self._table.get(address >> self._shift)
+            if page is not None and LEAST <= value <= MOST:
+                index = (address & self._mask) >> 3
+                owners = page[1][index]
+                if (owners == self._usual or owners in self._storable_words) and self.left > 0:
+                    self.left -= 1
+                    page[0][index] = value
+                    page[1][index] = self._usual
+                    return
+        self._store(address, size, value)
+
+    def _load(self, address: int, size: int) -> int:
+        data, codes, at = self._place("load", address, size)
+        if codes[at : at + size].lstrip(self._loadable):
+            self._refuse("load", address, size)
+        value = int.from_bytes(data[at : at + size], "little", signed=size == 8)
+        self._tell("load", address, size, value)
+        return value
+
+    def _store(self, address: int, size: int, value: int) -> None:
+        data, codes, at = self._place("store", address, size)
+        if codes[at : at + size].lstrip(self._storable):
+            self._refuse("store", address, size)
+        self._fit(address, size, value)
+        data[at : at + size] = int.to_bytes(value, size, "little", signed=size == 8)
+        codes[at : at + size] = bytes([self.own | WRITTEN]) * size
+        self._tell("store", address, size, value)
+
+    def _place(self, operation: str, address: int, size: int) -> tuple[bytearray, bytearray, int]:
+        """The page of an aligned access, and the offset in it."""
+        self._step(operation, address, size)
+        if size not in (1, 2, 4, 8):
+            raise ValueError(f"an access has 1, 2, 4 or 8 bytes, not {size}")
+        if not LEAST <= address <= MOST:
+            self._fault(Kind.NUMBER, f"the address {address:#x} needs more than 64 bits", 0, operation)
+        if address & (size - 1):
+            what = f"{self.who} {operation} of {size} bytes at {address:#x}, which is no multiple of {size}"
+            self._fault(Kind.MISALIGNED, what, address, f"{operation} of {size} bytes")
+        page = self.process.space.reach(address >> self._shift)
+        if page is None:
+            self._refuse(operation, address, size)
+        return page[2], page[3], address & self._mask
+
+    def _fit(self, address: int, size: int, value: int) -> None:
+        least, most = (LEAST, MOST) if size == 8 else (0, (1 << 8 * size) - 1)
+        if not least <= value <= most:
+            bits = "64 bits and a sign" if size == 8 else f"{8 * size} bits"
+            what = f"{self.who} store of {value} at {address:#x}: a number there has {bits}"
+            self._fault(Kind.NUMBER, what, address, f"store of {size} bytes")
+
+    # --- cells for many threads
+
+    def exchange(self, address: int, value: int) -> int:
+        old = self.load(address, 8)
+        self._write_through(address, value)
+        return old
+
+    def compare_exchange(self, address: int, expected: int, value: int) -> bool:
+        equal = self.load(address, 8) == expected
+        if equal:
+            self._write_through(address, value)
+        return equal
+
+    def add(self, address: int, value: int) -> int:
+        old = self.load(address, 8)
+        total = (old + value + (1 << 63)) % (1 << 64) - (1 << 63)  # the hardware wraps
+        self._write_through(address, total)
+        return old
+
+    def _write_through(self, address: int, value: int) -> None:
+        """The second half of an atomic operation: no other thread runs between the two."""
+        self._atomic = True
+        try:
+            self.store(address, 8, value)
+        finally:
+            self._atomic = False
+
+    # --- ranges
+
+    def fill(self, address: int, size: int, byte: int) -> None:
+        self._check_range("store", address, size, self._storable)
+        self.process.poke(address, bytes([byte]) * size)
+        self.process.space.shadow.fill(address, size, self.own | WRITTEN)
+        self._tell("fill", address, size, byte)
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Bytes that were never written may be copied, and then the copy never was."""
+        self._check_range("load", source, size, self._storable)
+        self._check_range("store", target, size, self._storable)
+        space, kept = self.process.space, self.process.space.shadow.read(source, size).translate(KEPT)
+        self.process.poke(target, self.process.peek(source, size))
+        space.shadow.write(target, kept.translate(OWNED[self.own]))
+        self._tell("copy", target, size, source)
+
+    def _check_range(self, operation: str, address: int, size: int, allowed: bytes) -> None:
+        self._step(operation, address, size)
+        if size < 0 or not LEAST <= address <= MOST:
+            self._fault(Kind.NUMBER, f"a range of {size} bytes at {address:#x}", 0, operation)
+        bad = self.process.space.shadow.first_not(address, size, allowed)
+        if bad is not None:
+            self._refuse(operation, address, size, bad)
+        for number in range(address >> self._shift, (address + size + self._mask) >> self._shift) if size else ():
+            if self.process.space.reach(number) is None:
+                self._refuse(operation, address, size, max(address, number << self._shift))
+
+    # --- the kernel
+
+    def sbrk(self, n: int) -> int:
+        space = self.process.space
+        if n < 0 and space.brk + n >= space.heap_start:
+            self._keep_live("sbrk", space.brk + n, -n)
+        return self._called("sbrk", (n,), space.sbrk(n, self.own))
+
+    def mmap(self, size: int) -> int:
+        return self._called("mmap", (size,), self.process.space.mmap(size, self.own))
+
+    def munmap(self, address: int, size: int) -> int:
+        self._keep_live("munmap", address, size)
+        return self._called("munmap", (address, size), self.process.space.munmap(address, size))
+
+    def mremap(self, address: int, old_size: int, new_size: int, may_move: int) -> int:
+        self._keep_live("mremap", address, old_size)
+        result = self.process.space.mremap(address, old_size, new_size, may_move, self.own)
+        return self._called("mremap", (address, old_size, new_size, may_move), result)
+
+    def decommit(self, address: int, size: int) -> int:
+        self._keep_live("decommit", address, size)
+        return self._called("decommit", (address, size), self.process.space.decommit(address, size))
+
+    def _keep_live(self, operation: str, address: int, size: int) -> None:
+        """An allocator must not take live payload away from under its owner."""
+        if self.own == ALLOCATOR and 0 < size <= self.process.space.kernel.maxva:
+            bad = self.process.space.shadow.first_not(address, size, NOT_LIVE)
+            if bad is not None:
+                what = f"{operation} of {size} bytes at {address:#x} takes live payload at {bad:#x} away"
+                self._fault(Kind.LIVE, what, bad, operation)
+
+    def _called(self, name: str, arguments: tuple[int, ...], result: int) -> int:
+        """Tell who watches, and keep the account of what the kernel gave."""
+        held = self.held()
+        if held > self._held:
+            self._growths += 1
+            self._most_held = max(self._most_held, held)
+        self._held = held
+        for observer in self.process.call_observers:
+            observer(name, arguments, result, self.who)
+        return result
+
+    def held(self) -> int:
+        return self.process.space.held(self.own)
+
+    def most_held(self) -> int:
+        return self._most_held
+
+    def growths(self) -> int:
+        return self._growths
+
+    def stretch_start(self) -> int:
+        return self.process.space.stretch(self.own)[0]
+
+    def stretch_end(self) -> int:
+        return self.process.space.stretch(self.own)[1]
+
+    def inherit(self, parent: View) -> None:
+        """Go on with the account of a parent that forked."""
+        self._held, self._most_held, self._growths = parent._held, parent._most_held, parent._growths
+
+    # --- the thread
+
+    def local(self, slot: int) -> int:
+        return self.process.thread.words[slot]
+
+    def set_local(self, slot: int, value: int) -> None:
+        self._fit(slot, 8, value)
+        self.process.thread.words[slot] = value
+
+    def thread_id(self) -> int:
+        return self.process.thread.id
+
+    def set_errno(self, number: int) -> None:
+        self.process.thread.errno = number
+
+    def record(self, operation: int, log2_align: int, address: int, old: int, size: int) -> None:
+        self.process.records.append((self.thread_id(), operation, log2_align, address, old, size))
+
+    def record_anew(self) -> None:
+        self.process.records.clear()
+
+    def single_threaded(self) -> int:
+        return int(self.process.threads_ever == 1)
+
+    def wait(self, address: int, value: int) -> None:
+        if self.load(address, 4) != value:
+            return
+        if self.process.scheduler:
+            self.process.scheduler.wait(address, value)
+            return
+        what = f"waiting while the word at {address:#x} is {value}, and there is no other thread to change it"
+        self._fault(Kind.DEADLOCK, what, address, "wait")
+
+    def wake(self, address: int) -> None:
+        if self.process.scheduler:
+            self.process.scheduler.wake(address)
+
+    def relax(self) -> None:
+        self._charge("relax", 0)
+        if self.process.scheduler:
+            self.process.scheduler.relax()
+
+    def random(self) -> int:
+        return self.process.random.getrandbits(63)
+
+    # --- refusing
+
+    def fault(self, what: str, address: int) -> NoReturn:
+        """The allocator found a misuse of its heap."""
+        self._fault(Kind.MISUSE, f"{what}: {address:#x}", address)
+
+    def _refuse(self, operation: str, address: int, size: int, bad: int | None = None) -> NoReturn:
+        start = address if bad is None else bad
+        kind, byte, where = diagnose(self.process, self.own, operation, start, address + size - start)
+        if kind == Kind.UNMAPPED and self.process.kernel.has("S8"):
+            raise KernelPanic(f"page fault outside every area at {byte:#x}")
+        what = f"{self.who} {operation} of {size} bytes at {address:#x}, {where}"
+        self._fault(kind, what, byte, f"{operation} of {size} bytes")
+
+    def _fault(self, kind: Kind, what: str, address: int, operation: str = "") -> NoReturn:
+        raise Fault(kind, what, self.process, address, operation=operation, who=self.who)
+
+    def _step(self, operation: str, address: int, size: int) -> None:
+        self._charge(operation, address)
+        if self.process.scheduler and not self._atomic:
+            self.process.scheduler.step(operation, address, size)
+
+    def _charge(self, operation: str, address: int) -> None:
+        if self.left <= 0:
+            what = f"this {operation} at {address:#x} is one too many: a loop that does not end?"
+            self._fault(Kind.BUDGET, what, address, operation)
+        self.left -= 1
+
+    def _tell(self, operation: str, address: int, size: int, value: Any) -> None:
+        for observer in self.process.access_observers:
+            observer(operation, address, size, value, self.who)
+
+
+OWNED = {own: bytes(code | own for code in range(256)) for own in NAMES}

@@ -1,0 +1,177 @@
+"""The Sv39 page table of one process: three levels of frames that hold page table entries.
+
+As xv6 kernel/riscv.h and kernel/vm.c. An entry, 8 bytes:
+
+      63      54 53                        10 9   8 7 6 5 4 3 2 1 0
+     +----------+----------------------------+-----+-+-+-+-+-+-+-+-+
+     |    0     | physical address / 4096    | soft|D|A|G|U|X|W|R|V|
+     +----------+----------------------------+-----+-+-+-+-+-+-+-+-+
+
+An entry without R, W and X points to the next level. The two bits left to software mark a page that has no
+frame yet: LAZY (it gets one, full of zeros, when it is touched) and RESERVED (and that frame is promised).
+With pages of 16 or 64 KiB each level has more entries; the rest is the same.
+
+Unlike xv6, a level that holds no entry any more is freed at once, so that a call that fails leaves the number
+of frames as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from heapwright.machine.frames import Frames, KernelPanic
+
+V, R, W, X, U = 1, 2, 4, 8, 16
+LAZY, RESERVED = 1 << 8, 1 << 9
+FLAGS = 0x3FF
+LEVELS = 3
+ENTRY = 8
+
+
+class PageTable:
+    """Maps pages to frames for the process `owner`. Addresses are virtual ones, in bytes."""
+
+    def __init__(self, frames: Frames, owner: int):
+        self.frames, self.owner = frames, owner
+        self.shift = frames.page.bit_length() - 1
+        self.bits = self.shift - 3  # of the index into one level
+        self.used: dict[int, int] = {}  # node frame -> how many of its entries are not 0
+        self._words: dict[int, memoryview] = {}
+        self.root = self._new_node()
+        if not self.root:
+            raise MemoryError("there is no frame for a page table")
+
+    def index(self, level: int, address: int) -> int:
+        return (address >> (self.shift + self.bits * level)) & ((1 << self.bits) - 1)
+
+    def entry(self, address: int) -> int:
+        """The leaf entry of an address, 0 if it has none."""
+        node = self.root
+        if not node:
+            return 0  # the process is gone
+        for level in (2, 1):
+            entry = self._words[node][self.index(level, address)]
+            if entry == 0:
+                return 0
+            node = self._target(entry)
+        return self._words[node][self.index(0, address)]
+
+    def translate(self, address: int) -> int:
+        """The physical address, or 0 if the page has no frame (walkaddr in xv6 kernel/vm.c)."""
+        entry = self.entry(address)
+        return self._target(entry) + (address & (self.frames.page - 1)) if entry & V else 0
+
+    def map(self, address: int, frame: int, flags: int) -> bool:
+        """Map one page to a frame; False when there is no frame for a level."""
+        return self._set(address, frame >> 12 << 10 | flags | V)
+
+    def map_lazily(self, address: int, flags: int) -> bool:
+        """Map one page that gets its frame when it is touched."""
+        return self._set(address, flags | LAZY)
+
+    def back(self, address: int, frame: int) -> None:
+        """Give a lazy page its frame."""
+        node = self._path(address)[-1]
+        index = self.index(0, address)
+        flags = self._words[node][index] & FLAGS & ~(LAZY | RESERVED)
+        self._words[node][index] = frame >> 12 << 10 | flags | V
+
+    def change_flags(self, address: int, set_bits: int, clear_bits: int) -> None:
+        """As uvmclear in xv6 kernel/vm.c, which takes U from the page below the stack."""
+        node = self._path(address)[-1]
+        index = self.index(0, address)
+        self._words[node][index] = self._words[node][index] & ~clear_bits | set_bits
+
+    def unmap(self, address: int) -> int:
+        """Remove a page; return the entry it had, and free the levels that are empty now."""
+        path = self._path(address)
+        entry = self._words[path[-1]][self.index(0, address)]
+        if entry == 0:
+            raise KernelPanic("uvmunmap: not mapped")
+        for level, node in enumerate(reversed(path)):
+            self._words[node][self.index(level, address)] = 0
+            self.used[node] -= 1
+            if self.used[node] or node == self.root:
+                break
+            self._free_node(node)
+        return entry
+
+    def frame_of(self, entry: int) -> int:
+        """The frame of a leaf entry, 0 if it has none."""
+        return self._target(entry) if entry & V else 0
+
+    def pages(self) -> Iterator[tuple[int, int]]:
+        """Each mapped page as (address, entry), in address order."""
+        yield from self._pages(self.root, 2, 0)
+
+    def nodes(self) -> set[int]:
+        """The frames that hold the table itself."""
+        return set(self.used)
+
+    def free(self) -> None:
+        """Free the levels; all pages must be unmapped before (freewalk in xv6 kernel/vm.c)."""
+        if self.used != {self.root: 0}:
+            raise KernelPanic("freewalk: leaf")
+        self._free_node(self.root)
+        self.root = 0
+
+    def _set(self, address: int, entry: int) -> bool:
+        path = self._path(address)
+        if len(path) == LEVELS and self._words[path[-1]][self.index(0, address)]:
+            raise KernelPanic("mappages: remap")
+        fresh = self._extend(path, address)
+        if fresh is None:
+            return False
+        self._words[path[-1]][self.index(0, address)] = entry
+        self.used[path[-1]] += 1
+        return True
+
+    def _extend(self, path: list[int], address: int) -> list[int] | None:
+        """Add the missing levels to a path; None, and nothing added, when frames are lacking."""
+        fresh: list[int] = []
+        for _ in range(LEVELS - len(path)):
+            fresh.append(self._new_node())
+            if not fresh[-1]:
+                for node in fresh[:-1]:
+                    self._free_node(node)
+                return None
+        for node in fresh:
+            level = LEVELS - len(path)
+            self._words[path[-1]][self.index(level, address)] = node >> 12 << 10 | V
+            self.used[path[-1]] += 1
+            path.append(node)
+        return fresh
+
+    def _path(self, address: int) -> list[int]:
+        """The nodes on the way to an address, as far as they exist."""
+        path = [self.root]
+        for level in (2, 1):
+            entry = self._words[path[-1]][self.index(level, address)]
+            if entry == 0:
+                break
+            path.append(self._target(entry))
+        return path
+
+    def _pages(self, node: int, level: int, base: int) -> Iterator[tuple[int, int]]:
+        for index, entry in enumerate(self._words[node]):
+            if entry:
+                address = base + (index << (self.shift + self.bits * level))
+                if level == 0:
+                    yield address, entry
+                else:
+                    yield from self._pages(self._target(entry), level - 1, address)
+
+    def _target(self, entry: int) -> int:
+        return entry >> 10 << 12
+
+    def _new_node(self) -> int:
+        frame = self.frames.take(self.owner)
+        if frame:
+            self.frames.zero(frame)
+            self.used[frame] = 0
+            self._words[frame] = memoryview(self.frames.bytes_of(frame)).cast("Q")
+        return frame
+
+    def _free_node(self, node: int) -> None:
+        del self.used[node], self._words[node]
+        self.frames.give(node)

@@ -1,0 +1,50 @@
+"""A compiled heap inside this process, in a region of its own: for tests, and for Python programs."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from heapwright.native.library import library_of
+from heapwright.stats import Stats
+
+DOORS = {
+    "alloc": ("size", "align"),
+    "alloc_zeroed": ("size", "align"),
+    "dealloc": ("address", "size", "align"),
+    "realloc": ("address", "size", "align", "new_size"),
+    "usable_size": ("address",),
+    "trim": (),
+    "begin": ("start", "size"),
+    "limit": ("capacity",),
+    "stats": ("place",),
+}
+DEFAULT_SIZE = 1 << 36  # of the region: address space, not memory
+
+
+class NativeHeap:
+    """An allocator's library, loaded and begun on a region at `start` (anywhere if 0) of `size` bytes.
+
+    Its methods are the allocator's functions, over numbers: `alloc(size, align)`, `dealloc(address, size, align)`,
+    `realloc(address, size, align, new_size)`, `usable_size(address)`, `trim()`, `limit(bytes)`.
+    """
+
+    def __init__(self, spec: str, start: int = 0, size: int = DEFAULT_SIZE, library: Path | None = None):
+        self.spec = spec
+        self.library = ctypes.CDLL(str(library or library_of(spec)))
+        for name, arguments in DOORS.items():
+            function = getattr(self.library, f"heapwright_{name}")
+            function.argtypes, function.restype = [ctypes.c_long] * len(arguments), ctypes.c_long
+            setattr(self, f"_{name}" if name in ("begin", "stats") else name, function)
+        self.begin(start, size)
+
+    def begin(self, start: int = 0, size: int = DEFAULT_SIZE) -> None:
+        """Forget everything and begin on a new region. Raises MemoryError if it cannot be mapped."""
+        if self._begin(start, size) != 0:
+            raise MemoryError(f"cannot map a region of {size} bytes at {start:#x}")
+
+    def stats(self) -> dict[str, int]:
+        """The numbers of `heapwright.stats`, by name."""
+        words = (ctypes.c_long * len(Stats.fields))()
+        self._stats(ctypes.addressof(words))
+        return dict(zip(Stats.fields, words, strict=True))

@@ -1,0 +1,106 @@
+"""The same calls give the same addresses in the machine and compiled: to the byte, mappings included."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from heapwright.allocators import ALLOCATORS
+from heapwright.machine import start
+from heapwright.native.heap import NativeHeap
+from heapwright.native.library import stack_for
+
+DISTANCE = 1 << 40  # from the machine's addresses to the region's: a multiple of any alignment
+LONG = 20_000
+
+
+def make_pair(spec):
+    machine = start(stack_for(spec), frames=1 << 18, budget=1 << 40)
+    process = machine.process
+    size = process.space.areas.top - process.heap_start
+    return machine, NativeHeap(spec, DISTANCE + process.heap_start, size)
+
+
+def story(length, seed):
+    """Calls with plausible sizes: ("alloc", size, align), ("realloc", n-th live, size), ("dealloc", n-th live)."""
+    rng, live = random.Random(seed), 0
+    for _ in range(length):
+        choice = rng.random()
+        if live and choice < 0.4:
+            live -= 1
+            yield "dealloc", rng.randrange(live + 1), 0
+        elif live and choice < 0.5:
+            yield "realloc", rng.randrange(live), size_of(rng)
+        else:
+            live += 1
+            yield "alloc", size_of(rng), 16 if rng.random() < 0.95 else 1 << rng.randrange(5, 13)
+
+
+def size_of(rng):
+    return rng.randrange(200) if rng.random() < 0.8 else int(50 * rng.paretovariate(0.6)) % 200_000
+
+
+def play(calls, machine, native):
+    """Make each call in both worlds; yields the pair of addresses of every block made or moved."""
+    live = []
+    for name, first, second in calls:
+        if name == "alloc":
+            here, there = machine.alloc(first, second), native.alloc(first, second)
+            live.append((here, first, second))
+        elif name == "realloc":
+            address, size, align = live[first]
+            here, there = machine.realloc(address, second), native.realloc(address + DISTANCE, size, align, second)
+            live[first] = (here, second, align)
+        else:
+            address, size, align = live.pop(first)
+            machine.dealloc(address)
+            native.dealloc(address + DISTANCE, size, align)
+            continue
+        yield here, there
+
+
+@pytest.mark.parametrize("spec", ALLOCATORS)
+def test_a_long_trace(spec):
+    machine, native = make_pair(spec)
+    pairs = list(play(story(LONG, seed=7), machine, native))
+    assert len(pairs) > LONG // 3
+    assert [here + DISTANCE for here, _ in pairs] == [there for _, there in pairs]
+    machine.check()
+
+
+calls = st.lists(
+    st.one_of(
+        st.tuples(st.just("alloc"), st.integers(0, 5000), st.sampled_from((16, 16, 16, 64, 4096))),
+        st.tuples(st.just("alloc"), st.integers(0, 1 << 20), st.just(16)),
+        st.tuples(st.just("realloc"), st.integers(0, 1 << 30), st.integers(1, 300_000)),
+        st.tuples(st.just("dealloc"), st.integers(0, 1 << 30), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+def with_live_blocks(calls):
+    """Drop the calls that name a block when there is none, and let the others name one that is live."""
+    live = 0
+    for name, first, second in calls:
+        if name == "alloc":
+            live += 1
+            yield name, first, second
+        elif live:
+            yield name, first % live, second
+            live -= name == "dealloc"
+
+
+@pytest.mark.parametrize("spec", ALLOCATORS)
+def test_any_trace(spec):
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(calls)
+    def same(calls):
+        machine, native = make_pair(spec)
+        for here, there in play(with_live_blocks(calls), machine, native):
+            assert here + DISTANCE == there
+
+    same()
