@@ -46,7 +46,7 @@ ALIASES = {
 
 
 DOORS = {"alloc": 2, "alloc_zeroed": 2, "dealloc": 3, "realloc": 4, "usable_size": 1, "trim": 0}
-LIFECYCLE = {"fork_prepare": 0, "fork_parent": 0, "fork_child": 0, "thread_exit": 1, "begin": 2}
+LIFECYCLE = {"fork_prepare": 0, "fork_parent": 0, "fork_child": 0, "thread_exit": 1, "begin": 2, "end": 0}
 
 
 def unit_of(stack: Allocator) -> Unit:

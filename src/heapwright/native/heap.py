@@ -16,6 +16,7 @@ DOORS = {
     "usable_size": ("address",),
     "trim": (),
     "begin": ("start", "size"),
+    "end": (),
     "limit": ("capacity",),
     "stats": ("place",),
 }
@@ -35,13 +36,17 @@ class NativeHeap:
         for name, arguments in DOORS.items():
             function = getattr(self.library, f"heapwright_{name}")
             function.argtypes, function.restype = [ctypes.c_long] * len(arguments), ctypes.c_long
-            setattr(self, f"_{name}" if name in ("begin", "stats") else name, function)
+            setattr(self, f"_{name}" if name in ("begin", "end", "stats") else name, function)
         self.begin(start, size)
 
     def begin(self, start: int = 0, size: int = DEFAULT_SIZE) -> None:
         """Forget everything and begin on a new region. Raises MemoryError if it cannot be mapped."""
         if self._begin(start, size) != 0:
             raise MemoryError(f"cannot map a region of {size} bytes at {start:#x}")
+
+    def close(self) -> None:
+        """Give the region back to the kernel."""
+        self._end()
 
     def stats(self) -> dict[str, int]:
         """The numbers of `heapwright.stats`, by name."""

@@ -43,3 +43,8 @@ def begin(heap, start, size):
     for slot in range(8):
         heap.memory.set_local(slot, 0)
     return reserve(start, size)
+
+
+def end(heap):
+    """Give the region back; the heap is gone until the next `begin`."""
+    return abandon()

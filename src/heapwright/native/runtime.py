@@ -8,7 +8,7 @@ that region, at addresses that nobody else decides. Whoever calls `sbrk` holds t
 from __future__ import annotations
 
 from heapwright.bits import align_up
-from heapwright.layout import Array, Atomic, Struct, Word, Word32
+from heapwright.layout import NULL, Array, Atomic, Struct, Word, Word32
 from heapwright.native import c
 from heapwright.native.areas import Areas, lowest, map_pages, remap_pages, unmap_pages
 
@@ -90,6 +90,7 @@ def abandon():
     if state.areas:
         c.munmap(state.start, state.areas.top - state.start)
         c.munmap(state.areas.address, Areas.SIZE)
+        state.areas = NULL
     return 0
 
 
