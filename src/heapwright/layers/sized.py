@@ -50,7 +50,7 @@ def dealloc(heap, address, size, align):
 def realloc(heap, address, size, align, new_size):
     header = header_of(heap, address)
     offset = header.offset
-    if new_size > MOST - offset:
+    if new_size < 0 or new_size > MOST - offset:
         return NULL
     base = inner.realloc(heap, address - offset, header.size + offset, offset, new_size + offset)
     if base == NULL:

@@ -1,0 +1,131 @@
+"""The flat form of a process's events: what a replayer reads, 24 bytes each, with nothing left to look up.
+
+    byte  0  op          ALLOC, ALLOC_ZEROED, REALLOC, DEALLOC or THREAD_EXIT (heapwright.traces.events)
+          1  log2 align  of the block, 0 for none; for REALLOC and DEALLOC it is that of their block
+          2  thread      16 bits
+          4  zero        32 bits
+          8  slot        where the replayer keeps the block's address; NO_SLOT (-1) for free(NULL)
+         16  size        bytes asked for; for DEALLOC those of its block
+
+The slots are as few as the most blocks that live at once: the slot that was emptied last is filled first, which
+keeps the table warm. A DEALLOC empties its slot; REALLOC of an empty slot is realloc(NULL, size). Requests that
+failed when they were recorded are left out, since their programs never had the block.
+
+Slots that are shared by turns order the threads; a replayer that lets threads run freely asks for `recycle=False`,
+and has one slot for each block.
+"""
+
+# A field of a struct is annotated with its kind, which is no type.
+# mypy: disable-error-code="valid-type"
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heapwright.layout import Byte, Struct, Word, Word16, Word32
+from heapwright.traces.arrays import I64, U8, np
+from heapwright.traces.events import DEALLOC, NONE, Events, TraceError, live, previous_on_block, starts
+from heapwright.traces.structs import dtype_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NO_SLOT = NONE
+MOST_THREADS = 1 << 16
+
+
+class FlatEvent(Struct):
+    op: Byte
+    log2_align: Byte
+    thread: Word16
+    zero: Word32
+    slot: Word
+    size: Word
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Flat events: a numpy record array with the fields of `FlatEvent`, and how many slots and threads they use."""
+
+    records: NDArray[Any]
+    slots: int
+    threads: int
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __bytes__(self) -> bytes:
+        return self.records.tobytes()
+
+    def write(self, path: str | Path) -> None:
+        """Write the events to a file, without any header."""
+        self.records.tofile(path)
+
+    def memfd(self) -> int:
+        """An anonymous file that holds the events, to be mapped by a child; the caller closes it."""
+        fd = os.memfd_create("heapwright-events")
+        with os.fdopen(fd, "wb", closefd=False) as file:
+            file.write(self.records.data)
+        return fd
+
+
+def flatten(events: Events, recycle: bool = True) -> Flat:
+    """The flat form of a whole process's events.
+
+    Raises TraceError when there are more threads than 16 bits can number.
+    """
+    threads = int(events.thread.max(initial=0)) + 1
+    if threads > MOST_THREADS:
+        raise TraceError(f"{threads} threads are too many to replay: at most {MOST_THREADS}")
+    kept = events[~events.failed]
+    slot = slots_of(kept) if recycle else kept.block
+    records = np.zeros(len(kept), dtype_of(FlatEvent))
+    records["op"], records["thread"], records["slot"] = kept.op, kept.thread, slot
+    records["size"], records["log2_align"] = sizes(kept), alignments(kept)
+    return Flat(records, int(slot.max(initial=NONE)) + 1, threads)
+
+
+def sizes(events: Events) -> I64:
+    """The bytes each event is about: what it asks for, or what its block has when it dies."""
+    previous = previous_on_block(events)
+    dies = np.flatnonzero((events.op == DEALLOC) & (previous >= 0))
+    size = events.size.astype(np.int64)
+    size[dies] = size[previous[dies]]
+    return size
+
+
+def alignments(events: Events) -> U8:
+    """The log2 of the alignment of each event's block."""
+    of_block = np.append(events.log2_align[starts(events)], np.uint8(0))  # the last is for NONE
+    return of_block[events.block]
+
+
+def slots_of(events: Events) -> I64:
+    """For each event the slot of its block, or NO_SLOT.
+
+    The empty slots are a stack. A block that raises the number of live ones to n takes what lies n-th from the
+    bottom: the slot of the block whose death last lowered the number from n, or, the first time, slot n - 1.
+    """
+    begins, dies = starts(events), (events.op == DEALLOC) & (events.block != NONE)
+    _, live_blocks = live(events)
+    crossing = np.flatnonzero(begins | dies)
+    level = live_blocks[crossing] + dies[crossing]
+    by_level = np.argsort(level, kind="stable")  # at each level births and deaths take turns
+    block, level, born = events.block[crossing][by_level], level[by_level], begins[crossing][by_level]
+    again = np.flatnonzero((level[1:] == level[:-1]) & born[1:]) + 1
+    before = np.arange(begins.sum())
+    before[block[again]] = block[again - 1]
+    fresh = np.zeros(len(before), np.int64)
+    fresh[block[born]] = level[born] - 1
+    return np.append(fresh[first_of_chain(before)], NO_SLOT)[events.block]
+
+
+def first_of_chain(before: I64) -> I64:
+    """Follow `before` from each index until it points to itself, in steps that double."""
+    while True:
+        further = before[before]
+        if np.array_equal(further, before):
+            return before
+        before = further

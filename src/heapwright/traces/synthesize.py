@@ -1,0 +1,165 @@
+"""Workloads made up: seeded, so that the same name and seed give the same trace everywhere.
+
+A workload is blocks with sizes, births and deaths; sorted by time, they are events. Only uniform random numbers are
+drawn, whose sequence numpy keeps from version to version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heapwright.traces.arrays import I64, np
+from heapwright.traces.events import ALLOC, DEALLOC, REALLOC, Events, Process, Trace, TraceError
+from heapwright.traces.files import read_bytes
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Floats = NDArray[numpy.float64]
+else:
+    Floats = Any
+
+FIRST_CAPACITY = 4  # of a vector, in elements
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What a program asks for once it runs steadily: for each size, in bytes, how often and how many are live."""
+
+    size: I64
+    rate: Floats  # allocations, in any unit of time
+    live: Floats  # blocks, on average
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[float, float, float]]) -> Distribution:
+        """From rows of size, rate and live blocks. Raises ValueError if there is none that is allocated."""
+        size, rate, live = (np.array(column) for column in zip(*rows, strict=True))
+        if not np.isfinite([size, rate, live]).all() or min(size.min(), rate.min(), live.min()) < 0 or not rate.any():
+            raise ValueError("numbers must be at least 0, and some rates above it")
+        return cls(size.astype(np.int64), rate, live)
+
+
+def read_distribution(path: str | Path) -> Distribution:
+    """A distribution from a table of `size, alloc_rate, num_live`, one size a line, as google/fleetbench has them.
+
+    Raises TraceError when the file cannot be read or is no such table.
+    """
+    lines = read_bytes(path).decode(errors="replace").splitlines()
+    try:
+        rows = [tuple(float(cell) for cell in line.split(",")) for line in lines if line[:1].isdigit()]
+        return Distribution.of([(size, rate, live) for size, rate, live in rows])
+    except ValueError as error:
+        raise TraceError(f"{path}: is no table of size, alloc_rate, num_live: {error}") from error
+
+
+def steady_state(distribution: Distribution, allocs: int, live_bytes: float, seed: int = 0) -> Events:
+    """A program in its steady state: `live_bytes` live on average, and `allocs` allocations after those of the start.
+
+    A block of some size lives for a random time, exponential with mean live / rate. The whole is scaled so that the
+    live bytes are as wanted; lifetimes, counted in the allocations made meanwhile, scale with them.
+    """
+    random = np.random.Generator(np.random.PCG64(seed))
+    scale = live_bytes / max(float(distribution.size @ distribution.live), 1.0)
+    at_start = pick(random, distribution.live, round(scale * float(distribution.live.sum())))
+    later = pick(random, distribution.rate, allocs)
+    which = np.concatenate([at_start, later])
+    end = allocs / (scale * float(distribution.rate.sum()))
+    birth = np.concatenate([np.full(len(at_start), -1.0), np.sort(random.random(allocs)) * end])
+    mean = np.full(len(distribution.size), np.inf)  # of lifetimes: what is never allocated again is never freed
+    np.divide(distribution.live, distribution.rate, out=mean, where=distribution.rate > 0)
+    death = np.maximum(birth, 0) - np.log1p(-random.random(len(birth))) * mean[which]
+    return from_lifetimes(distribution.size[which], birth, np.where(death < end, death, np.inf))
+
+
+def pick(random: numpy.random.Generator, weight: Floats, count: int) -> I64:
+    """Indices drawn in proportion to their weights."""
+    total = np.cumsum(weight)
+    which: I64 = np.searchsorted(total, random.random(count) * total[-1], side="right")
+    return which
+
+
+def from_lifetimes(size: I64, birth: Floats, death: Floats) -> Events:
+    """The events of blocks that are born in their order and die at some time; at infinity, never."""
+    mortal = np.flatnonzero(np.isfinite(death))
+    block = np.concatenate([np.arange(len(size)), mortal])
+    order = np.argsort(np.concatenate([birth, death[mortal]]), kind="stable")
+    op = np.repeat([ALLOC, DEALLOC], [len(size), len(mortal)])[order]
+    block = block[order]
+    return Events.of(op=op, thread=np.zeros(len(op)), block=block, size=np.where(op == ALLOC, size[block], 0))
+
+
+def pairs(size: int = 64, count: int = 10_000) -> Events:
+    """Allocate one block and free it, again and again: the fastest path of every allocator."""
+    op = np.tile([ALLOC, DEALLOC], count)
+    block = np.repeat(np.arange(count), 2)
+    return Events.of(op=op, thread=np.zeros(len(op)), block=block, size=np.where(op == ALLOC, size, 0))
+
+
+def random_live_set(
+    live: int = 1000, rounds: int = 10_000, smallest: int = 16, largest: int = 1024, seed: int = 0
+) -> Events:
+    """Keep `live` blocks; in each round free one at random and allocate another, log-uniform in size."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    place = np.concatenate([np.arange(live), (random.random(rounds) * live).astype(np.int64)])
+    size = smallest * (largest / smallest) ** random.random(len(place))
+    order = np.argsort(place, kind="stable")
+    same = place[order[1:]] == place[order[:-1]]
+    death = np.full(len(place), np.inf)
+    death[order[:-1][same]] = order[1:][same] - 0.5
+    return from_lifetimes(size.astype(np.int64), np.arange(len(place), dtype=float), death)
+
+
+def growing_vectors(vectors: int = 4, elements: int = 4096, element: int = 8, rounds: int = 10) -> Events:
+    """Vectors that are filled in turn and double as they grow, so that each is in the way of the others."""
+    rows: list[tuple[int, int, int]] = []
+    for first in range(0, rounds * vectors, vectors):
+        blocks = range(first, first + vectors)
+        rows += [(ALLOC, block, FIRST_CAPACITY * element) for block in blocks]
+        capacity = FIRST_CAPACITY
+        while capacity < elements:
+            capacity *= 2
+            rows += [(REALLOC, block, capacity * element) for block in blocks]
+        rows += [(DEALLOC, block, 0) for block in blocks]
+    op, block, size = zip(*rows, strict=True) if rows else ((), (), ())
+    return Events.of(op=op, thread=[0] * len(op), block=block, size=size)
+
+
+SERVER = [  # size, rate, live: short-lived strings and nodes, long-lived tables and buffers
+    (16, 300, 900),
+    (24, 420, 2400),
+    (32, 500, 2000),
+    (48, 260, 1800),
+    (64, 220, 1200),
+    (100, 90, 300),
+    (128, 80, 420),
+    (256, 40, 160),
+    (520, 12, 60),
+    (1024, 9, 40),
+    (4096, 4, 24),
+    (16384, 0.8, 5),
+    (65536, 0.2, 2),
+]
+
+
+def demo(seed: int = 0) -> Events:
+    """A small server: 20 000 allocations, a mebibyte live on average."""
+    return steady_state(Distribution.of(SERVER), 20_000, 1 << 20, seed)
+
+
+WORKLOADS: dict[str, Callable[[int], Events]] = {
+    "demo": demo,
+    "pairs": lambda seed: pairs(),
+    "random": lambda seed: random_live_set(seed=seed),
+    "vectors": lambda seed: growing_vectors(),
+}
+
+
+def synthesize(name: str, seed: int = 0) -> Trace:
+    """The trace of a named workload. Raises TraceError for a name that is none."""
+    if name not in WORKLOADS:
+        raise TraceError(f"no workload is named {name!r}; there are {', '.join(WORKLOADS)}")
+    return Trace([Process(WORKLOADS[name](seed))], source=f"workload {name}, seed {seed}", program=name)
