@@ -20,6 +20,7 @@ from typing import Any
 import heapwright.layers
 from heapwright.allocators import ALLOCATORS
 from heapwright.layers import LAYERS
+from heapwright.layout import StructMeta
 
 REQUIRED = ("Heap", "alloc", "dealloc", "walk", "check")
 HERE = Path(__file__).parent
@@ -125,9 +126,21 @@ def inherit(part: ModuleType, below: ModuleType | None) -> None:
 
 
 def require(module: ModuleType, path: Path) -> None:
+    """Refuse a module that lacks a function, or whose structs name one that is nowhere."""
     missing = [need for need in REQUIRED if not hasattr(module, need)]
     if missing:
         raise AllocatorError(f"{path}: an allocator defines {', '.join(REQUIRED)}; missing: {', '.join(missing)}")
+    for struct in vars(module).values():
+        if isinstance(struct, StructMeta):
+            resolve(struct, path)
+
+
+def resolve(struct: StructMeta, path: Path) -> None:
+    try:
+        for field in struct:
+            getattr(field.kind, "struct", None)
+    except TypeError as error:
+        raise AllocatorError(f"{path}: {error}") from error
 
 
 class bound:  # noqa: N801  reads as a statement

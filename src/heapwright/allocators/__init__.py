@@ -5,4 +5,5 @@ from __future__ import annotations
 ALLOCATORS = (
     "kr",
     "linked_list",
+    "hoard",
 )

@@ -43,6 +43,8 @@ def keep(work: Path, output: Path) -> None:
     from heapwright.traces.recording import import_recordings
 
     raw = sorted(work.iterdir())
+    if not raw:
+        raise click.ClickException("the program made no call of malloc that can be seen: is it static, or setuid?")
     trace = import_recordings(raw)
     write(output, trace)
     for path in raw:

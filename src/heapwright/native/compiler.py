@@ -17,6 +17,7 @@ from numba.core.errors import NumbaError
 
 from heapwright.native import intrinsics  # noqa: F401  gives memory and bits their meaning
 from heapwright.native.portable import portable
+from heapwright.native.runtime import SLOW_PATHS
 from heapwright.native.shell import shell_text
 
 OPTIONS = {
@@ -64,7 +65,7 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
     for text in texts:
         module.link_in(llvm.parse_assembly(mergeable(text)))
     hide(module, {"dlopen", *unit.aliases, *(export.name for export in unit.exports)})
-    keep_apart(module, unit.slow_paths)
+    keep_apart(module, unit.slow_paths.union(SLOW_PATHS))
     module.verify()
     optimise(module)
     return module

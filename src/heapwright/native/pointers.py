@@ -221,6 +221,13 @@ def pointer_truth(context, builder, sig, args):
     return builder.icmp_signed("!=", args[0], i64(0))
 
 
+@overload(operator.not_)
+def pointer_is_null(a):
+    if isinstance(a, PointerType):
+        return lambda a: a.address == 0
+    return None
+
+
 @overload(operator.eq)
 def pointers_equal(a, b):
     if isinstance(a, PointerType) and isinstance(b, PointerType):

@@ -16,6 +16,7 @@ PROT_READ_WRITE, PRIVATE_ANONYMOUS, NO_RESERVE, FIXED_NO_REPLACE = 3, 0x22, 0x40
 MAY_MOVE, DONT_NEED = 1, 4
 FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129
 PAGE = 4096
+SLOW_PATHS = ("sbrk", "mmap", "munmap", "mremap", "decommit", "wait", "wake")
 LEAST_WINDOW = 1 << 20
 
 

@@ -1,0 +1,36 @@
+# make demo: record a real program, compare allocators on the recording, simulate a user program
+# make test: everything a change must pass, within three minutes after set-up
+
+PYTHON ?= python3
+VENV ?= .venv
+READY := $(VENV)/.ready
+HEAPWRIGHT := $(VENV)/bin/heapwright
+DEMO := $(VENV)/demo.hwt
+
+.PHONY: demo test test-all lint setup clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(READY)
+	PYTHONMALLOC=malloc $(HEAPWRIGHT) record -o $(DEMO) -- $(VENV)/bin/python examples/record_me.py
+	$(HEAPWRIGHT) compare $(DEMO) -a linked_list -a kr -a system
+	$(HEAPWRIGHT) simulate boxtest -a kr
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest -q -n auto
+
+test-all: $(READY)
+	$(VENV)/bin/python -m pytest -q -n auto -m 'slow or not slow'
+
+lint: $(READY)
+	$(VENV)/bin/ruff check src tests tools examples
+	$(VENV)/bin/ruff format --check src tests tools examples
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

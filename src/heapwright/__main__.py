@@ -1,0 +1,3 @@
+from heapwright.cli import main
+
+main()

@@ -1,0 +1,89 @@
+"""Looking at Hoard's superblocks: the spans of one for `walk`, and what `check` asks of one.
+
+Free lists are in no order and `walk` has no sets, so it looks at a window of objects at a time.
+"""
+
+from __future__ import annotations
+
+from heapwright.allocators.hoard_superblocks import LISTS, SUPERBLOCK, first_of
+from heapwright.allocators.hoard_threads import BUFFERED, limit_of
+from heapwright.bits import bit
+from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
+
+WINDOW = 62  # objects
+
+
+def walk_superblock(heap, superblock):
+    """The header, each object, and what was never handed out."""
+    first, size = first_of(superblock), superblock.object_size
+    yield superblock.address, first - superblock.address, OWN
+    free = cached = seen = 0
+    for place in range(first, superblock.bump, size):
+        if seen == 0:
+            free = window(superblock.free, place, size)
+            cached = buffered_window(heap, superblock, place)
+        kind = FREE if free & bit(seen) else CACHED if cached & bit(seen) else USED
+        yield place, size, kind
+        seen = (seen + 1) % WINDOW
+    if superblock.bump < superblock.address + SUPERBLOCK:
+        yield superblock.bump, superblock.address + SUPERBLOCK - superblock.bump, UNUSED
+
+
+def window(chain, start, size):
+    """Which of the WINDOW objects from `start` on are in a chain, as bits: walk has no sets."""
+    found = 0
+    while chain:
+        offset = chain.address - start
+        if 0 <= offset < WINDOW * size:
+            found |= bit(offset // size)
+        chain = chain.next
+    return found
+
+
+def buffered_window(heap, superblock, start):
+    found = 0
+    thread = heap.roster.youngest
+    while thread:
+        found |= window(thread.buffers[superblock.size_class].first, start, superblock.object_size)
+        thread = thread.older
+    return found
+
+
+# --- for check alone
+
+
+def chain_of(first):
+    """The members of a list, in its order."""
+    while first:
+        yield first
+        first = first.next
+
+
+def superblocks_of(owner):
+    """Each superblock in the lists of a heap, with its list."""
+    for i in range(LISTS):
+        for superblock in chain_of(owner.lists[i]):
+            yield i, superblock
+
+
+def threads_of(heap):
+    thread = heap.roster.youngest
+    while thread:
+        yield thread
+        thread = thread.older
+
+
+def free_in(superblock):
+    return [each.address for each in chain_of(superblock.free)]
+
+
+def buffered_in(heap, superblock):
+    """The buffered objects, of all threads, that lie in a superblock."""
+    chains = [chain_of(thread.buffers[superblock.size_class].first) for thread in threads_of(heap)]
+    return [each.address for chain in chains for each in chain if 0 < each.address - superblock.address < SUPERBLOCK]
+
+
+def buffers_hold(thread):
+    """Whether what a thread buffers and the room for more make up the limits."""
+    counts = [len(list(chain_of(thread.buffers[i].first))) for i in range(BUFFERED)]
+    return all(count + thread.buffers[i].room == limit_of(i) for i, count in enumerate(counts))

@@ -1,0 +1,199 @@
+"""Hoard's threads: each has a heap of its own for the most part, and a buffer of freed objects that needs no lock.
+
+The buffer (Hoard 3's TLAB) is a list for each class up to 8 KiB. An empty list is refilled, and a full one halved,
+with one lock for many objects; the original buffers up to 1 KiB, fetches one object at a time, and bounds only the
+sum, by 16 MiB. To its superblock a buffered object counts as in use.
+
+A thread's words lie in a mapping of the heap's own; when the thread ends, the next one gets them.
+"""
+
+from __future__ import annotations
+
+from heapwright.allocators.hoard_heaps import free_chain, take_chain
+from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, Object, ProcessorHeap, class_of, size_of
+from heapwright.bits import align_up
+from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word
+from heapwright.locks import acquire, release
+
+MOST_BUFFERED = min(8192, MOST_SMALL)
+BUFFERED = class_of(MOST_BUFFERED) + 1
+BUFFER_BYTES = 1 << 16  # of one class, and at most BUFFER_OBJECTS: below 2 MiB for a thread
+BUFFER_OBJECTS = 512
+PROCESSORS = 16
+ROSTER_BYTES = 1 << 14
+ROSTER_MAGIC = 0x0A11F0E9
+CACHE_LINE = 64
+MINE, MOST, HAS_ENDED = 0, 1, 2  # a thread's words: where its struct lies, the most it buffers, thread_exit was called
+
+
+class Buffer(Struct):
+    first: Object
+    room: Word  # for how many more objects
+
+
+class Thread(Struct):
+    buffers: Array[Inline[Buffer], CLASSES]
+    home: ProcessorHeap
+    older: Thread
+    idle: Thread  # the next one without a thread
+
+
+class Roster(Struct):
+    """The words of all threads that ever were."""
+
+    lock: Atomic[Word]
+    youngest: Thread
+    idle: Thread
+    fresh: Word
+    end: Word
+    next_home: Word
+
+
+class RosterPage(Struct):
+    """The header of a mapping that holds threads."""
+
+    magic: Word
+    size: Word
+
+
+# --- threads
+
+
+def this_thread(heap):
+    """The calling thread's words: taken at its first call; null once it has ended, or without memory."""
+    thread = Thread(heap.memory, heap.memory.local(MINE))
+    if not thread and heap.memory.local(HAS_ENDED) == 0:
+        thread = enter(heap)
+    return thread
+
+
+def enter(heap):
+    roster = heap.roster
+    acquire(heap.memory, roster.lock)
+    thread = roster.idle
+    if thread:
+        roster.idle = thread.idle
+    else:
+        thread = new_thread(heap, roster)
+    release(heap.memory, roster.lock)
+    if thread:
+        heap.memory.set_local(MINE, thread.address)
+        heap.memory.set_local(MOST, MOST_BUFFERED)
+    return thread
+
+
+def new_thread(heap, roster):
+    """Words for one more thread, its home the next heap in turn; null when memory is exhausted."""
+    if roster.fresh + Thread.SIZE > roster.end and not map_roster(heap, roster):
+        return roster.youngest.at(NULL)
+    thread = roster.youngest.at(roster.fresh)
+    roster.fresh = align_up(roster.fresh + Thread.SIZE, CACHE_LINE)
+    thread.home = heap.processors[1 + roster.next_home]
+    roster.next_home = (roster.next_home + 1) % PROCESSORS
+    empty_buffers(thread)
+    thread.older = roster.youngest
+    roster.youngest = thread
+    return thread
+
+
+def map_roster(heap, roster):
+    size = align_up(ROSTER_BYTES, heap.memory.PAGE)
+    start = heap.memory.mmap(size)
+    if start == -1:
+        return False
+    page = RosterPage(heap.memory, start)
+    page.magic = ROSTER_MAGIC
+    page.size = size
+    roster.fresh = start + CACHE_LINE
+    roster.end = start + size
+    return True
+
+
+def leave_roster(heap, thread):
+    """The thread ends: its words go to the next thread."""
+    flush(heap, thread)
+    heap.memory.set_local(MINE, NULL)
+    heap.memory.set_local(MOST, 0)
+    acquire(heap.memory, heap.roster.lock)
+    retire(heap.roster, thread)
+    release(heap.memory, heap.roster.lock)
+
+
+def retire(roster, thread):
+    thread.idle = roster.idle
+    roster.idle = thread
+
+
+def forget_others(heap):
+    """In a forked child only the calling thread lives on; what others had buffered stays in use for good."""
+    roster = heap.roster
+    mine = heap.memory.local(MINE)
+    roster.idle = NULL
+    thread = roster.youngest
+    while thread:
+        if thread.address != mine:
+            empty_buffers(thread)
+            retire(roster, thread)
+        thread = thread.older
+
+
+# --- buffers
+
+
+def limit_of(size_class):
+    """How many objects of a class a thread may buffer."""
+    return min(BUFFER_OBJECTS, BUFFER_BYTES // size_of(size_class)) if size_class < BUFFERED else 0
+
+
+def empty_buffer(thread, size_class):
+    """Make a buffer hold nothing, whatever becomes of its objects."""
+    thread.buffers[size_class].first = NULL
+    thread.buffers[size_class].room = limit_of(size_class)
+
+
+def flush(heap, thread):
+    """Free all that a thread buffers."""
+    for size_class in range(BUFFERED):
+        chain = thread.buffers[size_class].first
+        empty_buffer(thread, size_class)
+        free_chain(heap, chain)
+
+
+def empty_buffers(thread):
+    for size_class in range(CLASSES):
+        empty_buffer(thread, size_class)
+
+
+def take(buffer):
+    """The address of the object put in last."""
+    found = buffer.first
+    buffer.first = found.next
+    buffer.room += 1
+    return found.address
+
+
+def put(buffer, freed):
+    freed.next = buffer.first
+    buffer.first = freed
+    buffer.room -= 1
+
+
+def refill(heap, thread, size_class):
+    """Fetch into an empty buffer a quarter of what it may hold; less or nothing when memory is exhausted."""
+    buffer = thread.buffers[size_class]
+    chain, count = take_chain(heap, thread.home, size_class, limit_of(size_class) // 4)
+    buffer.first = chain
+    buffer.room -= count
+
+
+def halve(heap, thread, size_class):
+    """Free the older half of a full buffer."""
+    buffer = thread.buffers[size_class]
+    kept = limit_of(size_class) // 2
+    last = buffer.first
+    for _ in range(kept - 1):
+        last = last.next
+    chain = last.next
+    last.next = NULL
+    buffer.room = limit_of(size_class) - kept
+    free_chain(heap, chain)

@@ -1,0 +1,32 @@
+"""``python -m heapwright.conformance.cface [LIB.so]``: one line a check, then the count."""
+
+import os
+import sys
+from pathlib import Path
+
+from heapwright.conformance.cface import Outcome, Suite, Tally
+
+
+def _line(outcome: Outcome) -> str:
+    check, label = outcome.check, outcome.verdict.value
+    marked = f"({label})" if check.informational else label
+    return f"{check.row:>2} {check.id:<24} {marked:<9} {outcome.reason or check.requirement}"
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) > 1 or any(not Path(name).is_file() for name in arguments):
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    library = Path(arguments[0]) if arguments else None
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    outcomes = []
+    for outcome in Suite(caches / "heapwright" / "cface").run_all(library):
+        sys.stdout.write(_line(outcome) + "\n")
+        sys.stdout.flush()
+        outcomes.append(outcome)
+    tally = Tally.of(outcomes)
+    sys.stdout.write(f"{tally}\n")
+    return 0 if tally.hold == tally.counted else 1
+
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,162 @@
+"""Run the check programs on a malloc library and say what holds."""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from heapwright.conformance.cface.build import build
+from heapwright.conformance.cface.table import Check, checks
+
+DEFAULT_TIMEOUT = 60.0
+"""Seconds.  The programs limit themselves to less; this is for those that cannot."""
+
+_HOLDS, _FAILS, _CANNOT_TRY = 0, 1, 77
+_OTHERS_INFLUENCE = ("LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES")
+
+
+class Verdict(enum.Enum):
+    """What one run of one check showed."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    SKIPPED = "skipped"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verdict on one check, with the reason in one line where there is one."""
+
+    check: Check
+    verdict: Verdict
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many checks hold; informational and skipped ones are not counted."""
+
+    hold: int
+    counted: int
+    skipped: int
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Tally:
+        """Count the outcomes."""
+        judged = [each for each in outcomes if not each.check.informational]
+        hold = sum(each.verdict is Verdict.HOLDS for each in judged)
+        skipped = sum(each.verdict is Verdict.SKIPPED for each in judged)
+        return cls(hold, len(judged) - skipped, skipped)
+
+    def __str__(self) -> str:
+        tried = f"{self.hold} of {self.counted} hold"
+        return f"{tried}, {self.skipped} could not be tried" if self.skipped else tried
+
+
+class Suite:
+    """The check programs, compiled below ``cache``."""
+
+    def __init__(self, cache: Path) -> None:
+        self.programs = build(cache.absolute())
+
+    def run(self, check: Check, library: Path | None = None, timeout: float = DEFAULT_TIMEOUT) -> Outcome:
+        """Try one check on ``library``, or on the C library itself when it is None."""
+        missing = self.programs / f"{check.program}.missing"
+        if missing.exists():
+            return Outcome(check, Verdict.SKIPPED, missing.read_text().strip())
+        command = [str(self.programs / check.program), check.id]
+        if library:
+            command.append(_preloadable(library))
+        started = time.monotonic()
+        status, reason = _execute(command, _environment(library), timeout)
+        verdict, reason = _judge(status, reason)
+        return Outcome(check, verdict, reason, time.monotonic() - started)
+
+    def run_all(
+        self,
+        library: Path | None = None,
+        jobs: int | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> Iterator[Outcome]:
+        """Try every check, ``jobs`` at a time; the outcomes come in the order of the table."""
+        with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+            yield from pool.map(lambda check: self.run(check, library, timeout), checks())
+
+
+def _preloadable(library: Path) -> str:
+    path = str(library.absolute())
+    if not library.is_file():
+        raise FileNotFoundError(f"there is no library {path}")
+    if set(path) & set(" :"):
+        raise ValueError(f"LD_PRELOAD cannot name a path with a space or a colon: {path!r}")
+    return path
+
+
+def _environment(library: Path | None) -> dict[str, str]:
+    kept = {name: text for name, text in os.environ.items() if name not in _OTHERS_INFLUENCE}
+    preload = {"LD_PRELOAD": _preloadable(library)} if library else {}
+    return {**kept, **preload, "LC_ALL": "C"}
+
+
+def _execute(command: list[str], environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
+    """Exit status (None: no end in time) and the last line the program wrote.
+
+    A file, not a pipe, takes the output: a child that hangs would keep a pipe open.
+    """
+    with tempfile.TemporaryFile() as written:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=written,
+            start_new_session=True,
+        )
+        try:
+            status: int | None = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        return status, _last_line(written)
+
+
+def _last_line(written: IO[bytes]) -> str:
+    written.seek(0)
+    lines = written.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _judge(status: int | None, reason: str) -> tuple[Verdict, str]:
+    if status is None or status == -signal.SIGALRM:
+        return Verdict.TIMEOUT, reason or "it did not end in time"
+    if status < 0:
+        return Verdict.CRASHED, f"{_signal_name(-status)}: {reason}".removesuffix(": ")
+    if status == _CANNOT_TRY:
+        return Verdict.SKIPPED, reason
+    if status == _HOLDS:
+        return Verdict.HOLDS, reason
+    if status == _FAILS:
+        return Verdict.FAILS, reason or "it gave no reason"
+    return Verdict.FAILS, f"exit status {status}: {reason}".removesuffix(": ")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no name
+        return f"signal {number}"

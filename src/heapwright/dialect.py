@@ -1,0 +1,368 @@
+"""The linter of the dialect: what breaks a rule of docs/dialect.md, with its line and what to do instead.
+
+    python -m heapwright.dialect FILE.py...
+
+It reads the source and never runs it. `check`, and what only `check` uses, is interpreted only and may be any
+Python. D7 is advice. D8, and what D10 says of values that come out of a call, are left to the reader, the
+conformance suite and the compiler.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from heapwright.dialect_source import Key, Program, Source, locals_of, parts_of
+
+MOST = (1 << 63) - 1
+MOST_SHIFT = 62
+
+ALLOWED_IMPORTS = {
+    "__future__",
+    *(f"heapwright.{name}" for name in ("layout", "bits", "spans", "locks", "stats", "traces.raw", "allocators")),
+}
+ALLOWED_BUILTINS = {"min", "max", "len", "range", "abs", "int", "bool"}
+WORLDLY = {"load", "store", "exchange", "compare_exchange", "add"}  # of memory: for the fields of structs alone
+
+
+class Violation(NamedTuple):
+    """One rule broken at one line."""
+
+    path: Path
+    line: int
+    rule: str
+    sentence: str
+
+    @property
+    def is_advice(self) -> bool:
+        return self.rule == "D7"
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.rule}{' (advice)' if self.is_advice else ''}: {self.sentence}"
+
+
+Found = Iterator[tuple[ast.AST, str, str]]  # where, which rule, what to do instead
+
+
+def lint(path: Path | str) -> list[Violation]:
+    """The violations in an allocator's, a layer's or a dialect module's source, in the order of lines."""
+    path = Path(path)
+    try:
+        program = Program(path)
+    except SyntaxError as error:
+        return [Violation(path, error.lineno or 1, "D1", f"this is not Python: {error.msg}")]
+    found = {
+        Violation(path, getattr(node, "lineno", 1), rule, sentence) for node, rule, sentence in everything(program)
+    }
+    return sorted(found, key=lambda each: (each.line, each.rule, each.sentence))
+
+
+def everything(program: Program) -> Found:
+    source, exempt = program.main, program.exempt()
+    for name, function in source.functions.items():
+        if Key(source.path, name) not in exempt:
+            for rule in FUNCTION_RULES:
+                yield from rule(program, function)
+    for name, value in source.constants.items():
+        if Key(source.path, name) not in exempt:
+            yield from constant(program, name, value)
+    for struct in source.structs.values():
+        yield from fields_only(struct)
+    for statement in source.statements:
+        yield from nothing_runs(source, statement)
+    yield from imports(source)
+    yield from recursion(program, exempt)
+
+
+# --- D1: plain functions
+
+CONSTRUCTS: dict[type[ast.AST], tuple[str, str]] = {
+    ast.FunctionDef: ("D1", "a function inside a function: define it at the module's level and hand it what it needs"),
+    ast.AsyncFunctionDef: ("D1", "async: write a plain function"),
+    ast.Lambda: ("D1", "lambda: name the function and define it at the module's level"),
+    ast.ClassDef: ("D1", "a class inside a function: define a Struct at the module's level"),
+    ast.Try: ("D1", "try: return 0 or False on failure and test the result"),
+    ast.Raise: ("D1", "raise: return 0 on failure, or report misuse with heap.memory.fault(text, address)"),
+    ast.With: ("D1", "with: call acquire and release, or begin and end, by name"),
+    ast.Global: ("D4", "global: keep state in a field of Heap"),
+    ast.Nonlocal: ("D1", "nonlocal: hand the value over and return it"),
+    ast.Import: ("D1", "import inside a function: import at the top of the module"),
+    ast.ImportFrom: ("D1", "import inside a function: import at the top of the module"),
+    ast.Delete: ("D1", "del: leave the name alone"),
+    ast.Await: ("D1", "await: write a plain function"),
+    ast.Starred: ("D1", "*: hand over each value by itself"),
+    ast.YieldFrom: ("D1", "yield from: write `for span in ...: yield span`"),
+    ast.ListComp: ("D1", "a comprehension outside check: write the loop"),
+    ast.SetComp: ("D1", "a comprehension outside check: write the loop"),
+    ast.DictComp: ("D1", "a comprehension outside check: write the loop"),
+    ast.GeneratorExp: ("D1", "a generator expression outside check: write the loop"),
+    ast.List: ("D2", "a list outside check: keep the values in a field, such as Array[Word, 8], or in a tuple"),
+    ast.Dict: ("D2", "a dict outside check: keep the values in fields of a struct"),
+    ast.Set: ("D2", "a set outside check: compare one by one, or keep a bitmap"),
+    ast.JoinedStr: ("D2", "a string outside check: only the text of heap.memory.fault is one, and it is constant"),
+    ast.Assert: ("D9", "assert outside check: report misuse with heap.memory.fault(text, address)"),
+}
+
+
+def constructs(program: Program, function: ast.FunctionDef) -> Found:
+    for node in parts_of(function):
+        if type(node) in CONSTRUCTS:
+            yield node, *CONSTRUCTS[type(node)]
+        elif isinstance(node, ast.Yield) and not function.name.startswith("walk"):
+            yield node, "D1", "yield outside walk: return the value, or write the loop where it is needed"
+        elif isinstance(node, ast.Call) and node.keywords:
+            yield node, "D1", "a keyword argument: give the arguments by position"
+
+
+def signature(program: Program, function: ast.FunctionDef) -> Found:
+    if function.decorator_list:
+        yield function.decorator_list[0], "D1", f"a decorator: define `{function.name}` plainly"
+    if function.args.vararg or function.args.kwarg or function.args.kwonlyargs:
+        yield function, "D1", f"`{function.name}` takes *args or keywords: name each argument"
+
+
+def fields_only(struct: ast.ClassDef) -> Found:
+    if [ast.unparse(base) for base in struct.bases] != ["Struct"] or struct.keywords or struct.decorator_list:
+        yield struct, "D1", f"`{struct.name}` is not a plain struct: write `class {struct.name}(Struct):`"
+    for statement in struct.body:
+        is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        is_field = isinstance(statement, ast.AnnAssign) and statement.value is None
+        if not is_text and not is_field and not isinstance(statement, ast.Pass):
+            yield statement, "D1", f"`{struct.name}` has more than fields: write a function that takes the pointer"
+
+
+# --- D2: numbers, booleans, pointers and tuples of them
+
+
+def values(program: Program, function: ast.FunctionDef) -> Found:
+    texts = {id(text) for text in fault_texts(function)}
+    for node in parts_of(function):
+        if isinstance(node, ast.Constant) and not isinstance(node.value, int) and id(node) not in texts:
+            yield node, "D2", f"{node.value!r} is no number, boolean or pointer: {INSTEAD.get(type(node.value), USE)}"
+        elif isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.Div):
+            yield node, "D2", "`/` makes a float: use `>>`, or `//` where time does not matter"
+
+
+USE = "values are whole numbers, booleans, pointers and tuples of them"
+INSTEAD: dict[type, str] = {
+    type(None): "write NULL, or `pointer.at(NULL)` for a null pointer",
+    float: "count in a smaller unit, in whole numbers",
+    str: "a string belongs in check, in a docstring, or in heap.memory.fault(text, address)",
+}
+
+
+def fault_texts(function: ast.FunctionDef) -> Iterator[ast.expr]:
+    """The constant texts of heap.memory.fault("...", address)."""
+    for node in parts_of(function):
+        if is_memory_call(node, {"fault"}):
+            assert isinstance(node, ast.Call)
+            yield from node.args[:1]
+
+
+def is_memory_call(node: ast.AST, names: set[str]) -> bool:
+    """Whether a node calls `memory.name(...)` or `anything.memory.name(...)`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in names:
+        return False
+    return ast.unparse(node.func.value).split(".")[-1] == "memory"
+
+
+def builtins_used(program: Program, function: ast.FunctionDef) -> Found:
+    own = locals_of(function) | program.main.names()
+    for node in parts_of(function):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id in own:
+            continue
+        name = node.func.id
+        if name not in ALLOWED_BUILTINS:
+            yield node, "D2", f"`{name}()` outside check: compiled code knows {', '.join(sorted(ALLOWED_BUILTINS))}"
+
+
+# --- D3: one door to memory
+
+
+def door(program: Program, function: ast.FunctionDef) -> Found:
+    for node in parts_of(function):
+        if is_memory_call(node, WORLDLY):
+            assert isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            yield node, "D3", f"memory.{node.func.attr}(): declare a struct and use its field"
+
+
+def imports(source: Source) -> Found:
+    for node in source.imports:
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        for module in modules:
+            is_inner = module == "heapwright.layers" and [alias.name for alias in node.names] == ["inner"]
+            if not is_inner and not may_import(source, module):
+                yield node, "D3", f"imports {module}: only heapwright's layout, bits, spans, locks, stats and siblings"
+
+
+def may_import(source: Source, module: str) -> bool:
+    if module == "heapwright.traces.raw":
+        return source.is_layer
+    is_sibling = "." not in module and (source.path.parent / f"{module}.py").is_file()
+    return module in ALLOWED_IMPORTS or module.startswith("heapwright.allocators.") or is_sibling
+
+
+# --- D4: state lies in the heap
+
+
+def nothing_runs(source: Source, statement: ast.stmt) -> Found:
+    """A module defines things; only a layer may ask what the allocator below it has."""
+    if isinstance(statement, ast.If) and source.is_layer:
+        return
+    if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        yield statement, "D4", "assign a value to a plain name once: a module's own names are constants"
+    elif not isinstance(statement, ast.Pass):
+        yield statement, "D4", "a module runs nothing when it is loaded: the first call opens the heap"
+
+
+def constant(program: Program, name: str, value: ast.expr) -> Found:
+    source = program.main
+    if not name.isupper() and not is_alias(source, value):
+        yield value, "D4", f"`{name}` is a module's own name: write a constant in UPPER_CASE, or a field of Heap"
+    for node in ast.walk(value):
+        if isinstance(node, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)):
+            yield node, "D4", f"`{name}` can change: make it a tuple, or a field of Heap"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, float):
+            yield node, "D2", f"`{name}` is a float: {INSTEAD[float]}"
+    yield from too_large(program, value)
+
+
+def is_alias(source: Source, value: ast.expr) -> bool:
+    """A function or struct of the allocator below, under its name in this layer."""
+    is_choice = isinstance(value, ast.Call) and ast.unparse(value.func) == "getattr"
+    return source.is_layer and (is_choice or isinstance(value, (ast.Name, ast.Attribute)))
+
+
+def constants_kept(program: Program, function: ast.FunctionDef) -> Found:
+    """Nothing is stored into a module's constant, by index or by field."""
+    own = program.main.names() - locals_of(function)
+    for node in parts_of(function):
+        if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+            root = ast.unparse(node).split(".")[0].split("[")[0]
+            if root in own:
+                yield node, "D4", f"`{root}` is a constant of the module: keep state in a field of Heap"
+
+
+# --- D5: no recursion
+
+
+def recursion(program: Program, exempt: set[Key]) -> Found:
+    reported: set[Key] = set()
+    for name, function in program.main.functions.items():
+        key = Key(program.main.path, name)
+        circle = program.circle(key)
+        if circle and key not in exempt | reported:
+            reported |= set(circle)
+            way = " calls ".join(each.name for each in (*circle, key))
+            yield function, "D5", f"recursion: {way}; write a loop"
+
+
+# --- D6 and D7: numbers
+
+
+def numbers(program: Program, function: ast.FunctionDef) -> Found:
+    for statement in function.body:
+        yield from too_large(program, statement)
+    for node in parts_of(function):
+        if isinstance(node, (ast.BinOp, ast.AugAssign)):
+            yield from arithmetic(program, node)
+        elif isinstance(node, ast.Attribute) and node.attr in ("bit_length", "bit_count"):
+            yield node, "D6", f".{node.attr}(): use floor_log2 or count_bits of heapwright.bits"
+
+
+def too_large(program: Program, node: ast.AST) -> Found:
+    """The largest constant expressions whose values do not fit."""
+    value = program.fold(node)
+    if value is None:
+        for child in ast.iter_child_nodes(node):
+            yield from too_large(program, child)
+    elif not -MOST - 1 <= value <= MOST and not isinstance(node, ast.Name):
+        yield node, "D6", f"{ast.unparse(node)} does not fit 64 bits and a sign: see times and shift_right of bits"
+
+
+def arithmetic(program: Program, node: ast.BinOp | ast.AugAssign) -> Found:
+    right = node.right if isinstance(node, ast.BinOp) else node.value
+    by = program.fold(right)
+    if isinstance(node.op, (ast.LShift, ast.RShift)):
+        if by is not None and not 0 <= by <= MOST_SHIFT and program.fold(node) is None:
+            yield node, "D6", f"a shift by {by}: shifts are by 0 to {MOST_SHIFT}; use shift_right of heapwright.bits"
+    elif isinstance(node.op, ast.Pow):
+        yield node, "D7", "`**`: shift, if it is a power of two"
+    elif isinstance(node.op, (ast.FloorDiv, ast.Mod)) and program.fold(node) is None and not is_cheap(right, by):
+        yield node, "D7", f"divides by {ast.unparse(right)}: shift or mask by a power of two where it must be fast"
+
+
+def is_cheap(divisor: ast.expr, value: int | None) -> bool:
+    """A power of two, or a constant that only the compiler knows, such as memory.PAGE."""
+    if value is not None:
+        return value > 0 and value & (value - 1) == 0
+    return isinstance(divisor, ast.Attribute) and divisor.attr.isupper()
+
+
+# --- D10: one type for a name
+
+
+def one_type(program: Program, function: ast.FunctionDef) -> Found:
+    known: dict[str, str] = {}
+    for name, value in assigned(function):
+        for kind in kinds(program, value):
+            if known.setdefault(name, kind) != kind:
+                both = f"{known[name]} and {kind}"
+                yield value, "D10", f"{name} is {both}: use a name for each; a null pointer is pointer.at(NULL)"
+
+
+def assigned(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
+    """What each local name is given, and what is returned."""
+    for node in parts_of(function):
+        if isinstance(node, ast.Return) and node.value is not None:
+            yield "the result", node.value
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    yield f"`{target.id}`", node.value
+
+
+def kinds(program: Program, value: ast.expr) -> Iterator[str]:
+    """What a value is, as far as that shows: a number, or a pointer to a struct."""
+    if isinstance(value, ast.IfExp):
+        yield from kinds(program, value.body)
+        yield from kinds(program, value.orelse)
+    elif isinstance(value, ast.Call) and (struct := program.struct_named(value.func)):
+        yield f"a pointer to {struct}"
+    elif isinstance(value, ast.BinOp) or program.fold(value) is not None or is_address(value):
+        yield "a number"
+
+
+def is_address(value: ast.expr) -> bool:
+    return isinstance(value, ast.Attribute) and value.attr == "address"
+
+
+Rule = Callable[[Program, ast.FunctionDef], Found]
+FUNCTION_RULES: tuple[Rule, ...] = (
+    signature,
+    constructs,
+    values,
+    builtins_used,
+    door,
+    constants_kept,
+    numbers,
+    one_type,
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Print what breaks a rule; 1 if anything but advice was found, 2 without a readable file."""
+    try:
+        found = [violation for argument in arguments for violation in lint(argument)]
+    except (OSError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"heapwright.dialect: {error}\n")
+        return 2
+    sys.stdout.writelines(f"{violation}\n" for violation in found)
+    return int(not all(violation.is_advice for violation in found)) if arguments else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

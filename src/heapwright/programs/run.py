@@ -1,0 +1,144 @@
+"""Running a user program in a new process: what came of it."""
+
+from __future__ import annotations
+
+import difflib
+import gc
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+from heapwright.allocator import Allocator, load
+from heapwright.collections import Runtime, Watcher, serve
+from heapwright.collections.leaks import Leak, find_leaks
+from heapwright.machine import Fault, Heap, Kernel, KernelPanic
+from heapwright.programs import PROGRAMS
+from heapwright.programs.user import Args, Ending, Main, run_to_end
+from heapwright.stats import Stats
+
+TEXTS = 16384  # bytes of the image for literals
+KILLED = 1
+
+
+class UnknownProgram(Exception):
+    """No program has that name: one line that says which might have been meant."""
+
+
+@dataclass
+class Outcome:
+    """What a program printed, how it ended, and what its heap held then; bytes are as asked for."""
+
+    output: list[str]
+    exit_code: int = KILLED
+    fault: Fault | None = None
+    panic: str = ""  # of the kernel
+    leaks: list[Leak] = field(default_factory=list)  # none are looked for after `exit`, a panic or a fault
+    operations: int = 0
+    live_bytes: int = 0
+    live_blocks: int = 0
+    peak_bytes: int = 0
+    heap_bytes: int = 0
+    peak_heap_bytes: int = 0
+    stats: dict[str, int] = field(default_factory=dict)  # what the allocator says of itself
+
+    @property
+    def is_good(self) -> bool:
+        return self.exit_code == 0 and not self.leaks
+
+
+def find_program(name: str) -> Main:
+    """The `main` of a program, by name or by the path of a Python file."""
+    if name.endswith(".py"):
+        if not Path(name).is_file():
+            raise UnknownProgram(f"there is no file {name}")
+        found = run_path(name).get("main")
+        if not callable(found):
+            raise UnknownProgram(f"{name} has no main(args)")
+        return as_main(found)
+    if name not in PROGRAMS:
+        close = difflib.get_close_matches(name, PROGRAMS, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(PROGRAMS)}, or a path ending in .py"
+        raise UnknownProgram(f"no program is named '{name}': {hint}")
+    return as_main(import_module(f"heapwright.programs.{name}").main)
+
+
+def as_main(found: Callable[..., Any]) -> Main:
+    return found
+
+
+def run_program(
+    name: str | Main,
+    allocator: str | Allocator = "linked_list",
+    arguments: Iterable[str] = (),
+    *,
+    sbrk_fails: int = 0,
+    watcher: Watcher | None = None,
+    write: Callable[[str], None] | None = None,
+    **kernel: Any,
+) -> Outcome:
+    """Run a program, or a `main`, in a new process of a new machine; the options are those of `Kernel`.
+
+    `sbrk_fails` is the number of the first request for memory, from 1, that the kernel refuses, and all after it.
+    `write` gets each line that the program prints.
+    """
+    main = find_program(name) if isinstance(name, str) else name
+    argv = [name if isinstance(name, str) else "main", *arguments]
+    runtime = new_runtime(load(allocator) if isinstance(allocator, str) else allocator, **kernel)
+    runtime.heap.process.kernel.calls.at(sbrk_fails)
+    if watcher:
+        runtime.watch(watcher)
+    return run_main(main, argv, runtime, write)
+
+
+def new_runtime(allocator: Allocator, **kernel: Any) -> Runtime:
+    process = Kernel(**kernel).start(data=allocator.Heap.SIZE + 16 + Stats.SIZE + TEXTS)
+    return Runtime(Heap(process, allocator))
+
+
+def run_main(main: Main, argv: list[str], runtime: Runtime, write: Callable[[str], None] | None) -> Outcome:
+    outcome = Outcome([])
+
+    def print_line(line: str) -> None:
+        outcome.output.extend(line.split("\n"))
+        if write:
+            write(line)
+
+    runtime.print = print_line
+    try:
+        with serve(runtime):
+            ending = run_to_end(lambda: main(Args(argv)))
+            collect_garbage(runtime)
+        outcome.exit_code = ending.code
+        judge(outcome, runtime, ending)
+    except Fault as fault:
+        outcome.fault = fault
+    except KernelPanic as panic:
+        outcome.panic = str(panic)
+    runtime.end()
+    measure(outcome, runtime)
+    return outcome
+
+
+def collect_garbage(runtime: Runtime) -> None:
+    """Values in a circle of Python objects have no last reference: Python must look for them."""
+    if runtime.heap.live and not runtime.ended:
+        gc.collect()
+
+
+def judge(outcome: Outcome, runtime: Runtime, ending: Ending) -> None:
+    """Check the heap that a program leaves behind."""
+    runtime.heap.check()
+    outcome.stats = runtime.heap.survey()
+    if ending.is_clean:
+        outcome.leaks = find_leaks(runtime)
+
+
+def measure(outcome: Outcome, runtime: Runtime) -> None:
+    memory = runtime.heap.memory
+    outcome.operations = runtime.operations
+    outcome.live_bytes, outcome.live_blocks = runtime.live_bytes, len(runtime.heap.live)
+    outcome.peak_bytes = runtime.peak_bytes
+    outcome.heap_bytes, outcome.peak_heap_bytes = memory.held(), memory.most_held()

@@ -1,0 +1,26 @@
+"""A program that asks its heap for statistics."""
+
+from heapwright.collections import Box, Vec, drop, u8
+from heapwright.programs.user import Args, println, stats
+
+
+def main(_: Args) -> int:
+    before = Box(1)
+    empty = stats()
+    v = Vec.zeroed(1000, u8)
+    full = stats()
+    show("With a Vec of 1000 bytes", full)
+    assert full["live_bytes"] >= empty["live_bytes"] + 1000
+    assert full["heap_bytes"] >= full["live_bytes"]
+
+    drop(v)
+    after = stats()
+    show("Without it", after)
+    assert after["live_bytes"] == empty["live_bytes"]
+    assert before.value == 1
+    return 0
+
+
+def show(when: str, numbers: dict[str, int]) -> None:
+    live, heap, free = (numbers[name] for name in ("live_bytes", "heap_bytes", "free_bytes"))
+    println(f"{when}: {live} bytes live, {free} free, {heap} in the heap")

@@ -1,0 +1,394 @@
+"""Hoard: classes, superblocks and buffers, heaps and their rule, failure and misuse, threads and fork."""
+
+import random
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from heapwright import allocator
+from heapwright.allocators import hoard_heaps as heaps
+from heapwright.allocators import hoard_superblocks as superblocks
+from heapwright.allocators import hoard_threads as threads
+from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, SUPERBLOCK, class_of, size_of
+from heapwright.bits import align_up
+from heapwright.machine import Fault, start
+from heapwright.machine.fault import BrokenInvariant
+from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
+
+DESIGN = allocator.load(str(Path(heaps.__file__).with_name("hoard.py")))
+KIB, MIB = 1 << 10, 1 << 20
+SMALLEST_UNBUFFERED = size_of(threads.BUFFERED)
+
+
+@pytest.fixture
+def heap():
+    return start(DESIGN)
+
+
+@contextmanager
+def on(heap, thread):
+    """Inside, calls come from another thread."""
+    before = heap.process.thread
+    heap.process.thread = thread
+    yield
+    heap.process.thread = before
+
+
+def processors(heap):
+    return [heap.state.processors[i] for i in range(1 + threads.PROCESSORS)]
+
+
+def held(heap):
+    """Bytes of superblocks that the heaps of threads hold."""
+    return sum(owner.held for owner in processors(heap)[1:])
+
+
+def kinds(heap):
+    """The bytes of each kind of span."""
+    sums = dict.fromkeys((FREE, USED, CACHED, OWN, UNUSED), 0)
+    for _, size, kind in heap.spans():
+        sums[kind] += size
+    return sums
+
+
+def superblock_of(heap, address):
+    return superblocks.superblock_of(heap.state, address)
+
+
+# --- classes
+
+
+def test_classes_are_total_monotone_and_waste_at_most_a_fifth_beyond_rounding():
+    sizes = [size_of(k) for k in range(CLASSES)]
+    assert sizes[:12] == [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256]
+    assert sizes == sorted(sizes) and sizes[-1] == MOST_SMALL
+    assert [class_of(size) for size in sizes] == list(range(CLASSES))
+    for size in range(1, MOST_SMALL + 1):
+        given = size_of(class_of(size))
+        assert size <= given and (given - size < 16 or 5 * (given - size) <= given)
+
+
+@pytest.mark.parametrize("size_class", range(CLASSES))
+def test_a_superblock_wastes_at_most_a_quarter(heap, size_class):
+    superblock = superblock_of(heap, heap.alloc(size_of(size_class)))
+    fits = superblock.limit - superblocks.first_of(superblock)
+    assert fits % superblock.object_size == 0
+    assert 4 * fits >= 3 * SUPERBLOCK
+
+
+@pytest.mark.parametrize("align", [1 << k for k in range(4, 21)])
+def test_every_alignment(heap, align):
+    for size in (0, 1, 48, align - 1, align, align + 1, 3 * align, 5000, 70_000):
+        first, second = heap.alloc(size, align), heap.alloc(size, align)
+        assert first and second and first != second
+        heap.dealloc(first)
+    heap.check()
+
+
+# --- superblocks and buffers
+
+
+def test_the_first_objects_of_a_thread(heap):
+    address = heap.alloc(24)
+    superblock = superblock_of(heap, address)
+    assert superblock.address % SUPERBLOCK == 0 and superblock.object_size == 32
+    assert superblock.owner.load() == processors(heap)[1]
+    first = superblock.address + 96  # 88 bytes of header, aligned
+    assert superblock.bump == first + 128 * 32 == address + 32
+    assert kinds(heap)[USED] == 32 and kinds(heap)[CACHED] == 127 * 32
+    heap.check()
+
+
+def test_what_was_freed_last_is_given_out_first(heap):
+    a, b = heap.alloc(100), heap.alloc(100)
+    heap.dealloc(a)
+    heap.dealloc(b)
+    assert [heap.alloc(112), heap.alloc(97)] == [b, a]
+
+
+def test_size_zero_leaves_the_buffer_alone(heap):
+    blocks = {heap.alloc(0) for _ in range(10)} | {heap.alloc(16) for _ in range(10)}
+    assert len(blocks) == 20
+    heap.check()
+
+
+def test_a_full_buffer_is_halved(heap):
+    limit = threads.limit_of(class_of(1024))
+    blocks = [heap.alloc(1024) for _ in range(limit + 1)]
+    cached = kinds(heap)[CACHED]
+    for block in blocks:
+        heap.dealloc(block)
+    assert cached < 1024 * limit
+    assert kinds(heap)[CACHED] <= 1024 * limit
+    assert heap.alloc(1024) == blocks[-1]
+    heap.check()
+
+
+def test_an_empty_superblock_serves_another_class(heap):
+    block = heap.alloc(SMALLEST_UNBUFFERED)
+    heap.dealloc(block)
+    assert superblock_of(heap, heap.alloc(20_000)).address == superblock_of(heap, block).address
+    heap.check()
+
+
+def test_the_fullest_superblock_serves_first(heap):
+    blocks = [heap.alloc(10_000) for _ in range(18)]  # 6 to a superblock
+    for block in blocks[1:6] + blocks[6:9]:
+        heap.dealloc(block)
+    assert superblock_of(heap, heap.alloc(10_000)) == superblock_of(heap, blocks[6])
+
+
+def test_zeroed_memory_after_dirty_use(heap):
+    for size in (40, 3000, 100_000):
+        block = heap.alloc(size)
+        heap.user.fill(block, size, 0xFF)
+        heap.dealloc(block)
+        assert heap.alloc_zeroed(size)
+
+
+def test_realloc_stays_while_the_object_is_half_full(heap):
+    block = heap.alloc(1000)
+    assert heap.realloc(block, 600) == block
+    assert heap.realloc(block, 1024) == block
+    moved = heap.realloc(block, 400)
+    assert moved != block and heap.usable_size(moved) == 448
+    assert heap.realloc(moved, 1 << 62) == 0 and moved in heap.live
+    heap.check()
+
+
+# --- the rule
+
+
+def test_a_heap_that_is_too_empty_gives_superblocks_up(heap):
+    blocks = [heap.alloc(10_000) for _ in range(100)]
+    most = held(heap)
+    for block in blocks:
+        heap.dealloc(block)
+        own = processors(heap)[1]
+        assert not heaps.is_too_empty(own, own.held)
+    assert most >= 100 * 10_000 and held(heap) <= heaps.SLACK
+    assert processors(heap)[0].held > 0
+    heap.check()
+
+
+def test_another_heap_takes_what_one_gave_up(heap):
+    blocks = [heap.alloc(10_000) for _ in range(100)]
+    for block in blocks:
+        heap.dealloc(block)
+    before = heap.state.store.held.load()
+    with on(heap, heap.process.new_thread()):
+        taken = superblock_of(heap, heap.alloc(2000))
+        assert taken.owner.load() == processors(heap)[2]
+    assert heap.state.store.held.load() == before
+    heap.check()
+
+
+def test_what_is_kept_empty_for_all_is_bounded(heap):
+    blocks = [heap.alloc(20_000) for _ in range(300)]
+    for block in blocks:
+        heap.dealloc(block)
+    common, total = processors(heap)[0], heap.state.store.held.load()
+    assert common.empty <= heaps.KEPT + total // 4 + SUPERBLOCK
+    assert total < 2 * MIB
+    heap.check()
+
+
+def test_one_thread_allocates_and_another_frees_without_blowup(heap):
+    consumer = heap.process.new_thread()
+    peaks = []
+    for _ in range(12):
+        blocks = [heap.alloc(500) for _ in range(400)]
+        with on(heap, consumer):
+            for block in blocks:
+                heap.dealloc(block)
+        peaks.append(heap.state.store.held.load())
+    assert max(peaks[4:]) <= peaks[4] < 400 * 512 + threads.BUFFER_BYTES + heaps.SLACK
+    heap.check()
+
+
+def test_held_memory_stays_in_proportion_to_memory_in_use(heap):
+    """After each free, A <= U / (1 - f) + P*K*S for the heaps of the threads."""
+    rng = random.Random(3)
+    crew = [heap.process.thread, *(heap.process.new_thread() for _ in range(3))]
+    live = []
+    for step in range(2500):
+        with on(heap, rng.choice(crew)):
+            if live and rng.random() < (0.4 if step < 1500 else 0.8):
+                heap.dealloc(live.pop(rng.randrange(len(live))))
+                held_now = sum(owner.held - owner.taken for owner in processors(heap)[1:])
+                used = sum(owner.used for owner in processors(heap)[1:])
+                assert held_now <= used * 4 / 3 + len(crew) * heaps.SLACK
+            else:
+                live.append(heap.alloc(rng.choice((24, 200, 1100, 9000, 20_000))))
+    heap.check()
+
+
+# --- failure
+
+
+@pytest.mark.parametrize("size", [-1, -(1 << 63), (1 << 63) - 1, 1 << 62, (1 << 62) - 16, 1 << 40])
+def test_absurd_sizes_fail(heap, size):
+    block = heap.alloc(100)
+    assert heap.alloc(size) == 0 == heap.alloc(size, 1 << 20) == heap.realloc(block, size)
+    heap.check()
+
+
+@pytest.mark.parametrize("k", range(1, 12))
+def test_the_heap_survives_a_kernel_that_refuses(k):
+    heap = start(DESIGN)
+    rng = random.Random(k)
+    heap.process.kernel.calls.at(k)
+    sizes = [rng.choice((16, 100, 3000, 25_000, 60_000, 300_000)) for _ in range(60)]
+    failed = [heap.alloc(size) for size in sizes].count(0)
+    assert failed > 0
+    heap.check()
+    heap.process.kernel.calls.never()
+    assert all(heap.alloc(size) for size in sizes)
+    for block in list(heap.live):
+        heap.dealloc(block)
+    heap.check()
+
+
+def test_without_memory_for_its_words_a_thread_still_frees(heap):
+    block, other = heap.alloc(100), heap.process.new_thread()
+    heap.state.roster.fresh = heap.state.roster.end
+    heap.process.kernel.calls.at(1)
+    with on(heap, other):
+        heap.dealloc(block)
+    heap.process.kernel.calls.never()
+    heap.check()
+
+
+@pytest.mark.parametrize(
+    ("what", "free"),
+    [
+        ("double free", lambda heap, block: [block, block]),
+        ("not a block of this heap", lambda heap, block: [block + 8]),
+    ],
+)
+def test_misuse_of_small_objects_is_reported(heap, what, free):
+    block = heap.alloc(SMALLEST_UNBUFFERED if what.startswith("not") else 64)
+    with pytest.raises(Fault, match=what):
+        for address in free(heap, block):
+            heap.dealloc(address, unchecked=True)
+
+
+def test_a_second_free_of_the_last_object_in_use_is_reported(heap):
+    block = heap.alloc(SMALLEST_UNBUFFERED)
+    heap.dealloc(block)
+    with pytest.raises(Fault):
+        heap.dealloc(block, unchecked=True)
+
+
+def misplace_free(heap, owner, superblock):
+    heap.memory.store(superblock.free.address + 16, 8, 0)
+    superblock.free = superblock.free.address + 16
+
+
+SPOIL = {
+    "H1": lambda heap, owner, superblock: setattr(superblock, "list", superblocks.FULL),
+    "H2": lambda heap, owner, superblock: setattr(superblock, "used", superblock.used + superblock.object_size),
+    "H3": lambda heap, owner, superblock: setattr(owner, "held", 100 * SUPERBLOCK),
+    "H4": lambda heap, owner, superblock: setattr(owner, "used", owner.used + 16),
+    "H5": misplace_free,
+    "H6": lambda heap, owner, superblock: setattr(heap.state.roster.youngest.buffers[0], "room", 0),
+    "H7": lambda heap, owner, superblock: setattr(heap.state.large, "kept", 2 * MIB),
+}
+
+
+@pytest.mark.parametrize("invariant", SPOIL)
+def test_check_notices(heap, invariant):
+    blocks = [heap.alloc(10_000) for _ in range(5)]
+    heap.dealloc(blocks[-1])
+    heap.check()
+    superblock = superblock_of(heap, blocks[0])
+    SPOIL[invariant](heap, superblock.owner.load(), superblock)
+    with pytest.raises(BrokenInvariant, match=invariant):
+        heap.check()
+
+
+# --- the life of threads and processes
+
+
+def test_threads_have_heaps_of_their_own(heap):
+    owners = []
+    for _ in range(threads.PROCESSORS + 1):
+        with on(heap, heap.process.new_thread()):
+            owners.append(superblock_of(heap, heap.alloc(40)).owner.load().address)
+    assert len(set(owners[:-1])) == threads.PROCESSORS and owners[-1] == owners[0]
+    heap.check()
+
+
+def test_a_thread_that_ends_leaves_nothing_behind(heap):
+    heap.alloc(40)
+    fresh = heap.state.roster.fresh
+    for _ in range(5):
+        with on(heap, heap.process.new_thread()):
+            block = heap.alloc(40)
+            heap.dealloc(heap.alloc(600))
+            heap.thread_exit()
+            heap.dealloc(block)  # in the destructor of a thread-local object
+            heap.dealloc(heap.alloc(40))
+            heap.check()
+        assert heap.state.roster.fresh == fresh + align_up(threads.Thread.SIZE, threads.CACHE_LINE)
+    heap.thread_exit()
+    assert kinds(heap)[CACHED] == 0
+
+
+def test_a_child_forgets_what_other_threads_buffered(heap):
+    block = heap.alloc(40)
+    with on(heap, heap.process.new_thread()):
+        heap.alloc(40)
+    child = heap.fork()
+    assert child is not None
+    assert child.state.roster.idle
+    child.dealloc(block)
+    assert child.alloc(40) == block
+    for grown in (child, heap):
+        grown.dealloc(grown.alloc(2000))
+        assert not any(owner.lock.load() for owner in processors(grown))
+
+
+def test_trim_gives_everything_back(heap):
+    for size in (16, 500, 5000, 25_000, 300_000):
+        for block in [heap.alloc(size) for _ in range(50)]:
+            heap.dealloc(block)
+    assert heap.trim() > 0
+    assert heap.state.store.held.load() == 0 == heap.state.large.kept
+    heap.check()
+
+
+# --- stories
+
+
+@pytest.mark.parametrize("page", [4096, 65536])
+def test_a_random_story(page):
+    heap, rng = start(DESIGN, page=page, frames=1 << 15), random.Random(page)
+    crew = [heap.process.thread, heap.process.new_thread(), heap.process.new_thread()]
+    for step in range(1500):
+        with on(heap, rng.choice(crew)):
+            act(heap, rng)
+        if step % 250 == 0:
+            heap.check()
+    for block in list(heap.live):
+        heap.dealloc(block)
+    heap.check()
+
+
+def act(heap, rng):
+    what, blocks = rng.random(), list(heap.live)
+    size = rng.randrange(100) if rng.random() < 0.6 else int(rng.paretovariate(0.5)) % 200_000
+    if blocks and what < 0.4:
+        heap.dealloc(rng.choice(blocks))
+    elif blocks and what < 0.5:
+        assert heap.realloc(rng.choice(blocks), size)
+    else:
+        assert heap.alloc(size, 16 if what < 0.9 else 1 << rng.randrange(4, 18))
+
+
+def test_the_header_is_as_drawn():
+    offsets = {field.name: field.offset for field in superblocks.Superblock}
+    drawn = {"magic": 0, "size_class": 8, "object_size": 16, "limit": 24, "owner": 32, "list": 40}
+    assert offsets == drawn | {"previous": 48, "next": 56, "free": 64, "bump": 72, "used": 80}
+    assert superblocks.Superblock.SIZE == 88

@@ -1,0 +1,137 @@
+"""What a user can get wrong: one clear line, status 2, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+GOOD = """
+from heapwright.layout import NULL, Struct, Word
+class Heap(Struct):
+    top: Word
+def alloc(heap, size, align):
+    return NULL
+def dealloc(heap, address, size, align):
+    pass
+def walk(heap, start, end):
+    yield start, end - start, 1
+def check(heap, start, end):
+    pass
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Write an allocator's file; its path."""
+
+    def write(text):
+        path = tmp_path / "mine.py"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_an_unknown_name(refused):
+    assert "did you mean 'kr'?" in refused("run", "-a", "krr", "--", "true")
+
+
+def test_a_missing_file(refused):
+    assert "there is no file nowhere.py" in refused("run", "-a", "nowhere.py", "--", "true")
+
+
+def test_a_stack_that_is_not_closed(refused):
+    assert "layer(layer(allocator))" in refused("run", "-a", "locked(kr", "--", "true")
+
+
+def test_a_syntax_error(refused, source):
+    path = source(GOOD + "\ndef broken(:\n")
+    assert f"{path}:14:" in refused("run", "-a", path, "--", "true")
+
+
+def test_an_error_at_import(refused, source):
+    path = source("import nothing_of_this_name\n" + GOOD)
+    assert f"{path}:1: ModuleNotFoundError" in refused("run", "-a", path, "--", "true")
+
+
+def test_a_missing_function(refused, source):
+    path = source(GOOD.replace("def walk", "def wander"))
+    assert "missing: walk" in refused("run", "-a", path, "--", "true")
+
+
+def test_a_type_error(refused, source):
+    path = source(GOOD.replace("return NULL", "return heap.bottom + size"))
+    line = refused("run", "-a", path, "--", "true")
+    assert f"{path}:6:" in line
+    assert "bottom" in line
+
+
+def test_a_field_that_is_none(refused, source):
+    assert "a field is a Word" in refused("run", "-a", source(GOOD.replace("Word\ndef", "Wort\ndef")), "--", "true")
+
+
+def test_a_program_that_is_not_there(refused):
+    assert "cannot run no-such-program" in refused("run", "-a", "kr", "--", "no-such-program")
+
+
+def test_no_linker(refused, source, tmp_path):
+    line = refused("run", "-a", source(GOOD), "--", "true", PATH=str(tmp_path), CC="")
+    assert "there is no linker: install one" in line
+
+
+def test_a_linker_that_fails(refused, source):
+    assert "false could not link" in refused("run", "-a", source(GOOD), "--", "true", CC=shutil.which("false"))
+
+
+def test_a_cache_that_cannot_be_written(refused, source, tmp_path):
+    place = tmp_path / "file"
+    place.write_text("not a folder")
+    line = refused("run", "-a", source(GOOD), "--", "true", HEAPWRIGHT_CACHE=str(place / "cache"))
+    assert "set HEAPWRIGHT_CACHE to a folder" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_cache(refused, source, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o500)
+    assert "cannot write" in refused("run", "-a", source(GOOD), "--", "true", HEAPWRIGHT_CACHE=str(cache))
+
+
+def test_a_foreign_file_is_no_trace(refused, tmp_path):
+    path = tmp_path / "notes.hwt"
+    path.write_text("These are my notes.\n" * 10)
+    assert str(path) in refused("compare", path, "-a", "system")
+
+
+def test_a_truncated_trace(heapwright, refused, tmp_path):
+    path = tmp_path / "true.hwt"
+    assert heapwright("record", "-o", path, "--", "ls").returncode == 0
+    path.write_bytes(path.read_bytes()[:-40])
+    assert str(path) in refused("compare", path, "-a", "system")
+
+
+def test_a_trace_that_is_not_there(refused, tmp_path):
+    assert "nowhere.hwt" in refused("compare", tmp_path / "nowhere.hwt")
+
+
+def test_a_library_that_is_not_there(heapwright, refused, tmp_path):
+    path = tmp_path / "ls.hwt"
+    heapwright("record", "-o", path, "--", "ls")
+    assert "there is no library /nowhere.so" in refused("compare", path, "-a", "other=/nowhere.so")
+
+
+def test_an_output_folder_that_is_not_there(refused):
+    assert "there is no folder /nowhere" in refused("record", "-o", "/nowhere/x.hwt", "--", "true")
+
+
+def test_a_program_that_allocates_nothing(refused, tmp_path):
+    assert "made no call of malloc" in refused("record", "-o", tmp_path / "true.hwt", "--", "true")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_command(heapwright):
+    done = heapwright("runn")
+    assert done.returncode == 2
+    assert "No such command 'runn'" in done.stderr
