@@ -5,5 +5,6 @@ from __future__ import annotations
 ALLOCATORS = (
     "kr",
     "linked_list",
+    "dlmalloc",
     "hoard",
 )

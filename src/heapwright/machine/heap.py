@@ -161,9 +161,12 @@ class Heap:
         return [self.live[address] for address in sorted(self.live)]
 
     def stretches(self) -> list[tuple[int, int]]:
-        """The memory that the allocator asked the kernel for, as (start, end): of the heap, then the areas."""
+        """The memory that the allocator asked the kernel for, as (start, end): of the heap, then the areas.
+
+        Areas that touch are one stretch, as they are to the kernel.
+        """
         heap = [(start, end) for start, end, own in self.process.space.segments if own == ALLOCATOR]
-        return heap + self.process.space.areas.of(ALLOCATOR)
+        return heap + joined(self.process.space.areas.of(ALLOCATOR))
 
     def spans(self) -> Iterator[tuple[int, int, int]]:
         """What the allocator's `walk` says of all stretches: (start, size, kind)."""
@@ -235,6 +238,8 @@ class Heap:
         """After a realloc that succeeded: the new block is the user's, what is left of the old one is not."""
         shadow, kept = self.process.space.shadow, min(size, block.size)
         shadow.write(block.address, shadow.read(block.address, block.size).translate(NOT_THE_USERS))
+        if target != block.address:
+            shadow.write(target, shadow.read(target, kept).translate(NO_LONGER_SHARED))
         self.blocks.retire(block, line_of_caller())
         self._verify(target, size, block.align)
         self._same_data(block, target, data[:kept], "realloc")
@@ -294,3 +299,15 @@ class Heap:
 
 
 NOT_THE_USERS = bytes((code & ~USER & ~WRITTEN) | ALLOCATOR | FREED if code & USER else code for code in range(256))
+NO_LONGER_SHARED = bytes(code & ~USER if code & USER and code & ALLOCATOR else code for code in range(256))  # by mremap
+
+
+def joined(areas: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in address order, those that touch as one."""
+    whole: list[tuple[int, int]] = []
+    for start, end in areas:
+        if whole and whole[-1][1] == start:
+            whole[-1] = (whole[-1][0], end)
+        else:
+            whole.append((start, end))
+    return whole

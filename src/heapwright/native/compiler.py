@@ -15,7 +15,10 @@ from llvmlite import binding as llvm
 from numba import config, njit, types
 from numba.core.errors import NumbaError
 
-from heapwright.native import intrinsics  # noqa: F401  gives memory and bits their meaning
+from heapwright.native import (
+    cxx,
+    intrinsics,  # noqa: F401  gives memory and bits their meaning
+)
 from heapwright.native.portable import portable
 from heapwright.native.runtime import SLOW_PATHS
 from heapwright.native.shell import shell_text
@@ -28,6 +31,7 @@ OPTIONS = {
     "_nrt": False,
 }
 CPU = "x86-64-v2"
+RARE = (*SLOW_PATHS, "out_of_memory", "invalid", "wait_for", "walk")  # of every library
 
 
 class Export(NamedTuple):
@@ -64,8 +68,8 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
     module = llvm.parse_assembly("\n".join(shell))
     for text in texts:
         module.link_in(llvm.parse_assembly(mergeable(text)))
-    hide(module, {"dlopen", *unit.aliases, *(export.name for export in unit.exports)})
-    keep_apart(module, unit.slow_paths.union(SLOW_PATHS))
+    hide(module, {"dlopen", *cxx.NAMES, *unit.aliases, *(export.name for export in unit.exports)})
+    keep_apart(module, unit.slow_paths)
     module.verify()
     optimise(module)
     return module
@@ -137,13 +141,21 @@ def hide(module: llvm.ModuleRef, visible: Iterable[str]) -> None:
 
 
 def keep_apart(module: llvm.ModuleRef, slow_paths: Iterable[str]) -> None:
-    """Never inline the functions that their allocator calls slow."""
-    names = "|".join(f"{len(name)}{name}" for name in slow_paths)
-    is_slow = re.compile(rf"\d({names})B\d+v\d+B").search if names else lambda mangled: None
+    """Never inline the functions that their allocator calls slow; inline all others, if it names any."""
+    is_slow = matcher(slow_paths).search
+    is_rare = matcher((*slow_paths, *RARE)).search
     for function in module.functions:
-        if not function.is_declaration and is_slow(function.name):
+        if not function.is_declaration and is_rare(function.name):
             function.add_function_attribute("noinline")
-            function.add_function_attribute("cold")
+            if is_slow(function.name):
+                function.add_function_attribute("cold")
+        elif not function.is_declaration and slow_paths and "heapwright" in function.name:
+            function.add_function_attribute("alwaysinline")
+
+
+def matcher(names: Iterable[str]) -> re.Pattern[str]:
+    """Finds a function's name in its mangled form: after its length, before its version."""
+    return re.compile(rf"\D({'|'.join(f'{len(name)}{name}' for name in names) or '(?!)'})B\d+v\d+B")
 
 
 def target_machine() -> llvm.TargetMachine:

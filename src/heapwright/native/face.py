@@ -46,7 +46,6 @@ ALIASES = {
 
 
 DOORS = {"alloc": 2, "alloc_zeroed": 2, "dealloc": 3, "realloc": 4, "usable_size": 1, "trim": 0}
-FAILURES = ("out_of_memory", "invalid")  # of libc.py: rarely called
 LIFECYCLE = {"fork_prepare": 0, "fork_parent": 0, "fork_child": 0, "thread_exit": 1, "begin": 2, "end": 0}
 
 
@@ -61,13 +60,13 @@ def unit_of(stack: Allocator) -> Unit:
         *lifecycle(stack),
         Export("heapwright_limit", runtime.limit, 1),
     )
-    return Unit(exports, ALIASES, heap.SIZE, stack.slow_paths.union(FAILURES))
+    return Unit(exports, ALIASES, heap.SIZE, stack.slow_paths)
 
 
 def recorder_unit(stack: Allocator) -> Unit:
     """The calls alone, over the C library's own: its other functions still answer for its heap."""
     nothing = Export("heapwright_leave_record", over_heap(stack.module.Heap, stack.module.trim, 0), 0)
-    return Unit((*c_face(stack, CALLS), *lifecycle(stack), nothing), {"cfree": "free"}, 0, frozenset(FAILURES))
+    return Unit((*c_face(stack, CALLS), *lifecycle(stack), nothing), {"cfree": "free"}, 0, frozenset())
 
 
 def replayer_unit() -> Unit:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from llvmlite import binding as llvm
 
+from heapwright.native.cxx import operators_text
 from heapwright.native.recorder import Recorder
 from heapwright.native.runtime import Runtime
 
 
 def shell_text(heap_bytes: int, is_heap: bool) -> str:
     life = LIFE.format(exit_key=Runtime.exit_key.offset, has_exit_key=Runtime.has_exit_key.offset) + DLOPEN
+    life += operators_text()
     return f"""
 target triple = "{llvm.get_process_triple()}"
 @heap = internal global [{heap_bytes + 8} x i8] zeroinitializer, align 64
@@ -85,7 +87,6 @@ define internal void @unload() {{
 # dlopen looks at its return address, so this one jumps to it.
 DLOPEN = """
 @dlopen_name = internal constant [7 x i8] c"dlopen\\00"
-declare ptr @dlsym(ptr, ptr)
 define ptr @dlopen(ptr %file, i32 %flags) {
   %real = call ptr @dlsym(ptr inttoptr (i64 -1 to ptr), ptr @dlopen_name)
   %bound = and i32 %flags, -9

@@ -1,0 +1,367 @@
+"""Where dlmalloc gets its memory, and how it gives it back: segments of the break or of mappings, and big mappings.
+
+A segment is one stretch from the kernel. The first, whose record is in the heap's words, ends with the chunk top and
+a foot of 80 bytes. When a stretch arrives that does not continue it, the foot takes the old record in, and the
+rest of top becomes an ordinary chunk:
+
+      +--------+-- ... --+-----------------+--------+-------+-------+-------+
+      | chunks           | what was top    | record | fence | fence | fence |
+      +--------+-- ... --+-----------------+--------+-------+-------+-------+
+                           if 32 or more     48       heads 8 bytes apart, 32 in all
+
+A mapping of its own is one chunk with neither bit set; its `previous_size` is the distance from the mapping's start:
+
+      +-----------------+---------------------+--------+--------+
+      | previous_size   | the chunk           | fence  | 0      |   of 32 bytes, the second word is the fence's head
+      +-----------------+---------------------+--------+--------+
+
+A heap here is `dlmalloc.Heap`.
+"""
+
+from __future__ import annotations
+
+from heapwright.allocators.dlmalloc_bins import give_back, is_small, move_top, set_victim, take_from_top
+from heapwright.allocators.dlmalloc_chunks import (
+    ALIGNMENT,
+    BOTH_USED,
+    LEAST_CHUNK,
+    Chunk,
+    address_of,
+    is_live,
+    plus,
+    size_of,
+    use_first,
+)
+from heapwright.allocators.dlmalloc_trees import insert_tree, tree_of, unlink_tree
+from heapwright.bits import MOST, align_up
+from heapwright.layout import NULL, WORD, Struct, Word
+
+MMAP_THRESHOLD = 256 << 10
+TRIM_THRESHOLD = 2 << 20
+RELEASE_RATE = 4095  # how many large chunks are freed from one look at the segments to the next
+
+FENCE = BOTH_USED | WORD  # a head
+MAPPED_FOOT = 4 * WORD
+MAPPED_OVERHEAD = 6 * WORD + ALIGNMENT - 1
+
+
+class Segment(Struct):
+    start: Word
+    size: Word
+    next: Segment
+    is_mapped: Word
+
+
+RECORD_CHUNK = align_up(Segment.SIZE + WORD, ALIGNMENT)
+TOP_FOOT = RECORD_CHUNK + LEAST_CHUNK
+PADDING = TOP_FOOT + ALIGNMENT  # enough to take the request from top, wherever the stretch begins
+
+
+# --- segments
+
+
+def end_of(segment):
+    return segment.start + segment.size
+
+
+def segment_holding(heap, address):
+    """The segment in which an address lies, or null."""
+    segment = heap.segment
+    while segment and not segment.start <= address < end_of(segment):
+        segment = segment.next
+    return segment
+
+
+def segment_starting(heap, address, is_mapped):
+    """The segment of one kind that starts at an address, or null."""
+    segment = heap.segment
+    while segment and not (segment.start == address and segment.is_mapped == is_mapped):
+        segment = segment.next
+    return segment
+
+
+def first_chunk(segment):
+    return Chunk(segment.memory, align_up(segment.start, ALIGNMENT))
+
+
+def count(heap, size):
+    heap.footprint += size
+    heap.peak = max(heap.peak, heap.footprint)
+
+
+def set_top(heap, chunk, size):
+    """Make a chunk top, in front of its foot, and try trimming again."""
+    move_top(heap, chunk, size)
+    plus(chunk, size).head = TOP_FOOT
+    heap.trim_check = TRIM_THRESHOLD
+
+
+def start_top(heap, segment):
+    """Make all of a new segment top."""
+    chunk = first_chunk(segment)
+    set_top(heap, chunk, end_of(segment) - TOP_FOOT - chunk.address)
+
+
+# --- a stretch from the kernel
+
+
+def stretch_for(heap, size):
+    """A stretch for a chunk of `size` bytes: (start, size, whether mapped); its size is 0 if there is none.
+
+    Once the break did not grow and a mapping came instead, the break is tried last.
+    """
+    if heap.break_failed == 0:
+        start, given = from_break(heap, size)
+        if given != 0:
+            return start, given, 0
+    wanted = align_up(size + PADDING, heap.memory.PAGE)
+    start = heap.memory.mmap(wanted)
+    if start != -1:
+        heap.break_failed = 1
+        return start, wanted, 1
+    if heap.break_failed != 0:
+        start, given = move_break(heap, size, wanted, NULL)
+        return start, given, 0
+    return NULL, 0, 0
+
+
+def from_break(heap, size):
+    """Move the break by what top lacks, or, at first, by the whole and to the end of a page."""
+    page = heap.memory.PAGE
+    if heap.top:
+        lacking = align_up(size - heap.top_size + PADDING, page)
+        return move_break(heap, size, lacking, end_of(heap.segment))
+    start = heap.memory.sbrk(0)
+    return move_break(heap, size, align_up(size + PADDING, page) + (-start & (page - 1)), start)
+
+
+def move_break(heap, size, wanted, expected):
+    """Move the break by `wanted` bytes. Where somebody else moved it too, take enough to start anew."""
+    start = heap.memory.sbrk(wanted)
+    if start == -1:
+        return start, 0
+    if start == expected:
+        return start, wanted
+    enough = max(start + wanted, align_up(start, ALIGNMENT) + size + PADDING)
+    end = align_up(enough, heap.memory.PAGE)
+    if heap.memory.sbrk(end - start - wanted) == start + wanted:
+        return start, end - start
+    if heap.memory.sbrk(0) == start + wanted:
+        heap.memory.sbrk(-wanted)
+    return start, 0
+
+
+# --- growing
+
+
+def take_from_kernel(heap, size):
+    """A chunk for what no free chunk can serve; null when memory is exhausted."""
+    if size >= MMAP_THRESHOLD and heap.top_size != 0:
+        chunk = map_chunk(heap, size)
+        if chunk:
+            return chunk
+    start, given, is_mapped = stretch_for(heap, size)
+    if given == 0:
+        return heap.top.at(NULL)
+    count(heap, given)
+    return take_from_stretch(heap, start, given, is_mapped, size)
+
+
+def take_from_stretch(heap, start, given, is_mapped, size):
+    """Make a stretch part of the heap, and take a chunk from its start, or from the top that it became or extends."""
+    if not heap.top:
+        open_heap(heap, start, given, is_mapped)
+    elif start == end_of(heap.segment) and heap.segment.is_mapped == is_mapped:
+        heap.segment.size += given
+        set_top(heap, heap.top, heap.top_size + given)
+    else:
+        heap.least_address = min(heap.least_address, start)
+        above = segment_starting(heap, start + given, is_mapped)
+        if above:
+            return prepend(heap, above, start, size)
+        add_segment(heap, start, given, is_mapped)
+    return take_from_top(heap, size)
+
+
+def set_segment(heap, start, size, is_mapped):
+    segment = heap.segment
+    segment.start = start
+    segment.size = size
+    segment.is_mapped = is_mapped
+
+
+def open_heap(heap, start, size, is_mapped):
+    heap.least_address = start
+    set_segment(heap, start, size, is_mapped)
+    heap.release_checks = RELEASE_RATE
+    start_top(heap, heap.segment)
+
+
+def add_segment(heap, start, size, is_mapped):
+    """Make a stretch the first segment, and close the one before with its record and fences."""
+    old_top, old_end = heap.top, end_of(heap.segment)
+    record_chunk = close_place(heap)
+    record = Segment(heap.memory, address_of(record_chunk))
+    copy_record(record, heap.segment)
+    use_first(record_chunk, RECORD_CHUNK)
+    build_fences(plus(record_chunk, RECORD_CHUNK), old_end)
+    set_segment(heap, start, size, is_mapped)
+    heap.segment.next = record
+    start_top(heap, heap.segment)
+    if record_chunk != old_top:
+        use_first(old_top, record_chunk.address - old_top.address)
+        give_back(heap, old_top)
+
+
+def close_place(heap):
+    """Where the record goes: into the foot, or from the start of top if too little would be left of it."""
+    return heap.top if heap.top_size < LEAST_CHUNK else plus(heap.top, heap.top_size)
+
+
+def copy_record(target, source):
+    target.start = source.start
+    target.size = source.size
+    target.next = source.next
+    target.is_mapped = source.is_mapped
+
+
+def build_fences(fence, end):
+    """Heads that claim to be in use up to the end, so that nothing merges over it."""
+    while fence.address + Chunk.head.offset < end:
+        fence.head = FENCE
+        fence = plus(fence, WORD)
+
+
+def prepend(heap, segment, start, size):
+    """Extend a segment downwards: a chunk of `size` bytes in use, and the rest merged with what was first."""
+    old_first = first_chunk(segment)
+    segment.size += segment.start - start
+    segment.start = start
+    chunk = first_chunk(segment)
+    use_first(chunk, size)
+    rest = plus(chunk, size)
+    use_first(rest, old_first.address - rest.address)
+    give_back(heap, rest)
+    return chunk
+
+
+# --- giving back
+
+
+def trim(heap):
+    """Give back the end of top and empty segments; after a failure, wait until top is set anew. Returns the bytes."""
+    released = shrink_top(heap) + release_unused(heap)
+    if released == 0 and heap.top_size > heap.trim_check:
+        heap.trim_check = MOST
+    return released
+
+
+def shrink_top(heap):
+    """Leave top less than a page beyond its foot's size; return how many bytes went."""
+    size = align_up(heap.top_size - TOP_FOOT, heap.memory.PAGE) - heap.memory.PAGE
+    if size <= 0 or not give_end(heap, size):
+        return 0
+    heap.segment.size -= size
+    heap.footprint -= size
+    set_top(heap, heap.top, heap.top_size - size)
+    return size
+
+
+def give_end(heap, size):
+    """Whether the kernel takes the first segment's end: the break only if it is still where we left it."""
+    end = end_of(heap.segment)
+    if heap.segment.is_mapped != 0:
+        return heap.memory.munmap(end - size, size) == 0
+    return heap.memory.sbrk(0) == end and heap.memory.sbrk(-size) != -1
+
+
+def release_unused(heap):
+    """Unmap every mapped segment, but the first, that is one free chunk; return how many bytes went."""
+    released, seen = 0, 0
+    last = heap.segment
+    segment = last.next
+    while segment:
+        following, size = segment.next, segment.size
+        if segment.is_mapped != 0 and is_empty(segment) and release(heap, segment):
+            last.next = following
+            released += size
+        else:
+            last = segment
+        segment = following
+        seen += 1
+    heap.release_checks = max(seen, RELEASE_RATE)
+    return released
+
+
+def is_empty(segment):
+    chunk = first_chunk(segment)
+    return not is_live(chunk) and chunk.address + size_of(chunk) >= end_of(segment) - TOP_FOOT
+
+
+def release(heap, segment):
+    """Unmap a segment of one free chunk; False, and the chunk free in its tree, if the kernel will not."""
+    chunk, size = first_chunk(segment), segment.size
+    if chunk == heap.victim:
+        set_victim(heap, chunk.at(NULL), 0)
+    else:
+        unlink_tree(heap, tree_of(chunk))
+    if heap.memory.munmap(segment.start, size) != 0:
+        insert_tree(heap, tree_of(chunk), size_of(chunk))
+        return False
+    heap.footprint -= size
+    return True
+
+
+# --- chunks that are mappings of their own
+
+
+def map_chunk(heap, size):
+    """A mapping for a chunk of `size` bytes, or null."""
+    length = align_up(size + MAPPED_OVERHEAD, heap.memory.PAGE)
+    start = heap.memory.mmap(length)
+    if start == -1:
+        return heap.top.at(NULL)
+    chunk = heap.top.at(start)
+    chunk.previous_size = 0
+    finish_mapped(heap, chunk, length - MAPPED_FOOT)
+    count(heap, length)
+    return chunk
+
+
+def finish_mapped(heap, chunk, size):
+    """Write a mapping's heads: where it starts, too, for `walk`, if memalign moved the chunk up."""
+    lead = chunk.previous_size
+    plus(chunk, -lead).head = lead + size
+    chunk.head = size
+    fence = plus(chunk, size)
+    fence.head = FENCE
+    plus(fence, WORD).head = 0
+    heap.least_address = min(heap.least_address, chunk.address - lead)
+
+
+def mapped_length(chunk):
+    return chunk.previous_size + size_of(chunk) + MAPPED_FOOT
+
+
+def unmap_chunk(heap, chunk):
+    length = mapped_length(chunk)
+    if heap.memory.munmap(chunk.address - chunk.previous_size, length) == 0:
+        heap.footprint -= length
+
+
+def remap_chunk(heap, chunk, size, may_move):
+    """The chunk with another size, perhaps elsewhere; null if it should become an ordinary one or cannot."""
+    spare = size_of(chunk) - size
+    if is_small(size):
+        return chunk.at(NULL)
+    if WORD <= spare <= 2 * heap.memory.PAGE:
+        return chunk
+    lead, old_length = chunk.previous_size, mapped_length(chunk)
+    length = align_up(lead + size + MAPPED_OVERHEAD, heap.memory.PAGE)
+    start = heap.memory.mremap(chunk.address - lead, old_length, length, may_move)
+    if start == -1:
+        return chunk.at(NULL)
+    chunk = chunk.at(start + lead)
+    finish_mapped(heap, chunk, length - lead - MAPPED_FOOT)
+    count(heap, length - old_length)
+    return chunk
