@@ -22,7 +22,7 @@ MOST_SHIFT = 62
 
 ALLOWED_IMPORTS = {
     "__future__",
-    *(f"heapwright.{name}" for name in ("layout", "bits", "spans", "locks", "stats", "traces.raw", "allocators")),
+    *(f"heapwright.{name}" for name in ("layout", "bits", "spans", "locks", "stats", "allocators")),
 }
 ALLOWED_BUILTINS = {"min", "max", "len", "range", "abs", "int", "bool"}
 WORLDLY = {"load", "store", "exchange", "compare_exchange", "add"}  # of memory: for the fields of structs alone
@@ -79,6 +79,8 @@ def everything(program: Program) -> Found:
 
 # --- D1: plain functions
 
+COMPREHENSION = ("D1", "a comprehension outside check: write the loop")
+IMPORT = ("D1", "import inside a function: import at the top of the module")
 CONSTRUCTS: dict[type[ast.AST], tuple[str, str]] = {
     ast.FunctionDef: ("D1", "a function inside a function: define it at the module's level and hand it what it needs"),
     ast.AsyncFunctionDef: ("D1", "async: write a plain function"),
@@ -89,16 +91,16 @@ CONSTRUCTS: dict[type[ast.AST], tuple[str, str]] = {
     ast.With: ("D1", "with: call acquire and release, or begin and end, by name"),
     ast.Global: ("D4", "global: keep state in a field of Heap"),
     ast.Nonlocal: ("D1", "nonlocal: hand the value over and return it"),
-    ast.Import: ("D1", "import inside a function: import at the top of the module"),
-    ast.ImportFrom: ("D1", "import inside a function: import at the top of the module"),
+    ast.Import: IMPORT,
+    ast.ImportFrom: IMPORT,
     ast.Delete: ("D1", "del: leave the name alone"),
     ast.Await: ("D1", "await: write a plain function"),
     ast.Starred: ("D1", "*: hand over each value by itself"),
     ast.YieldFrom: ("D1", "yield from: write `for span in ...: yield span`"),
-    ast.ListComp: ("D1", "a comprehension outside check: write the loop"),
-    ast.SetComp: ("D1", "a comprehension outside check: write the loop"),
-    ast.DictComp: ("D1", "a comprehension outside check: write the loop"),
-    ast.GeneratorExp: ("D1", "a generator expression outside check: write the loop"),
+    ast.ListComp: COMPREHENSION,
+    ast.SetComp: COMPREHENSION,
+    ast.DictComp: COMPREHENSION,
+    ast.GeneratorExp: COMPREHENSION,
     ast.List: ("D2", "a list outside check: keep the values in a field, such as Array[Word, 8], or in a tuple"),
     ast.Dict: ("D2", "a dict outside check: keep the values in fields of a struct"),
     ast.Set: ("D2", "a set outside check: compare one by one, or keep a bitmap"),
@@ -138,7 +140,7 @@ def fields_only(struct: ast.ClassDef) -> Found:
 
 
 def values(program: Program, function: ast.FunctionDef) -> Found:
-    texts = {id(text) for text in fault_texts(function)}
+    texts = {id(text) for text in messages(function)}
     for node in parts_of(function):
         if isinstance(node, ast.Constant) and not isinstance(node.value, int) and id(node) not in texts:
             yield node, "D2", f"{node.value!r} is no number, boolean or pointer: {INSTEAD.get(type(node.value), USE)}"
@@ -154,19 +156,22 @@ INSTEAD: dict[type, str] = {
 }
 
 
-def fault_texts(function: ast.FunctionDef) -> Iterator[ast.expr]:
-    """The constant texts of heap.memory.fault("...", address)."""
+def messages(function: ast.FunctionDef) -> Iterator[ast.expr]:
+    """The texts of heap.memory.fault("...", address), and of asserts, which are reported as such."""
+    for name, call in memory_calls(function):
+        if name == "fault":
+            yield from call.args[:1]
     for node in parts_of(function):
-        if is_memory_call(node, {"fault"}):
-            assert isinstance(node, ast.Call)
-            yield from node.args[:1]
+        if isinstance(node, ast.Assert) and node.msg:
+            yield node.msg
 
 
-def is_memory_call(node: ast.AST, names: set[str]) -> bool:
-    """Whether a node calls `memory.name(...)` or `anything.memory.name(...)`."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in names:
-        return False
-    return ast.unparse(node.func.value).split(".")[-1] == "memory"
+def memory_calls(function: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]:
+    """Each call of `memory.name(...)` or `anything.memory.name(...)`, with the name."""
+    for node in parts_of(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if ast.unparse(node.func.value).split(".")[-1] == "memory":
+                yield node.func.attr, node
 
 
 def builtins_used(program: Program, function: ast.FunctionDef) -> Found:
@@ -183,10 +188,9 @@ def builtins_used(program: Program, function: ast.FunctionDef) -> Found:
 
 
 def door(program: Program, function: ast.FunctionDef) -> Found:
-    for node in parts_of(function):
-        if is_memory_call(node, WORLDLY):
-            assert isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-            yield node, "D3", f"memory.{node.func.attr}(): declare a struct and use its field"
+    for name, call in memory_calls(function):
+        if name in WORLDLY:
+            yield call, "D3", f"memory.{name}(): declare a struct and use its field"
 
 
 def imports(source: Source) -> Found:

@@ -6,5 +6,6 @@ ALLOCATORS = (
     "kr",
     "linked_list",
     "dlmalloc",
+    "ptmalloc",
     "hoard",
 )

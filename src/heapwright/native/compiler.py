@@ -12,13 +12,14 @@ from types import FunctionType
 from typing import NamedTuple
 
 from llvmlite import binding as llvm
-from numba import config, njit, types
+from numba import njit, types
 from numba.core.errors import NumbaError
 
 from heapwright.native import (
     cxx,
     intrinsics,  # noqa: F401  gives memory and bits their meaning
 )
+from heapwright.native.lean import LeanLibrary, modules_of
 from heapwright.native.portable import portable
 from heapwright.native.runtime import SLOW_PATHS
 from heapwright.native.shell import shell_text
@@ -59,11 +60,11 @@ class Unit(NamedTuple):
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:
     """One optimised LLVM module that holds the unit's exports and nothing else that is visible."""
-    shell, texts = [shell_text(unit.heap_bytes, unit.is_heap)], []
+    shell, texts = [shell_text(unit.heap_bytes, unit.is_heap)], {}
     for export in unit.exports:
-        mangled, text = lower(export)
+        mangled, library = lower(export)
         shell.append(face_text(export, mangled))
-        texts.append(text)
+        texts.update(dict.fromkeys(modules_of(library)))
     shell += [f"@{alias} = alias ptr, ptr @{name}" for alias, name in unit.aliases.items()]
     module = llvm.parse_assembly("\n".join(shell))
     for text in texts:
@@ -83,16 +84,15 @@ def assembly_of(module: llvm.ModuleRef) -> str:
     return target_machine().emit_assembly(module)
 
 
-def lower(export: Export) -> tuple[str, str]:
-    """The mangled name and the LLVM text of one function and all that it calls."""
+def lower(export: Export) -> tuple[str, LeanLibrary]:
+    """The mangled name of one function, and its LLVM code with that of all that it calls."""
     kind = (types.int64 if export.returns else types.void)(*[types.int64] * export.arity)
-    config.OPT = config._OptLevel(0)  # the whole module is optimised once, in `optimise`
     try:
         compiled = njit(kind, **OPTIONS)(portable(export.function))
     except NumbaError as error:
         raise CompileError(explain(error)) from error
     [overload] = compiled.overloads.values()
-    return overload.fndesc.llvm_func_name, compiled.inspect_llvm(kind.args)
+    return overload.fndesc.llvm_func_name, overload.library
 
 
 def explain(error: NumbaError) -> str:

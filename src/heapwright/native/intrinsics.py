@@ -9,7 +9,11 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, overload_attribute, overload_method
 
 from heapwright import bits
-from heapwright.native import recorder, runtime
+from heapwright.native import (
+    places,  # noqa: F401  gives arrays and atomics their meaning
+    recorder,
+    runtime,
+)
 from heapwright.native.c import declare, i32, random_word
 from heapwright.native.pointers import MemoryType, i64
 from heapwright.native.portable import given, portable

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from heapwright.allocator import Allocator, load
 
@@ -37,41 +38,64 @@ def stack_for(spec: str, counted: bool = False) -> Allocator:
 def library_of(spec: str, counted: bool = False) -> Path:
     """The library of an allocator's C face, from the cache or compiled now."""
     stack = stack_for(spec, counted)
-    return cached(label(stack.spec), key_of(stack), lambda face: face.unit_of(stack))
+    return cached(label(stack.spec), key_of(stack), ["heap", stack.spec])
 
 
 def recorder_library() -> Path:
     """The library that records the calls to the C library's own allocator."""
     stack = load(f"traced({PACKAGE / 'native' / 'system.py'})")
-    return cached("recorder", key_of(stack), lambda face: face.recorder_unit(stack))
+    return cached("recorder", key_of(stack), ["recorder", stack.spec])
 
 
 def replayer_library() -> Path:
     """The library that replays a job when it is loaded."""
-    return cached("replayer", key_of(None), lambda face: face.replayer_unit())
+    return cached("replayer", key_of(None), ["replayer", ""])
 
 
-def cached(name: str, key: str, unit: Callable[[Any], Any]) -> Path:
+def cached(name: str, key: str, what: list[str]) -> Path:
     """A library from the cache, or compiled and linked now: it appears whole or not at all."""
     place = cache() / f"{name}-{key}.so"
     if not place.exists():
         linker = find_linker()
-        from heapwright.native import compiler, face
-
-        emit(compiler.object_of(compiler.compile_unit(unit(face))), linker, place)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with alone(place), tempfile.TemporaryDirectory(dir=place.parent) as work:
+                if not place.exists():
+                    make(what, linker, Path(work), place)
+        except OSError as error:
+            hint = "set HEAPWRIGHT_CACHE to a folder that you own"
+            raise BuildError(f"cannot write {place}: {error.strerror}; {hint}") from error
     return place
 
 
-def emit(code: bytes, linker: list[str], place: Path) -> None:
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent) as work:
-            objects, library = Path(work, "heap.o"), Path(work, "heap.so")
-            objects.write_bytes(code)
-            link(linker, objects, library)
-            library.replace(place)
-    except OSError as error:
-        raise BuildError(f"cannot write {place}: {error.strerror}; set HEAPWRIGHT_CACHE to a folder that you own") from error
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Let one process at a time make a library; the others then find it made."""
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    place.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def make(what: list[str], linker: list[str], work: Path, place: Path) -> None:
+    objects, library = work / "heap.o", work / "heap.so"
+    compile_to(objects, what)
+    link(linker, objects, library)
+    library.replace(place)
+
+
+def compile_to(output: Path, what: list[str], form: str = "object") -> None:
+    """Compile a kind and a stack in a process of its own: to object code, or to LLVM or assembler text."""
+    command = [sys.executable, "-m", "heapwright.native.build", *what, str(output), form]
+    if sys.stderr.isatty():
+        print(f"compiling {what[1] or what[0]} ...", end="\r", file=sys.stderr, flush=True)  # noqa: T201
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=without_preload())
+    if done.returncode != 0:
+        raise BuildError((done.stderr.strip() or f"the compiler ended with status {done.returncode}").splitlines()[-1])
+
+
+def without_preload() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 # --- the linker

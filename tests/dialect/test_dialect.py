@@ -1,0 +1,225 @@
+"""The linter finds each rule broken, says where, and finds nothing in what we ship."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import heapwright
+from heapwright.dialect import Violation, lint
+
+PACKAGE = Path(heapwright.__file__).parent
+SHIPPED = sorted(
+    [
+        *(PACKAGE / "allocators").glob("[a-z]*.py"),
+        *(PACKAGE / "layers").glob("[a-z]*.py"),
+        *(PACKAGE / f"{name}.py" for name in ("libc", "locks", "bits", "spans", "stats")),
+    ]
+)
+HEAD = '''
+"""An allocator."""
+
+from __future__ import annotations
+
+from heapwright.layout import NULL, Array, Struct, Word
+
+UNIT = 16
+SLOW_PATHS = ("grow",)
+
+
+class Block(Struct):
+    """A block."""
+
+    next: Block
+    sizes: Array[Word, 4]
+
+
+class Heap(Struct):
+    first: Block
+
+
+'''
+
+
+def found(tmp_path: Path, body: str, head: str = HEAD) -> list[Violation]:
+    path = tmp_path / "mine.py"
+    path.write_text(head + dedent(body))
+    return lint(path)
+
+
+def rules(tmp_path: Path, body: str, head: str = HEAD) -> set[str]:
+    return {violation.rule for violation in found(tmp_path, body, head)}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_what_we_ship_is_clean(path: Path) -> None:
+    assert [str(violation) for violation in lint(path) if not violation.is_advice] == []
+
+
+BAD = {
+    "decorator": ("D1", "@staticmethod\ndef f(heap):\n    return 0"),
+    "nested function": ("D1", "def f(heap):\n    def g():\n        return 0\n    return g()"),
+    "lambda": ("D1", "def f(heap):\n    g = lambda: 0\n    return g()"),
+    "class": ("D1", "class Thing:\n    pass"),
+    "method": ("D1", "class Thing(Struct):\n    a: Word\n    def f(self):\n        return self.a"),
+    "class in a function": ("D1", "def f(heap):\n    class A:\n        pass"),
+    "star arguments": ("D1", "def f(heap, *sizes):\n    return 0"),
+    "keyword only": ("D1", "def f(heap, *, size):\n    return 0"),
+    "keyword call": ("D1", "def g(heap, size):\n    return size\ndef f(heap):\n    return g(heap, size=1)"),
+    "try": ("D1", "def f(heap):\n    try:\n        return 0\n    finally:\n        heap.first = 0"),
+    "raise": ("D1", "def f(heap):\n    raise heap"),
+    "with": ("D1", "def f(heap):\n    with heap.first:\n        return 0"),
+    "nonlocal": ("D1", "def f(heap):\n    a = 1\n    def g():\n        nonlocal a\n        a = 2"),
+    "global": ("D4", "COUNT = 0\ndef f(heap):\n    global COUNT\n    COUNT = 1"),
+    "comprehension": ("D1", "def f(heap):\n    return max(i for i in range(3))"),
+    "yield": ("D1", "def f(heap):\n    yield heap.first"),
+    "yield from": ("D1", "def walk(heap, start, end):\n    yield from range(start, end)"),
+    "import in a function": ("D1", "def f(heap):\n    import os\n    return 0"),
+    "no Python": ("D1", "def f(heap:"),
+    "list": ("D2", "def f(heap):\n    a = [1, 2]\n    return a[0]"),
+    "dict": ("D2", "def f(heap):\n    return {1: 2}[heap.first.address]"),
+    "set": ("D2", "def f(heap):\n    return heap.first.address in {1, 2}"),
+    "string": ("D2", "def f(heap):\n    a = 'text'\n    return 0"),
+    "f-string": ("D2", "def f(heap):\n    heap.memory.fault(f'{heap}', 0)"),
+    "float": ("D2", "def f(heap):\n    return 1.5"),
+    "division to a float": ("D2", "def f(heap, size):\n    return size / 2"),
+    "none": ("D2", "def f(heap):\n    return None"),
+    "dict call": ("D2", "def f(heap):\n    return dict()"),
+    "print": ("D2", "def f(heap):\n    print(heap)"),
+    "float constant": ("D2", "FACTOR = 1.5"),
+    "load": ("D3", "def f(heap):\n    return heap.memory.load(16, 8)"),
+    "store": ("D3", "def f(memory):\n    memory.store(16, 8, 0)"),
+    "import": ("D3", "import os"),
+    "import from": ("D3", "from heapwright.native import c"),
+    "lower case state": ("D4", "count = 0"),
+    "list constant": ("D4", "SIZES = [16, 32]"),
+    "running code": ("D4", "for i in range(3):\n    pass"),
+    "stored constant": ("D4", "SIZES = (1, 2)\ndef f(heap):\n    SIZES[0] = 1"),
+    "recursion": ("D5", "def f(heap, n):\n    return f(heap, n - 1)"),
+    "mutual recursion": ("D5", "def f(heap, n):\n    return g(heap, n)\ndef g(heap, n):\n    return f(heap, n)"),
+    "large constant": ("D6", "def f(heap, a):\n    return a * 0x9E3779B97F4A7C15"),
+    "large module constant": ("D6", "GOLDEN = 1 << 63"),
+    "long shift": ("D6", "def f(heap, a):\n    return a >> 63"),
+    "bit_length": ("D6", "def f(heap, a):\n    return a.bit_length()"),
+    "division": ("D7", "def f(heap, a):\n    return a // heap.first.sizes[0]"),
+    "remainder by seven": ("D7", "def f(heap, a):\n    return a % 7"),
+    "power": ("D7", "def f(heap, a):\n    return 2**a"),
+    "assert": ("D9", "def f(heap):\n    assert heap"),
+    "number and pointer": ("D10", "def f(heap):\n    b = NULL\n    b = Block(heap.memory, 16)\n    return b"),
+    "two results": ("D10", "def f(heap):\n    if heap.first:\n        return Block(heap.memory, 16)\n    return NULL"),
+    "choice": ("D10", "def f(heap):\n    b = Block(heap.memory, 16) if heap.first else NULL\n    return b"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_rule_is_found_broken(tmp_path: Path, name: str) -> None:
+    rule, body = BAD[name]
+    assert rule in rules(tmp_path, body)
+
+
+def test_the_head_of_these_snippets_is_clean(tmp_path: Path) -> None:
+    assert found(tmp_path, "") == []
+
+
+GOOD = {
+    "fault text": "def f(heap):\n    heap.memory.fault('double free', 16)",
+    "docstring": "def f(heap):\n    'What it does.'\n    return 0",
+    "atomic field": "def f(heap, cell):\n    cell.store(1)\n    return cell.load()",
+    "power of two": "HALF = UNIT // 2\ndef f(heap, a):\n    return a // HALF % UNIT",
+    "walk": "def walk(heap, start, end):\n    yield start, end - start, 1",
+    "least number": "LEAST = -1 << 63\nMOST = (1 << 63) - 1",
+    "null pointer": "def f(heap):\n    if heap.first:\n        return heap.first\n    return heap.first.at(NULL)",
+    "local of a function's name": "def free(heap):\n    return 0\ndef f(heap):\n    free = 1\n    return free",
+    "page": "def f(heap, a):\n    return a % heap.memory.PAGE",
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_allowed(tmp_path: Path, name: str) -> None:
+    assert found(tmp_path, GOOD[name]) == []
+
+
+def test_check_and_what_it_alone_uses_may_be_any_python(tmp_path: Path) -> None:
+    body = """
+        SIZES = {16: "small"}
+
+        def members(heap):
+            yield from [block for block in (heap.first,)]
+
+        def check(heap, start, end):
+            assert all(SIZES.get(each.address, f"{each}") for each in members(heap)), "I1  each is known"
+    """
+    assert found(tmp_path, body) == []
+
+
+def test_a_helper_that_alloc_uses_too_is_not_exempt(tmp_path: Path) -> None:
+    body = """
+        def members(heap):
+            return [heap.first]
+
+        def alloc(heap, size, align):
+            return members(heap)
+
+        def check(heap, start, end):
+            assert members(heap), "I1  there is one"
+    """
+    assert rules(tmp_path, body) == {"D2"}
+
+
+def test_what_users_call_is_not_exempt_because_check_calls_it_too(tmp_path: Path) -> None:
+    body = """
+        def walk(heap, start, end):
+            yield from [(start, end - start, 1)]
+
+        def check(heap, start, end):
+            assert list(walk(heap, start, end)), "I1  there is one"
+    """
+    assert rules(tmp_path, body) == {"D1", "D2"}
+
+
+def test_siblings_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "whole.py").write_text(
+        HEAD + "from part import alloc, members\n\n\ndef serve(heap):\n    return alloc(heap)\n\n\n"
+        "def check(heap, start, end):\n    assert members(heap), 'I1  there is one'\n"
+    )
+    part = tmp_path / "part.py"
+    part.write_text(
+        "from whole import serve\n\n\ndef alloc(heap):\n    return serve(heap)\n\n\n"
+        "def members(heap):\n    return [heap.first]\n"
+    )
+    assert [(each.line, each.rule) for each in lint(part)] == [(4, "D5")], "members is for check alone"
+    assert "D5" in {each.rule for each in lint(tmp_path / "whole.py")}
+
+
+def test_a_layer_may_alias_what_is_below_it(tmp_path: Path) -> None:
+    head = "from heapwright.layers import inner\nfrom heapwright.traces.raw import ALLOC\n"
+    body = "walk = inner.walk\ntrim = getattr(inner, 'trim', walk)\nif hasattr(inner, 'x'):\n    x = inner.x\n"
+    assert found(tmp_path, body, head) == []
+    assert {each.line for each in found(tmp_path, "walk = len\n", "from heapwright.layout import NULL\n")} == {2}
+
+
+def test_a_violation_names_line_rule_and_remedy(tmp_path: Path) -> None:
+    [violation] = found(tmp_path, "def f(heap):\n    return 1.5")
+    assert str(violation).startswith(f"{tmp_path / 'mine.py'}:{HEAD.count(chr(10)) + 2}: D2: ")
+    assert "whole numbers" in violation.sentence
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [("COUNT = 7 % 2", 0), ("def f(h, a):\n    return a % 7", 0), ("x = 0", 1)]
+)
+def test_the_command(tmp_path: Path, body: str, status: int) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(body + "\n")
+    command = [sys.executable, "-m", "heapwright.dialect", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert ("D4" in done.stdout) == bool(status)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "heapwright.dialect", str(tmp_path / "none.py")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2

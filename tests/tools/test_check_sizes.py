@@ -1,0 +1,33 @@
+"""Files and functions that are too long are found, the longest first."""
+
+from __future__ import annotations
+
+
+def function(name: str, lines: int) -> str:
+    return f"def {name}():\n" + "    pass\n" * (lines - 1)
+
+
+def test_what_is_too_long_is_found(tool, tree):
+    files = {
+        "src/a.py": function("long", 61) + function("short", 3) * 4,
+        "src/b.py": "pass\n" * 400,
+        "tools/c.py": "pass\n" * 100,
+    }
+    assert tool("check_sizes").problems(tree(files)) == [
+        "   400 > 399  src/b.py",
+        "   100 > 99   tools/c.py",
+        "    61 > 60   src/a.py:1 long",
+    ]
+
+
+def test_a_tree_of_middling_functions_is_found(tool, tree):
+    assert tool("check_sizes").problems(tree({"src/a.py": function("f", 10)})) == ["    10 > 9    the median function"]
+
+
+def test_what_just_fits_is_not(tool, tree):
+    files = {"src/a.py": function("f", 60) + function("g", 9) * 3, "src/b.py": "pass\n" * 399}
+    assert tool("check_sizes").problems(tree(files)) == []
+
+
+def test_ours(tool, root):
+    assert tool("check_sizes").problems(root) == []

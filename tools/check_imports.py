@@ -1,0 +1,87 @@
+"""The ladder: a package of heapwright imports only from those above it, and only `native` imports the compiler."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LADDER = (
+    ("layout", "bits", "spans"),
+    ("locks", "stats", "dialect_source"),
+    ("dialect",),
+    ("allocators", "layers"),
+    ("allocator",),
+    ("libc",),
+    ("traces",),
+    ("machine", "native"),
+    ("collections",),
+    ("programs",),
+    ("conformance",),
+    ("lab",),
+    ("pictures",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+RUNG = {package: rung for rung, packages in enumerate(LADDER) for package in packages}
+NEVER = {
+    ("machine", "allocators"): "an allocator is handed to a world",
+    ("native", "allocators"): "an allocator is handed to a world",
+}
+EXCEPTIONS = {
+    ("layers", "heapwright.traces.raw"): "the numbers of the operations that `traced` records: it imports layout alone",
+}
+COMPILER = ("numba", "llvmlite")
+
+
+def problems(root: Path) -> list[str]:
+    package = root / "src" / "heapwright"
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        importer = path.relative_to(package).parts[0].removesuffix(".py")
+        for line, module in sorted(set(imports_of(path, package))):
+            reason = refusal(importer, module)
+            if reason:
+                found.append(f"{path.relative_to(root)}:{line}: {importer} imports {module}: {reason}")
+    return found
+
+
+def imports_of(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+    """Each module that a file imports, anywhere in it, with the line."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield node.lineno, "." * node.level + (node.module or "")
+            for alias in node.names if not node.level else ():
+                yield node.lineno, whole_name(package, node.module or "", alias.name)
+
+
+def whole_name(package: Path, module: str, name: str) -> str:
+    """`from heapwright.traces import raw` imports heapwright.traces.raw."""
+    folder = package.joinpath(*module.split(".")[1:])
+    is_module = (folder / name).is_dir() or (folder / f"{name}.py").is_file()
+    return f"{module}.{name}" if module.startswith("heapwright") and is_module else module
+
+
+def refusal(importer: str, module: str) -> str:
+    """Why this import is wrong; "" if it is right."""
+    top, *rest = module.split(".")
+    if module.startswith("."):
+        return "name the whole module"
+    if top in COMPILER:
+        return "" if importer == "native" else "only native knows the compiler"
+    if top != "heapwright" or not rest or rest[0] == importer:
+        return ""
+    imported = rest[0]
+    if (importer, module) in EXCEPTIONS:
+        return ""
+    if importer not in RUNG or imported not in RUNG:
+        return "one of them is not in the ladder of tools/check_imports.py"
+    return NEVER.get((importer, imported), "" if RUNG[imported] < RUNG[importer] else "that is not above it")
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(problems(Path(__file__).resolve().parent.parent)) or 0)

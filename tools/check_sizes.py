@@ -1,0 +1,49 @@
+"""Budgets: files under 400 lines, functions of at most 60, and half of them under 10."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+MOST_FILE, MOST_FUNCTION, MOST_MEDIAN = 399, 60, 9
+FOLDERS = ("src", "tools")
+TOOL = 99
+
+
+def problems(root: Path) -> list[str]:
+    """A table of offenders, the longest first: lines, allowed, where."""
+    rows = sorted(offenders(root), reverse=True)
+    return [f"{lines:>6} > {allowed:<4} {where}" for lines, allowed, where in rows]
+
+
+def offenders(root: Path) -> Iterator[tuple[float, int, str]]:
+    all_sizes: list[int] = []
+    for path in sources(root):
+        text, where = path.read_text(), path.relative_to(root)
+        lines, allowed = text.count("\n"), TOOL if where.parts[0] == "tools" else MOST_FILE
+        if lines > allowed:
+            yield lines, allowed, f"{where}"
+        sizes = {f"{where}:{line} {name}": size for name, line, size in functions(ast.parse(text, str(path)))}
+        yield from ((size, MOST_FUNCTION, place) for place, size in sizes.items() if size > MOST_FUNCTION)
+        all_sizes += sizes.values()
+    middle = median(all_sizes or [0])
+    if middle > MOST_MEDIAN:
+        yield middle, MOST_MEDIAN, "the median function"
+
+
+def sources(root: Path) -> list[Path]:
+    return sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py"))
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
+    """The name, line and number of lines of each function, methods included."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.name, node.lineno, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(problems(Path(__file__).resolve().parent.parent)) or 0)
