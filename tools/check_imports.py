@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LADDER = (
-    ("layout", "bits", "spans"),
+    ("errors", "layout", "bits", "spans"),
     ("locks", "stats", "dialect_source"),
     ("dialect",),
     ("allocators", "layers"),

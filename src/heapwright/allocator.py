@@ -19,6 +19,7 @@ from typing import Any
 
 import heapwright.layers
 from heapwright.allocators import ALLOCATORS
+from heapwright.errors import Mendable
 from heapwright.layers import LAYERS
 from heapwright.layout import StructMeta
 
@@ -26,7 +27,7 @@ REQUIRED = ("Heap", "alloc", "dealloc", "walk", "check")
 HERE = Path(__file__).parent
 
 
-class AllocatorError(Exception):
+class AllocatorError(Mendable):
     """An allocator that cannot be found or loaded; its text is one line that says what to do."""
 
 

@@ -18,9 +18,9 @@ expressions their machine meaning. Nothing here imports Numba.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 NULL = 0
 WORD = 8
@@ -132,11 +132,11 @@ class Pointer:
 
     size = align = WORD
 
-    def __init__(self, name: str, find: Callable[[], type[Struct]]):
+    def __init__(self, name: str, find: Callable[[], StructMeta]):
         self.name, self._find = name, find
 
     @cached_property
-    def struct(self) -> type[Struct]:
+    def struct(self) -> StructMeta:
         return self._find()
 
     def read(self, memory: Memory, address: int) -> Any:
@@ -208,7 +208,8 @@ class ArrayPlace:
         """The address of one element."""
         if not 0 <= index < self.kind.count:
             raise IndexError(f"element {index} of {self.kind!r}")
-        return self.address + index * self.kind.element.size
+        size: int = self.kind.element.size
+        return self.address + index * size
 
     def __getitem__(self, index: int) -> Any:
         return self.kind.element.read(self.memory, self.at(index))
@@ -248,7 +249,8 @@ class AtomicPlace:
 
 def address_in(value: Any) -> int:
     """The word to store for a number, an address or a pointer."""
-    return value.address if isinstance(value, Struct) else value
+    word: int = value.address if isinstance(value, Struct) else value
+    return word
 
 
 class Field:
@@ -276,7 +278,7 @@ class Names:
         found = getattr(self.module, name, None)
         return Pointer(name, lambda: self.struct(name)) if found is None else found
 
-    def struct(self, name: str) -> type[Struct]:
+    def struct(self, name: str) -> StructMeta:
         found = getattr(self.module, name, None)
         if isinstance(found, StructMeta):
             return found
@@ -288,12 +290,13 @@ FIELD_RULE = "a field is a Word, Word32, Word16, Byte, Array, Inline, Atomic or 
 
 def kind_of(annotation: Any, names: Names) -> Any:
     """The kind of field that an annotation, or a part of one, means."""
-    kind = eval(annotation, {}, names) if isinstance(annotation, str) else annotation  # noqa: S307  source, not input
-    if isinstance(kind, StructMeta):
-        return pointer_to(kind)
-    if not hasattr(kind, "align"):
+    if isinstance(annotation, str):
+        annotation = eval(annotation, {}, cast("Mapping[str, object]", names))  # noqa: S307  source, not input
+    if isinstance(annotation, StructMeta):
+        return pointer_to(annotation)
+    if not hasattr(annotation, "align"):
         raise TypeError(f"{names.place}: '{annotation}' is not a field: {FIELD_RULE}")
-    return kind
+    return annotation
 
 
 class StructMeta(type):
@@ -354,7 +357,7 @@ class _Of:
         return self.make(*(pointer_to(part) if isinstance(part, StructMeta) else part for part in whole))
 
 
-def pointer_to(struct: type[Struct]) -> Pointer:
+def pointer_to(struct: StructMeta) -> Pointer:
     return Pointer(struct.__name__, lambda: struct)
 
 

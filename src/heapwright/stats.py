@@ -38,6 +38,6 @@ def add_span(stats, size, kind):
     if kind == USED:
         stats.live_bytes += size
         stats.live_blocks += 1
-    elif kind == FREE or kind == UNUSED:  # noqa: PLR1714  a tuple of kinds would be built at each step
+    elif kind in (FREE, UNUSED):
         stats.free_bytes += size
         stats.largest_free = max(stats.largest_free, size)

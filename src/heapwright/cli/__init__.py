@@ -7,6 +7,8 @@ from importlib import import_module
 
 import click
 
+from heapwright.errors import Mendable
+
 COMMANDS = {
     "simulate": "Run a user program or a trace in the simulated process, everything checked.",
     "run": "Run a real program on a compiled allocator.",
@@ -56,28 +58,14 @@ def group() -> None:
 
 def main() -> None:
     """The entry point: errors that a user can mend are one line and exit status 2."""
-    from heapwright.allocator import AllocatorError
-
     try:
         sys.exit(group(standalone_mode=False))  # an Exit comes back as its code
     except click.UsageError as error:
         error.show()
         sys.exit(2)
-    except (click.ClickException, AllocatorError, *mendable()) as error:
+    except (click.ClickException, Mendable) as error:
         click.echo(f"heapwright: {getattr(error, 'message', None) or error}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("heapwright: interrupted", err=True)
         sys.exit(130)
-
-
-def mendable() -> tuple[type[Exception], ...]:
-    """The error types of the modules that were loaded: none is imported only to be caught."""
-    known = (
-        ("heapwright.native.library", "BuildError"),
-        ("heapwright.native.compiler", "CompileError"),
-        ("heapwright.traces.format", "TraceError"),
-        ("heapwright.traces.events", "TraceError"),
-    )
-    found = (getattr(sys.modules.get(module), name, None) for module, name in known)
-    return tuple({error for error in found if error is not None})

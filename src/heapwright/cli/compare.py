@@ -32,16 +32,12 @@ def command(trace: Path, allocators: tuple[str, ...], repeats: int, as_json: boo
     heapwright compare demo.hwt -a kr -a jemalloc=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2
     """
     from heapwright.lab.compare import compare, contestant
-    from heapwright.lab.replay import ReplayError
     from heapwright.traces.importers import open_trace
 
     loaded = open_trace(trace)
     process = largest(loaded)
-    try:
-        chosen = [contestant(name) for name in allocators or DEFAULT]
-        figures = compare(process, chosen, repeats, progress)
-    except (ReplayError, FileNotFoundError) as error:
-        raise click.ClickException(str(error)) from error
+    chosen = [contestant(name) for name in allocators or DEFAULT]
+    figures = compare(process, chosen, repeats, progress)
     progress("")
     summary = process.summary()
     results = [each.as_json(summary) for each in figures]

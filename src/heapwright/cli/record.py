@@ -11,7 +11,7 @@ from heapwright.cli.launch import launch
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The trace, *.hwt.")
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The trace.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(output: Path, command: tuple[str, ...]) -> None:
     """Run COMMAND and record each call of its malloc, of all its threads and children, to a trace.

@@ -58,5 +58,3 @@ def show(records: Path, allocator: str, as_json: bool) -> None:
     for numbers in found:
         line = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in numbers.items() if name != "pid")
         click.echo(f"[heapwright {allocator}, process {numbers['pid']}] {line}", err=True)
-
-

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from heapwright.lab.replay import Contestant, replay
+from heapwright.lab.replay import Contestant, ReplayError, replay
 from heapwright.native.library import library_of
 from heapwright.traces.events import Process, Summary
 from heapwright.traces.flat import flatten
@@ -56,7 +56,7 @@ def contestant(name: str) -> Contestant:
     short, separator, path = name.partition("=")
     if separator:
         if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no library {path}")
+            raise ReplayError(f"there is no library {path}")
         return Contestant(short, Path(path).resolve(), is_ours=False)
     return Contestant(name, library_of(name), is_ours=True)
 

@@ -6,7 +6,6 @@ So the allocator is measured as real programs use it: by its C names, from the f
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING
 
+from heapwright.errors import Mendable
 from heapwright.native.library import replayer_library
 from heapwright.native.replayer_job import JOB_BYTES, JobResult, job_bytes, read_job
 
@@ -26,7 +26,7 @@ SECONDS = 0.5  # no round begins after so long
 SAMPLES = 2000  # times that the C library's malloc is asked for its size
 
 
-class ReplayError(Exception):
+class ReplayError(Mendable):
     """A replay that did not end: one line that says how."""
 
 
@@ -51,8 +51,8 @@ def replay(flat: Flat, contestant: Contestant, rounds: int, timeout: float = 600
             file.write(job_bytes(len(flat), flat.slots, rounds, SECONDS, sample))
             file.write(flat.records.data)
         run(path, contestant, timeout)
-        with path.open("rb") as file, mmap.mmap(file.fileno(), JOB_BYTES, access=mmap.ACCESS_READ) as head:
-            result = read_job(bytes(head))
+        with path.open("rb") as done:
+            result = read_job(done.read(JOB_BYTES))
     if result.done == 0:
         raise ReplayError(f"{contestant.name}: the replay ended before its first round did")
     return result

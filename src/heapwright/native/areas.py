@@ -70,7 +70,7 @@ def map_pages(areas, size, floor):
     """The address of `size` zeroed bytes, or -1."""
     size = align_up(size, PAGE)
     acquire(areas.memory, areas.lock)
-    start = place(areas, size, floor) if 0 < size and areas.count < CAPACITY - 1 else -1
+    start = place(areas, size, floor) if size > 0 and areas.count < CAPACITY - 1 else -1
     if start != -1:
         insert(areas, start, start + size)
     release(areas.memory, areas.lock)

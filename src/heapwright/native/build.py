@@ -7,12 +7,14 @@ or replayer. What does not compile is one line on standard error, and status 2.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from heapwright.allocator import AllocatorError, load
 from heapwright.native import compiler, face, lean
 
-UNITS = {
+UNITS: dict[str, Callable[[str], Any]] = {
     "heap": lambda spec: face.unit_of(load(spec)),
     "recorder": lambda spec: face.recorder_unit(load(spec)),
     "replayer": lambda spec: face.replayer_unit(),

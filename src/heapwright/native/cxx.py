@@ -87,7 +87,8 @@ def operators_text() -> str:
         )
         for name in NEW_ALIGNED
     ]
-    return AGAIN_TEXT + "".join((*plain, *aligned, *deletes(DELETE, 0), *deletes(DELETE_SIZED, 1), *deletes(DELETE_ALL, 2)))
+    frees = [*deletes(DELETE, 0), *deletes(DELETE_SIZED, 1), *deletes(DELETE_ALL, 2)]
+    return AGAIN_TEXT + "".join((*plain, *aligned, *frees))
 
 
 def deletes(names: tuple[str, ...], more: int) -> list[str]:

@@ -54,7 +54,7 @@ def unit_of(stack: Allocator) -> Unit:
     report, heap = stack.bind(HERE / "report.py"), stack.module.Heap
     exports = (
         *c_face(stack, CALLS | QUESTIONS),
-        *(Export(name, over_heap(heap, getattr(report, name), n), n, name not in SILENT) for name, n in REPORTS.items()),
+        *exports_of(report, heap, REPORTS),
         *(door(heap, stack.module, name, n) for name, n in DOORS.items()),
         *(door(heap, report, name, n) for name, n in (("stats", 1), ("leave_record", 0))),
         *lifecycle(stack),
@@ -75,9 +75,13 @@ def replayer_unit() -> Unit:
 
 
 def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:
-    face = stack.bind(HERE.parent / "libc.py")
+    return exports_of(stack.bind(HERE.parent / "libc.py"), stack.module.Heap, names)
+
+
+def exports_of(module: ModuleType, heap: StructMeta, names: dict[str, int]) -> list[Export]:
+    """C functions of a module, each over the library's own heap."""
     return [
-        Export(name, over_heap(face.Heap, getattr(face, name), arity), arity, name not in SILENT)
+        Export(name, over_heap(heap, getattr(module, name), arity), arity, name not in SILENT)
         for name, arity in names.items()
     ]
 

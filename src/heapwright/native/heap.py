@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 
 from heapwright.native.library import library_of
@@ -33,11 +34,18 @@ class NativeHeap:
     def __init__(self, spec: str, start: int = 0, size: int = DEFAULT_SIZE, library: Path | None = None):
         self.spec = spec
         self.library = ctypes.CDLL(str(library or library_of(spec)))
-        for name, arguments in DOORS.items():
-            function = getattr(self.library, f"heapwright_{name}")
-            function.argtypes, function.restype = [ctypes.c_long] * len(arguments), ctypes.c_long
-            setattr(self, f"_{name}" if name in ("begin", "end", "stats") else name, function)
+        doors = {name: self._door(name, len(arguments)) for name, arguments in DOORS.items()}
+        self._begin, self._end, self._stats = doors["begin"], doors["end"], doors["stats"]
+        self.alloc, self.alloc_zeroed, self.realloc = doors["alloc"], doors["alloc_zeroed"], doors["realloc"]
+        self.dealloc, self.usable_size, self.trim = doors["dealloc"], doors["usable_size"], doors["trim"]
+        self.limit = doors["limit"]
         self.begin(start, size)
+
+    def _door(self, name: str, arity: int) -> Callable[..., int]:
+        function = getattr(self.library, f"heapwright_{name}")
+        function.argtypes, function.restype = [ctypes.c_long] * arity, ctypes.c_long
+        door: Callable[..., int] = function
+        return door
 
     def begin(self, start: int = 0, size: int = DEFAULT_SIZE) -> None:
         """Forget everything and begin on a new region. Raises MemoryError if it cannot be mapped."""

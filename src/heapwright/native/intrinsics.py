@@ -82,9 +82,9 @@ def fill(context, address, size, byte):
 @intrinsic
 def copy(context, target, source, size):
     def generate(context, builder, sig, args):
-        places = [builder.inttoptr(each, i8.as_pointer()) for each in args[:2]]
+        ends = [builder.inttoptr(each, i8.as_pointer()) for each in args[:2]]
         memmove = declare(builder, "llvm.memmove.p0.p0.i64", ir.VoidType(), [i8.as_pointer()] * 2 + [i64, i1])
-        builder.call(memmove, [*places, args[2], i1(0)])
+        builder.call(memmove, [*ends, args[2], i1(0)])
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate

@@ -16,12 +16,25 @@ from pathlib import Path
 from types import ModuleType
 
 from heapwright.allocator import Allocator, load
+from heapwright.errors import Mendable
 
 PACKAGE = Path(__file__).parent.parent
-COMPILER_SOURCES = ("layout.py", "bits.py", "spans.py", "stats.py", "locks.py", "libc.py", "allocator.py", "native", "traces/raw.py", "traces/flat.py")
+COMPILER_SOURCES = (
+    "layout.py",
+    "bits.py",
+    "spans.py",
+    "stats.py",
+    "locks.py",
+    "libc.py",
+    "allocator.py",
+    "native",
+    "layers/complete.py",
+    "traces/raw.py",
+    "traces/flat.py",
+)
 
 
-class BuildError(Exception):
+class BuildError(Mendable):
     """A library that cannot be made; its text is one line that says what to do."""
 
 
@@ -88,7 +101,8 @@ def compile_to(output: Path, what: list[str], form: str = "object") -> None:
     """Compile a kind and a stack in a process of its own: to object code, or to LLVM or assembler text."""
     command = [sys.executable, "-m", "heapwright.native.build", *what, str(output), form]
     if sys.stderr.isatty():
-        print(f"compiling {what[1] or what[0]} ...", end="\r", file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"compiling {what[1] or what[0]} ...\r")
+        sys.stderr.flush()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=without_preload())
     if done.returncode != 0:
         raise BuildError((done.stderr.strip() or f"the compiler ended with status {done.returncode}").splitlines()[-1])

@@ -2,7 +2,8 @@
 
 `sbrk` is the process's real break, so that limits hold and the program may move it too. When the break cannot
 grow, memory comes from mappings; when the process asked for a region of its own (`reserve`), all memory comes from
-that region, at addresses that nobody else decides. Whoever calls `sbrk` holds the allocator's lock. `errno` is kept as it was.
+that region, at addresses that nobody else decides. Whoever calls `sbrk` holds the allocator's lock. `errno` is kept
+as it was.
 """
 
 from __future__ import annotations
@@ -55,8 +56,7 @@ def account(bytes_more):
     """Count bytes taken from the kernel or given back."""
     state = runtime()
     held = state.mapped.add(bytes_more) + bytes_more
-    if held > state.peak:
-        state.peak = held
+    state.peak = max(state.peak, held)
     if bytes_more > 0:
         state.growths.add(1)
 
@@ -199,7 +199,6 @@ def from_window(n):
 def floor():
     """Where the region's mappings must end: the page above the break."""
     return align_up(runtime().top, PAGE)
-
 
 
 def mmap(size):

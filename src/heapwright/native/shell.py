@@ -14,8 +14,8 @@ from heapwright.native.runtime import Runtime
 
 
 def shell_text(heap_bytes: int, is_heap: bool) -> str:
-    life = LIFE.format(exit_key=Runtime.exit_key.offset, has_exit_key=Runtime.has_exit_key.offset) + DLOPEN
-    life += operators_text()
+    offsets = {name: Runtime.fields[name].offset for name in ("exit_key", "has_exit_key")}
+    life = LIFE.format(**offsets) + DLOPEN + operators_text()
     return f"""
 target triple = "{llvm.get_process_triple()}"
 @heap = internal global [{heap_bytes + 8} x i8] zeroinitializer, align 64
@@ -79,8 +79,10 @@ define internal void @unload() {{
   %ignored = call i64 @heapwright_leave_record()
   ret void
 }}
-@llvm.global_ctors = appending global [1 x {{ i32, ptr, ptr }}] [{{ i32, ptr, ptr }} {{ i32 101, ptr @load, ptr null }}]
-@llvm.global_dtors = appending global [1 x {{ i32, ptr, ptr }}] [{{ i32, ptr, ptr }} {{ i32 101, ptr @unload, ptr null }}]
+@llvm.global_ctors = appending global [1 x {{ i32, ptr, ptr }}]
+                     [{{ i32, ptr, ptr }} {{ i32 101, ptr @load, ptr null }}]
+@llvm.global_dtors = appending global [1 x {{ i32, ptr, ptr }}]
+                     [{{ i32, ptr, ptr }} {{ i32 101, ptr @unload, ptr null }}]
 """
 
 # RTLD_DEEPBIND (8) would bind a library's free to the C library's, which does not know our blocks. The real

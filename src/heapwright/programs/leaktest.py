@@ -6,7 +6,7 @@ A third pair of nodes has a Weak on the way back, and leaks nothing.
 from heapwright.collections import Box, Handle, Option, Rc, Struct, Weak, forget, i32
 from heapwright.programs.user import Args, println
 
-NODE = Struct("Node", value=i32, next=Option(Handle(Rc, lambda: NODE)), back=Option(Handle(Weak, lambda: NODE)))
+NODE: Struct = Struct("Node", value=i32, next=Option(Handle(Rc, lambda: NODE)), back=Option(Handle(Weak, lambda: NODE)))
 
 
 def main(_: Args) -> int:

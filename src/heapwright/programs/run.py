@@ -35,7 +35,8 @@ class Outcome:
     exit_code: int = KILLED
     fault: Fault | None = None
     panic: str = ""  # of the kernel
-    leaks: list[Leak] = field(default_factory=list)  # none are looked for after `exit`, a panic or a fault
+    is_judged: bool = False  # whether leaks were looked for: not after `exit`, a panic or a fault
+    leaks: list[Leak] = field(default_factory=list)
     operations: int = 0
     live_bytes: int = 0
     live_blocks: int = 0
@@ -44,33 +45,33 @@ class Outcome:
     peak_heap_bytes: int = 0
     stats: dict[str, int] = field(default_factory=dict)  # what the allocator says of itself
 
-    @property
-    def is_good(self) -> bool:
-        return self.exit_code == 0 and not self.leaks
-
 
 def find_program(name: str) -> Main:
     """The `main` of a program, by name or by the path of a Python file."""
     if name.endswith(".py"):
         if not Path(name).is_file():
             raise UnknownProgram(f"there is no file {name}")
-        found = run_path(name).get("main")
-        if not callable(found):
-            raise UnknownProgram(f"{name} has no main(args)")
-        return as_main(found)
+        return main_in(name)
     if name not in PROGRAMS:
         close = difflib.get_close_matches(name, PROGRAMS, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(PROGRAMS)}, or a path ending in .py"
         raise UnknownProgram(f"no program is named '{name}': {hint}")
-    return as_main(import_module(f"heapwright.programs.{name}").main)
+    main: Main = import_module(f"heapwright.programs.{name}").main
+    return main
 
 
-def as_main(found: Callable[..., Any]) -> Main:
-    return found
+def main_in(file: str) -> Main:
+    try:
+        main: Main | None = run_path(file).get("main")
+    except Exception as error:
+        raise UnknownProgram(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not callable(main):
+        raise UnknownProgram(f"{file} has no main(args)")
+    return main
 
 
 def run_program(
-    name: str | Main,
+    program: str | Main,
     allocator: str | Allocator = "linked_list",
     arguments: Iterable[str] = (),
     *,
@@ -81,11 +82,11 @@ def run_program(
 ) -> Outcome:
     """Run a program, or a `main`, in a new process of a new machine; the options are those of `Kernel`.
 
-    `sbrk_fails` is the number of the first request for memory, from 1, that the kernel refuses, and all after it.
-    `write` gets each line that the program prints.
+    The `arguments` begin with the program's name. `sbrk_fails` is the number, from 1, of the first request for memory
+    that the kernel refuses, and it refuses all that follow. `write` gets each line that the program prints.
     """
-    main = find_program(name) if isinstance(name, str) else name
-    argv = [name if isinstance(name, str) else "main", *arguments]
+    main = find_program(program) if isinstance(program, str) else program
+    argv = list(arguments) or [program if isinstance(program, str) else main.__module__]
     runtime = new_runtime(load(allocator) if isinstance(allocator, str) else allocator, **kernel)
     runtime.heap.process.kernel.calls.at(sbrk_fails)
     if watcher:
@@ -132,6 +133,7 @@ def judge(outcome: Outcome, runtime: Runtime, ending: Ending) -> None:
     """Check the heap that a program leaves behind."""
     runtime.heap.check()
     outcome.stats = runtime.heap.survey()
+    outcome.is_judged = ending.is_clean
     if ending.is_clean:
         outcome.leaks = find_leaks(runtime)
 

@@ -5,7 +5,7 @@
         return 0
 
 As in xv6rs, `main` returns the exit code, or raises `Fatal`, which prints `fatal:` and the text and exits with 1.
-A failed `assert` is a panic.
+A failed `assert`, and any other exception, is a panic.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
 from heapwright.collections import Panic, Runtime, running, serve
+from heapwright.machine import Fault, KernelPanic
 
 Main = Callable[["Args"], int]
 CRASHED = 1
@@ -25,7 +26,7 @@ class Fatal(Exception):
     """`Err(text)`: the program gives up, and drops what it holds."""
 
 
-class Exited(Exception):
+class Exited(BaseException):
     """The program called `exit`."""
 
     def __init__(self, code: int):
@@ -99,14 +100,16 @@ class Ending(NamedTuple):
 def run_to_end(program: Callable[[], int]) -> Ending:
     """Call a program and give its exit code; say what it died of, as xv6rs does. A `Fault` passes through."""
     try:
-        return Ending(program(), True)
+        return Ending(program() or 0, True)
     except Fatal as error:
         println(f"fatal: {error}")
         return Ending(CRASHED, True)
     except Exited as error:
         running().end()
         return Ending(error.code, False)
-    except (Panic, AssertionError) as error:
+    except (Fault, KernelPanic):
+        raise
+    except Exception as error:
         running().end()
         println(f"panic: panicked at {place_of(error)}:\n{said(error)}")
         return Ending(CRASHED, False)
@@ -131,8 +134,7 @@ CONTAINERS = inspect.getfile(Runtime).rpartition("/")[0]
 
 def said(error: BaseException) -> str:
     """The text of a panic; an assertion without one says what it asserted."""
-    text = str(error)
-    if text or not isinstance(error, AssertionError):
-        return text
-    line = traceback.extract_tb(error.__traceback__)[-1].line or ""
-    return f"assertion failed: {line.removeprefix('assert ')}"
+    if isinstance(error, AssertionError) and not error.args:
+        line = traceback.extract_tb(error.__traceback__)[-1].line or ""
+        return f"assertion failed: {line.removeprefix('assert ')}"
+    return str(error) if isinstance(error, Panic | AssertionError) else f"{type(error).__name__}: {error}"

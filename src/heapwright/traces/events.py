@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from heapwright.errors import Mendable
 from heapwright.traces.arrays import I64, U8, U32, U64, Mask, np
 
 ALLOC, ALLOC_ZEROED, REALLOC, DEALLOC, THREAD_EXIT = 1, 2, 3, 4, 5
@@ -34,7 +35,7 @@ NONE = -1
 COLUMNS = {"op": "u1", "flags": "u1", "log2_align": "u1", "thread": "<u4", "block": "<i8", "size": "<u8"}
 
 
-class TraceError(Exception):
+class TraceError(Mendable):
     """A trace that cannot be read, written or replayed: one line that says what is wrong and what to do."""
 
 

@@ -1,0 +1,31 @@
+"""What ends a program: the panics of Rust's containers, and what Rust's compiler would not have let pass."""
+
+from __future__ import annotations
+
+
+class Panic(Exception):
+    """The program cannot go on: xv6rs prints `panic:` and this text, and exits with 1."""
+
+
+class CapacityOverflow(Panic):
+    """More bytes than any object may have."""
+
+    def __init__(self) -> None:
+        super().__init__("capacity overflow")
+
+
+class OutOfMemory(Panic, MemoryError):
+    """The allocator returned null."""
+
+    def __init__(self, size: int):
+        self.size = size
+        super().__init__(f"memory allocation of {size} bytes failed")
+
+
+class OutOfBounds(Panic, IndexError):
+    def __init__(self, index: int, length: int):
+        super().__init__(f"index out of bounds: the len is {length} but the index is {index}")
+
+
+class UseAfterDrop(Panic):
+    """A value was used that had been dropped or moved; its text says where that was."""

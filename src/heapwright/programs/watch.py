@@ -1,0 +1,199 @@
+"""Watching an allocator at work: for each operation, the words that it read and changed, by their names.
+
+A word's name comes from the access itself: one that goes through a struct's field tells which struct lies where.
+What was learned so says later which words of a free block are its links.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from heapwright.collections import Operation, Runtime
+from heapwright.layout import ArrayKind, AtomicKind, Field, InlineKind, Pointer, Struct, StructMeta
+from heapwright.machine.source import Place
+
+CALLS = {"alloc", "alloc_zeroed", "dealloc", "realloc"}
+THROUGH_FIELD = {Field.__get__.__code__, Field.__set__.__code__}
+DEPTH = 8  # frames from an observer up to the field
+WORD = 8
+
+
+@dataclass
+class Word:
+    """One word that an operation touched: how often it was stored to, and its values before and after."""
+
+    address: int
+    name: str
+    is_pointer: bool
+    before: int | None = None  # None: not known, as it was nobody's or the program's
+    after: int | None = None
+    stores: int = 0
+
+
+@dataclass
+class Step:
+    """One operation, where in the program it was, and what the allocator did for it."""
+
+    operation: Operation
+    place: Place | None
+    words: dict[int, Word] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)  # fills, copies and calls of the kernel
+
+
+class Named(NamedTuple):
+    """A field somewhere inside a struct."""
+
+    path: str
+    kind: Any
+
+
+class Watch:
+    """Sees every operation of a program and of its children; `show` gets each step when it is done."""
+
+    def __init__(self, show: Callable[[Runtime, Eye, Step], None]):
+        self.show = show
+        self.eyes: dict[Runtime, Eye] = {}
+
+    def enter(self, runtime: Runtime) -> None:
+        parent = self.eyes.get(runtime.parent) if runtime.parent else None
+        self.eyes[runtime] = Eye(runtime, parent)
+
+    def done(self, runtime: Runtime, operation: Operation) -> None:
+        eye = self.eyes[runtime]
+        self.show(runtime, eye, eye.step_done(operation))
+
+
+class Eye:
+    """What is known of one process: which structs lie where, and what the allocator's words last were."""
+
+    def __init__(self, runtime: Runtime, parent: Eye | None = None):
+        self.runtime = runtime
+        self.structs: dict[int, type[Struct]] = dict(parent.structs) if parent else {}
+        self.values: dict[int, int] = dict(parent.values) if parent else {}
+        self.words: dict[int, Word] = {}
+        self.others: list[str] = []
+        runtime.heap.process.observe(self.see_access, self.see_call)
+
+    # --- seeing
+
+    def see_access(self, operation: str, address: int, size: int, value: int, who: str) -> None:
+        if who != "allocator" or not self.is_at_work():
+            return
+        if operation in {"load", "store"}:
+            self.learn_struct()
+            self.see_word(operation, address, value)
+        else:
+            detail = f"with {value:#04x}" if operation == "fill" else f"from {value:#x}"
+            self.others.append(f"{operation} {size:,} bytes at {address:#x} {detail}")
+
+    def see_call(self, name: str, arguments: tuple[int, ...], result: int, who: str) -> None:
+        if who == "allocator" and self.is_at_work() and arguments != (0,):
+            given = ", ".join(f"{a:#x}" if a > 1 << 32 else f"{a:,}" for a in arguments)
+            self.others.append(f"{name}({given}) -> {result:#x}" if result != -1 else f"{name}({given}) failed")
+
+    def is_at_work(self) -> bool:
+        call = self.runtime.heap.process.thread.call
+        return call is not None and call[0] in CALLS
+
+    def see_word(self, operation: str, address: int, value: int) -> None:
+        word = self.words.get(address)
+        if word is None:
+            name, is_pointer = self.name(address)
+            word = self.words[address] = Word(address, name, is_pointer, self.values.get(address))
+        if operation == "store":
+            word.stores, word.after = word.stores + 1, value
+        self.values[address] = value
+
+    def learn_struct(self) -> None:
+        """If the access goes through a field of a struct, remember which struct lies there."""
+        frame = sys._getframe(2)
+        for _ in range(DEPTH):
+            if frame.f_code in THROUGH_FIELD:
+                pointer = frame.f_locals["pointer"]
+                self.structs[pointer.address] = type(pointer)
+                return
+            if frame.f_back is None:
+                return
+            frame = frame.f_back
+
+    def step_done(self, operation: Operation) -> Step:
+        step = Step(operation, self.place_of(operation), self.words, self.others)
+        self.words, self.others = {}, []
+        if operation.result and operation.name != "dealloc":
+            self.forget(operation.result, self.runtime.heap.live[operation.result].size)
+        return step
+
+    def place_of(self, operation: Operation) -> Place | None:
+        blocks = self.runtime.heap.blocks
+        if operation.name == "dealloc":
+            freed = blocks.freed.get(operation.arguments[0])
+            return freed.freed if freed else None
+        live = blocks.live.get(operation.result or 0)
+        return live.allocated if live else None
+
+    def forget(self, address: int, size: int) -> None:
+        """Memory that was handed out is the program's."""
+        for known in (self.structs, self.values):
+            for place in [place for place in known if address <= place < address + size]:
+                del known[place]
+
+    # --- naming
+
+    @property
+    def own(self) -> tuple[int, type[Struct]]:
+        """Where the heap's own words lie, and their struct."""
+        return self.runtime.heap.words, type(self.runtime.heap.state)
+
+    def name(self, address: int) -> tuple[str, bool]:
+        """What a word is called, and whether it is a pointer."""
+        words, struct = self.own
+        if words <= address < words + struct.SIZE:
+            found = named(struct, address - words)
+            return found.path, is_pointer(found.kind)
+        for base in range(address, address - 256, -1):
+            if base in self.structs and address < base + self.structs[base].SIZE:
+                found = named(self.structs[base], address - base)
+                return f"{self.structs[base].__name__}.{found.path} at {base:#x}", is_pointer(found.kind)
+        return f"word at {address:#x}", False
+
+    def place_name(self, address: int) -> str:
+        """An address as a reader knows it: the heap's own words have names."""
+        words, struct = self.own
+        if words <= address < words + struct.SIZE:
+            path = named(struct, address - words).path
+            return path.rpartition(".")[0] or path
+        return f"{address:#x}" if address else "null"
+
+
+def named(struct: StructMeta, offset: int) -> Named:
+    """The field at an offset of a struct, with the way to it: `anchor.next`, `bins[3]`."""
+    for each in struct:
+        if each.offset <= offset < each.offset + each.kind.size:
+            return inside(Named(each.name, each.kind), offset - each.offset)
+    return Named(f"+{offset}", None)
+
+
+def inside(outer: Named, offset: int) -> Named:
+    kind = outer.kind
+    if isinstance(kind, ArrayKind):
+        index, rest = divmod(offset, kind.element.size)
+        return inside(Named(f"{outer.path}[{index}]", kind.element), rest)
+    if isinstance(kind, InlineKind):
+        inner = named(kind.struct, offset)
+        return Named(f"{outer.path}.{inner.path}", inner.kind)
+    return outer
+
+
+def is_pointer(kind: Any) -> bool:
+    return isinstance(kind.cell if isinstance(kind, AtomicKind) else kind, Pointer)
+
+
+def pointers_in(struct: StructMeta) -> Iterator[tuple[int, str]]:
+    """The offset and the path of each pointer in a struct, in the order of their offsets."""
+    for offset in range(0, struct.SIZE, WORD):
+        found = named(struct, offset)
+        if is_pointer(found.kind):
+            yield offset, found.path
