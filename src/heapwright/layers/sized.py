@@ -1,12 +1,12 @@
 """Remembers each block's size, for allocators that must be told it: C's `free` is not.
 
-         base -> +--------------------+  what the allocator below returned
-                 | padding            |  only for alignments above 16
-                 | size               |  what was asked for
-                 | offset             |  from the base to the address
-      address -> +--------------------+
-                 | the caller's bytes |
-                 +--------------------+
+   base -> +--------------------+  what the allocator below returned
+           | padding            |  only for alignments above 16
+           | size               |  what was asked for
+           | offset             |  from the base to the address
+address -> +--------------------+
+           | the caller's bytes |
+           +--------------------+
 """
 
 from __future__ import annotations
