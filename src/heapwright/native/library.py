@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -151,11 +151,20 @@ def label(spec: str) -> str:
 
 def key_of(stack: Allocator | None) -> str:
     """A hash of every source that goes in, and of the compiler's versions."""
-    versions = f"{sys.version_info[:2]} {version('numba')} {version('llvmlite')} {stack.spec if stack else ''}"
-    digest = hashlib.sha256(versions.encode())
+    compiler = (sys.version_info[:2], release("numba"), release("llvmlite"), stack.spec if stack else "")
+    digest = hashlib.sha256(repr(compiler).encode())
     for path in sorted({*(sources_of(stack) if stack else ()), *compiler_sources()}):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def release(package: str) -> str:
+    """A package's release, without importing it: the name of the folder that its installer left beside it."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise BuildError(f"{package} is not installed: pip install {package}")
+    beside = sorted(Path(spec.origin).parent.parent.glob(f"{package}-*.dist-info"))
+    return beside[0].name if beside else spec.origin
 
 
 def compiler_sources() -> Iterator[Path]:
