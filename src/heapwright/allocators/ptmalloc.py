@@ -1,6 +1,6 @@
 """The heap of glibc: best fit in arenas, before them a cache for each thread that is touched by no other.
 
-Source: W. Gloger, ptmalloc (2006), after D. Lea, dlmalloc 2.6; glibc malloc/malloc.c and malloc/arena.c as of 2.43:
+Source: W. Gloger, ptmalloc2, 2001, after D. Lea, malloc.c 2.7.0; glibc malloc/malloc.c and malloc/arena.c as of 2.43:
 no fast bins and no malloc_consolidate; sixteen chunks of each size in a cache; small chunks are freed straight into
 small bins. glibc 2.36, against which this is measured, has seven chunks of each size, fast bins, and no cached calloc.
 
@@ -36,11 +36,12 @@ Invariants
     PT7   the top has at least 32 bytes and follows a chunk in use
     PT8   a bin of the cache and its room make sixteen; its entries have its size and say K
     PT9   a chunk in use says A if and only if it lies in a segment
-    PT10  the segments of an arena make its system_bytes; the main arena's chunks are not more than its own
+    PT10  the segments of an arena make its system_bytes
     PT11  a mapped chunk ends 16 bytes before its mapping does
     PT12  the chunks in an arena's bins lie in that arena's memory, and do not say A
+    PT13  the main arena's chunks are not more than its own system_bytes
 
-Vital statistics: 8 bytes for a chunk in use, smallest 32, alignment 16; alloc and dealloc of up to 1032 bytes are a
+Vital statistics: overhead 8 bytes, smallest chunk 32, alignment 16; alloc and dealloc of up to 1032 bytes are a
 few instructions without an atomic one when the cache answers, O(unsorted + sizes in a bin) when not; the top beyond
 128 KiB, empty segments and large mappings are given back. `walk` calls the top free, and fences, arenas, segments and
 caches the heap's own.
@@ -349,7 +350,7 @@ def check_stretch(heap, start, end, binned):
         if kind in (USED, CACHED):
             check_used(heap, chunk, binned, segments)
             held += 0 if is_mapped(chunk) or chunk.head & NON_MAIN else size_of(chunk)
-    rule = "PT10  the main arena's chunks are not more than its own"
+    rule = "PT13  the main arena's chunks are not more than its own system_bytes"
     assert held <= heap.main.system_bytes, rule
 
 

@@ -24,8 +24,9 @@ def is_cached_size(size):
 
 
 def bin_for(size):
-    """The bin that serves a request."""
-    return max((size + OVERHEAD + UNIT - 1) >> 4, LEAST_BIN)
+    """The bin that serves a request: a request of up to 8 bytes, too, takes two units."""
+    units = (size + OVERHEAD + UNIT - 1) >> 4
+    return units + below(units, LEAST_BIN)
 
 
 def bin_of(chunk):

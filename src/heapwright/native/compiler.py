@@ -21,8 +21,8 @@ from heapwright.native import (
 )
 from heapwright.native.lean import LeanLibrary, modules_of
 from heapwright.native.portable import portable
-from heapwright.native.runtime import SLOW_PATHS
 from heapwright.native.shell import shell_text
+from heapwright.native.slow_paths import call_by_value, keep_apart
 
 OPTIONS = {
     "nogil": True,
@@ -32,7 +32,6 @@ OPTIONS = {
     "_nrt": False,
 }
 CPU = "x86-64-v2"
-RARE = (*SLOW_PATHS, "out_of_memory", "invalid", "wait_for", "walk")  # of every library
 
 
 class Export(NamedTuple):
@@ -68,7 +67,7 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
     shell += [f"@{alias} = alias ptr, ptr @{name}" for alias, name in unit.aliases.items()]
     module = llvm.parse_assembly("\n".join(shell))
     for text in texts:
-        module.link_in(llvm.parse_assembly(mergeable(text)))
+        module.link_in(llvm.parse_assembly(mergeable(call_by_value(text, unit.slow_paths))))
     hide(module, {"dlopen", *cxx.NAMES, *unit.aliases, *(export.name for export in unit.exports)})
     keep_apart(module, unit.slow_paths)
     module.verify()
@@ -138,24 +137,6 @@ def hide(module: llvm.ModuleRef, visible: Iterable[str]) -> None:
     for thing in [*module.functions, *module.global_variables]:
         if not thing.is_declaration and thing.name not in visible and not thing.name.startswith("llvm."):
             thing.linkage = llvm.Linkage.internal
-
-
-def keep_apart(module: llvm.ModuleRef, slow_paths: Iterable[str]) -> None:
-    """Never inline the functions that their allocator calls slow; inline all others, if it names any."""
-    is_slow = matcher(slow_paths).search
-    is_rare = matcher((*slow_paths, *RARE)).search
-    for function in module.functions:
-        if not function.is_declaration and is_rare(function.name):
-            function.add_function_attribute("noinline")
-            if is_slow(function.name):
-                function.add_function_attribute("cold")
-        elif not function.is_declaration and slow_paths and "heapwright" in function.name:
-            function.add_function_attribute("alwaysinline")
-
-
-def matcher(names: Iterable[str]) -> re.Pattern[str]:
-    """Finds a function's name in its mangled form: after its length, before its version."""
-    return re.compile(rf"\D({'|'.join(f'{len(name)}{name}' for name in names) or '(?!)'})B\d+v\d+B")
 
 
 def target_machine() -> llvm.TargetMachine:

@@ -1,0 +1,33 @@
+"""The common malloc and free of a thread-cached size: few instructions, no call, no lock."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from heapwright.native.library import library_of
+
+MOST = 25
+CACHING = ("ptmalloc", "hoard")
+
+
+def straight_path(library, function):
+    """The instructions from a function's first to its first ret, as the processor runs them when no test fails."""
+    command = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble={function}", str(library)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"^\s+[0-9a-f]+:\s+(\S.*)$", text, re.M)
+    end = next(i for i, instruction in enumerate(found) if instruction.startswith("ret"))
+    return found[: end + 1]
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump (binutils) is not installed")
+@pytest.mark.parametrize("function", ["malloc", "free"])
+@pytest.mark.parametrize("spec", CACHING)
+def test_few_instructions(spec, function):
+    # free has an alias, and objdump knows one name for one place
+    path = straight_path(library_of(spec), "cfree" if function == "free" else function)
+    assert len(path) <= MOST
+    assert not [each for each in path if each.startswith(("call", "lock", "xchg"))]
