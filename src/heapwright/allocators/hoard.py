@@ -36,9 +36,9 @@ Invariants
 Bound: K = 4, f = 1/4: heaps 1 to P hold at most u / (1 - f) + P*K*S after frees. Kept for later: 256 KiB a heap, in
 the global heap 1 MiB and a quarter of all superblocks, 2 MiB a thread, and H7.
 
-Vital statistics: no header, but 88 bytes a superblock; smallest object 16, alignment 16; classes waste at most a
-fifth of an object, and a superblock at most a quarter of itself; alloc and dealloc O(1), without a lock
-for all but one in 128 small ones and one in two of 8 KiB; free memory is returned by superblocks and large objects.
+Vital statistics: header none, but 88 bytes a superblock, smallest object 16, alignment 16; alloc and dealloc O(1),
+without a lock for all but one in 128 small ones and one in two of 8 KiB; superblocks and large objects are given back.
+Classes waste at most a fifth of an object, and a superblock at most a quarter of itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The heap of Kernighan and Ritchie, as xv6 ships it: next fit over one circular free list.
 
-Source: B. Kernighan, D. Ritchie, The C Programming Language, 2nd ed., section 8.7; xv6-riscv user/umalloc.c.
+Source: B. Kernighan, D. Ritchie, The C Programming Language, 2nd ed., 1988, section 8.7; xv6-riscv
+user/umalloc.c.
 
 A block, in use or free; sizes are in units of 16 bytes, the header included:
 

@@ -2,8 +2,10 @@
 
 The caller says at `dealloc` how many bytes it gives back, as Rust does, so a live block carries no header, and a
 free region has room for the little that there is to know of it. This is what the UserAllocator of xv6rs sets out
-to be. Sources: xv6rs user/src/allocator.rs; D. Knuth, The Art of Computer Programming, vol. 1, section 2.5,
-algorithms A and B.
+to be.
+
+Sources: D. Knuth, The Art of Computer Programming, vol. 1, 1968, section 2.5, algorithms A and B; xv6rs
+user/src/allocator.rs.
 
       A block in use                             A free region
 
@@ -21,10 +23,10 @@ Invariants
     I3  no two regions touch
     I4  no region reaches beyond the end of the heap
 
-Vital statistics: header none, smallest block 16 bytes, alignment 16; alloc and dealloc O(free regions). The heap
-grows by what its free end lacks, up to the next multiple of 64 KiB, and a block that grows stays where it is if the
-bytes behind it are free or new. A free end of more than 128 KiB is cut to 64 KiB; `trim` leaves less than a page
-and 16 bytes of it.
+Vital statistics: header none, smallest block 16, alignment 16; alloc and dealloc O(free regions); a free end of more
+than 128 KiB is cut to 64 KiB. `trim` leaves less than a page and 16 bytes of it. The heap grows by what its free end
+lacks, up to the next multiple of 64 KiB, and a block that grows stays where it is if the bytes behind it are free or
+new.
 
 Giving back what is free already is noticed. Giving back a wrong size or the inside of a block is not: nothing in
 the heap says where a live block begins. For the same reason `walk` shows live blocks that touch as one.

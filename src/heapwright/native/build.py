@@ -1,7 +1,7 @@
 """`python -m heapwright.native.build KIND SPEC OUTPUT [object|llvm|asm]`: compile one library's code.
 
-A process of its own, for `heapwright.native.lean` leaves Numba unfit for anything else. KIND is heap, recorder
-or replayer. What does not compile is one line on standard error, and status 2.
+A process of its own, for `heapwright.native.lean` leaves Numba unfit for anything else. KIND is heap, recorder,
+replayer or workloads. What does not compile is one line on standard error, and status 2.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 
 from heapwright.allocator import AllocatorError, load
 from heapwright.native import compiler, face, lean
+from heapwright.native.workloads_unit import workloads_unit
 
 UNITS: dict[str, Callable[[str], Any]] = {
     "heap": lambda spec: face.unit_of(load(spec)),
     "recorder": lambda spec: face.recorder_unit(load(spec)),
     "replayer": lambda spec: face.replayer_unit(),
+    "workloads": lambda spec: workloads_unit(),
 }
 EMIT = {
     "object": compiler.object_of,

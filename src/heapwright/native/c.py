@@ -68,6 +68,13 @@ pthread_setspecific = c_function("pthread_setspecific", "int", "int", "long")
 list_lock = c_function("_IO_list_lock")
 list_unlock = c_function("_IO_list_unlock")
 list_reset = c_function("_IO_list_resetlock")
+clock_gettime = c_function("clock_gettime", "int", "int", "long")
+pthread_create = c_function("pthread_create", "int", "long", "long", "long", "long")
+pthread_join = c_function("pthread_join", "int", "long", "long")
+pthread_barrier_init = c_function("pthread_barrier_init", "int", "long", "long", "int")
+pthread_barrier_wait = c_function("pthread_barrier_wait", "int", "long")
+sched_yield = c_function("sched_yield", "int")
+sched_setaffinity = c_function("sched_setaffinity", "int", "int", "long", "long")
 
 
 libc_malloc = c_function("__libc_malloc", "long", "long")
