@@ -40,6 +40,7 @@ class Recorder(Struct):
     threads: Atomic[Word]
     forked_at: Word  # the parent's last sequence number
     execs: Word
+    is_full: Word  # the file could not grow: nothing more is recorded
     path: Array[Byte, 4096]
 
 
@@ -82,10 +83,11 @@ def claim_chunk():
     state = recorder()
     if not state.header:
         begin_once()
-    if state.header.address == OFF:
+    if state.header.address == OFF or state.is_full:
         return NULL
     index = state.header.chunks.add(1)
     if not has_room(index):
+        state.is_full = 1
         return NULL
     chunk = Chunk(state.memory, state.header.address + HEADER_BYTES + index * CHUNK_BYTES)
     chunk.thread = thread_number()
@@ -197,6 +199,7 @@ def record_anew():
     if state.header.address != OFF:
         state.header = NULL
     state.room = 0
+    state.is_full = 0
     state.lock.store(0)
     state.threads.store(0)
     set_local(CHUNK_SLOT, NULL)

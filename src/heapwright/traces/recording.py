@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAGIC = raw.MAGIC.to_bytes(8, "little")
 TORN = "torn or damaged records, dropped"
-SHORT = "chunks missing from the end of the recording"
+SHORT = "chunks missing from the end of the recording: was the disk full?"
 NEVER_BEGUN = "recordings of processes that ended before their first call, left out"
 UNFINISHED_REALLOC = "reallocs that never returned, dropped"
 MOST_SEQUENCE = 1 << 62
