@@ -16,6 +16,7 @@ from heapwright.layout import NULL, Struct, Word
 Heap = inner.Heap
 ENOMEM, EINVAL = 12, 22
 ALIGN = 16
+UNKNOWN = 0  # the size of a block that is given back: an allocator with usable_size does not need it
 SMALL_FACTOR = (1 << 31) - 1  # factors up to here cannot overflow
 LARGEST_ALIGN = 1 << 62
 KNOWN_OPTIONS = -8, 1  # M_ARENA_MAX ... M_MXFAST
@@ -34,7 +35,7 @@ def malloc(heap, size):
 
 def free(heap, address):
     if address != NULL:
-        inner.dealloc(heap, address, inner.usable_size(heap, address), ALIGN)
+        inner.dealloc(heap, address, UNKNOWN, ALIGN)
 
 
 def calloc(heap, count, size):
@@ -51,7 +52,7 @@ def realloc(heap, address, size):
     if size == 0:
         free(heap, address)
         return NULL
-    moved = inner.realloc(heap, address, inner.usable_size(heap, address), ALIGN, size)
+    moved = inner.realloc(heap, address, UNKNOWN, ALIGN, size)
     return moved if moved != NULL else out_of_memory(heap)
 
 

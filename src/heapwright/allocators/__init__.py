@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 ALLOCATORS = (
+    "pages",
     "kr",
     "linked_list",
+    "slab",
+    "pages_split",
     "dlmalloc",
     "ptmalloc",
     "hoard",

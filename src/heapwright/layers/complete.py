@@ -1,7 +1,8 @@
 """The whole interface: what an allocator leaves out, in terms of what it has.
 
 Every allocator is handed to its users through this layer. `align` is a power of two; `size` is the one that
-was asked for or anything up to the usable size. An allocator without `usable_size` must be told the size.
+was asked for or anything up to the usable size. An allocator without `usable_size` must be told the size; one
+that has it may be told 0.
 """
 
 from __future__ import annotations

@@ -81,4 +81,7 @@ def check(heap, start, end):
 if hasattr(inner, "usable_size"):
 
     def usable_size(heap, address):
-        return inner.usable_size(heap.heap, address)
+        acquire(heap.memory, heap.lock)
+        size = inner.usable_size(heap.heap, address)
+        release(heap.memory, heap.lock)
+        return size

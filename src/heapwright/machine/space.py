@@ -382,4 +382,11 @@ class Space:
         self.brk = 0
 
 
-ZEROED = bytes(code | WRITTEN if code & (ALLOCATOR | USER) else code for code in range(256))
+def zeroed(code: int) -> int:
+    """What a byte is once the kernel made it zero; one that its user has just handed over is the allocator's now."""
+    if code & ALLOCATOR:
+        return code & ~USER | WRITTEN
+    return code | WRITTEN if code & USER else code
+
+
+ZEROED = bytes(zeroed(code) for code in range(256))

@@ -78,11 +78,13 @@ def map_pages(areas, size, floor):
 
 
 def unmap_pages(areas, start, size):
-    """Take a range out of the areas; what was there reads as zero when it is mapped again."""
+    """Take a range out of the areas; what was there reads as zero when it is mapped again. -1 if the table is full."""
     acquire(areas.memory, areas.lock)
-    cut(areas, start, start + align_up(size, PAGE))
+    has_room = areas.count < CAPACITY - 1  # for the other half of an area that is split
+    if has_room:
+        cut(areas, start, start + align_up(size, PAGE))
     release(areas.memory, areas.lock)
-    return 0
+    return 0 if has_room else -1
 
 
 def cut(areas, start, end):

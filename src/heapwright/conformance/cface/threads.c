@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { TORTURERS = 8, TORTURES = 15000 };
@@ -26,7 +27,7 @@ static void random_work_in_threads(void) {
 
 /* --- blocks that another thread frees --------------------------------------- */
 
-enum { BATCHES = 3000, BATCH = 1000, SENT_GROWTH = 64 * MIB };
+enum { BATCHES = 3000, BATCH = 1000, SENDING = 6, SENT_GROWTH = 64 * MIB };
 
 /* One batch at a time is handed over, so the live memory stays small. */
 static struct {
@@ -46,11 +47,20 @@ static void hand_over(void **from, void **to, bool full) {
     pthread_mutex_unlock(&mailbox.lock);
 }
 
+static void fill_batch(void **blocks) {
+    for (unsigned i = 0; i < BATCH; i++)
+        memset(blocks[i] = must_malloc(16 + i % 112), 1, 16);
+}
+
+/* A malloc that asks the kernel each time sends as many as it can in SENDING seconds; then nulls. */
 static void *send_batches(void *unused) {
     void *blocks[BATCH];
+    time_t end = time(NULL) + SENDING;
     for (unsigned batch = 0; batch < BATCHES; batch++) {
-        for (unsigned i = 0; i < BATCH; i++)
-            memset(blocks[i] = must_malloc(16 + i % 112), 1, 16);
+        if (time(NULL) < end)
+            fill_batch(blocks);
+        else
+            memset(blocks, 0, sizeof blocks);
         hand_over(blocks, mailbox.blocks, true);
     }
     return unused;

@@ -1,0 +1,356 @@
+"""Pages for each block: lengths, alignments, mremap, zeros that nobody wrote, and a kernel that takes nothing back."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heapwright import allocator
+from heapwright.allocators import pages
+from heapwright.machine import Fault, start
+from heapwright.machine.fault import BrokenInvariant
+from heapwright.native.heap import NativeHeap
+from heapwright.spans import FREE, OWN, USED
+
+SPEC = pages.__file__
+DESIGN = allocator.load(SPEC)
+PAGE, KIB, MIB = 4096, 1 << 10, 1 << 20
+ENTRIES = PAGE // 16  # of the first table
+
+
+@pytest.fixture
+def heap():
+    return start(DESIGN)
+
+
+def calls(heap, *wanted):
+    """A list that grows by each kernel call."""
+    seen = []
+    heap.process.observe(call=lambda name, given, result, who: seen.append(name) if name in wanted else None)
+    return seen
+
+
+def spans(heap, wanted):
+    return sorted((start, size) for start, size, kind in heap.spans() if kind == wanted)
+
+
+def stick(heap, monkeypatch):
+    """From now on the kernel refuses to unmap anything, as when that would need one mapping too many."""
+    monkeypatch.setattr(heap.process.memory, "munmap", lambda address, size: -1)
+
+
+def state_of(heap):
+    process = heap.process
+    return process.areas, process.peek(heap.words, pages.Heap.SIZE), list(heap.spans())
+
+
+# --- lengths and alignments
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+def test_a_block_has_whole_pages_of_any_size_of_page(page):
+    heap = start(DESIGN, page=page)
+    for size, length in ((0, page), (1, page), (page, page), (page + 1, 2 * page), (10 * page - 1, 10 * page)):
+        address = heap.alloc(size)
+        assert address % page == 0
+        assert heap.usable_size(address) == length
+    heap.check()
+
+
+def test_blocks_of_no_bytes_differ(heap):
+    assert len({heap.alloc(0) for _ in range(10)}) == 10
+    heap.check()
+
+
+@pytest.mark.parametrize("shift", range(21))
+def test_every_alignment_and_not_a_page_too_many(heap, shift):
+    blocks = [heap.alloc(size, 1 << shift) for size in (1, 5000, 70_000)]
+    assert all(address % (1 << shift) == 0 != address for address in blocks)
+    assert heap.memory.held() == PAGE * (1 + 1 + 2 + 18)  # the table first
+    heap.check()
+
+
+def test_64_of_64_are_aligned_to_64_kib(heap):
+    blocks = [heap.alloc(100, 1 << 16) for _ in range(64)]
+    assert not any(address % (1 << 16) for address in blocks)
+
+
+def test_a_block_takes_one_call_and_its_end_another(heap):
+    heap.alloc(1)
+    seen = calls(heap, "mmap", "munmap")
+    heap.dealloc(heap.alloc(264 * KIB))
+    assert seen == ["mmap", "munmap"]
+
+
+# --- zeros
+
+
+def test_fresh_pages_are_not_cleared(heap):
+    heap.alloc(1)
+    fills = []
+    heap.process.observe(access=lambda what, *rest: fills.append(what) if what == "fill" else None)
+    assert heap.alloc_zeroed(100_000)
+    assert fills == []
+
+
+def test_kept_pages_read_as_zero_again(heap, monkeypatch):
+    heap.alloc(1)
+    block = heap.alloc(100_000)
+    stick(heap, monkeypatch)
+    heap.dealloc(block)
+    assert heap.alloc_zeroed(50_000) == block
+    heap.check()
+
+
+# --- realloc
+
+
+def test_within_its_pages_a_block_stays_without_a_call(heap):
+    block = heap.alloc(1)
+    seen = calls(heap, "mmap", "munmap", "mremap")
+    assert heap.realloc(block, PAGE) == block and heap.realloc(block, 0) == block
+    assert seen == []
+
+
+def test_a_block_that_shrinks_gives_its_tail_back(heap):
+    block = heap.alloc(10 * PAGE)
+    assert heap.realloc(block, PAGE + 1) == block
+    assert heap.memory.held() == 3 * PAGE
+    heap.check()
+
+
+def test_a_block_that_grows_moves_its_pages_not_its_bytes(heap):
+    block = heap.alloc(10 * PAGE)
+    heap.alloc(1)
+    copies = []
+    heap.process.observe(access=lambda what, *rest: copies.append(what) if what == "copy" else None)
+    heap.user.fill(block, 10 * PAGE, 7)
+    moved = heap.realloc(block, MIB)
+    assert heap.process.peek(moved, 10 * PAGE) == bytes([7]) * 10 * PAGE
+    assert copies == []
+    heap.check()
+
+
+def test_an_aligned_block_keeps_its_alignment_when_it_grows(heap):
+    block = heap.alloc(10, 1 << 18)
+    heap.user.fill(block, 10, 7)
+    moved = heap.realloc(block, 1 << 19)
+    assert moved % (1 << 18) == 0
+    assert heap.process.peek(moved, 10) == bytes([7]) * 10
+    heap.check()
+
+
+def test_a_vector_of_a_mebibyte_moves_no_bytes(heap):
+    vector = heap.alloc(16)
+    for size in (2**k for k in range(5, 21)):
+        heap.alloc(1)
+        vector = heap.realloc(vector, size)
+    assert heap.usable_size(vector) == MIB
+
+
+# --- a kernel that does not take back
+
+
+def test_what_cannot_be_unmapped_is_kept_and_counted(heap, monkeypatch):
+    first, block = heap.alloc(1), heap.alloc(10 * PAGE)
+    stick(heap, monkeypatch)
+    heap.dealloc(block)
+    assert heap.state.pages.kept_bytes == 10 * PAGE
+    assert spans(heap, FREE) == [(block, 10 * PAGE)]
+    heap.check()
+    assert heap.trim() == 0
+    monkeypatch.undo()
+    assert heap.trim() == 10 * PAGE
+    assert spans(heap, USED) == [(first, PAGE)] and heap.state.pages.kept_bytes == 0
+    heap.check()
+
+
+def test_what_is_kept_serves_the_next_request_in_parts(heap, monkeypatch):
+    block = heap.alloc(10 * PAGE)
+    stick(heap, monkeypatch)
+    heap.dealloc(block)
+    seen = calls(heap, "mmap")
+    assert [heap.alloc(4 * PAGE), heap.alloc(6 * PAGE)] == [block, block + 4 * PAGE]
+    assert seen == [] and heap.state.pages.kept_bytes == 0
+    heap.check()
+
+
+def test_a_tail_that_cannot_be_unmapped_is_kept(heap, monkeypatch):
+    block = heap.alloc(10 * PAGE)
+    stick(heap, monkeypatch)
+    assert heap.realloc(block, PAGE) == block
+    assert heap.usable_size(block) == PAGE
+    assert spans(heap, FREE) == [(block + PAGE, 9 * PAGE)]
+    heap.check()
+
+
+def test_a_misfit_that_cannot_be_unmapped_is_kept(heap, monkeypatch):
+    heap.alloc(1)
+    stick(heap, monkeypatch)
+    assert heap.alloc(1, 1 << 16) % (1 << 16) == 0
+    heap.check()
+    assert heap.memory.held() == 3 * PAGE + heap.state.pages.kept_bytes
+
+
+# --- the table
+
+
+def test_the_table_grows_and_fits_again_after_trim(heap):
+    blocks = [heap.alloc(1) for _ in range(1000)]
+    assert spans(heap, OWN)[0][1] == 2048 * 16
+    heap.check()
+    for block in blocks[5:]:
+        heap.dealloc(block)
+    heap.check()
+    assert heap.trim() == 2048 * 16 - PAGE
+    heap.check()
+    for block in blocks[:5]:
+        heap.dealloc(block)
+    assert heap.trim() == PAGE
+    assert heap.memory.held() == 0
+
+
+def test_removal_leaves_every_other_block_to_be_found(heap):
+    rng = random.Random(5)
+    for _ in range(1500):
+        if heap.live and rng.random() < 0.49:
+            heap.dealloc(rng.choice(list(heap.live)))
+        else:
+            heap.alloc(1)
+    heap.check()
+    assert all(heap.usable_size(address) == PAGE for address in list(heap.live))
+
+
+# --- failure
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
+@pytest.mark.parametrize("k", range(1, 8))
+def test_a_kernel_call_that_fails_the_kth_time(heap, k, once):
+    heap.process.kernel.calls.at(k, once)
+    rng, failed = random.Random(3), 0
+    for _ in range(40):
+        choice, before = rng.random(), state_of(heap)
+        if choice < 0.6 or not heap.live:
+            address = heap.alloc(rng.randrange(40 * KIB), 1 << rng.randrange(17))
+        elif choice < 0.8:
+            address = heap.realloc(rng.choice(list(heap.live)), rng.randrange(60 * KIB))
+        else:
+            heap.dealloc(rng.choice(list(heap.live)))
+            continue
+        if address == 0:
+            failed += 1
+            assert [span for span in state_of(heap)[2] if span[2] == USED] == [s for s in before[2] if s[2] == USED]
+        heap.check()
+    assert failed <= 1 if once else failed >= 1
+
+
+@pytest.mark.parametrize("size", [-(1 << 63), -1, (1 << 62) - 1, 1 << 62, (1 << 63) - 1])
+@pytest.mark.parametrize("align", [16, 4096, 1 << 30, 1 << 62])
+def test_sizes_that_are_absurd(heap, size, align):
+    block, seen = heap.alloc(16), calls(heap, "mmap")
+    before = state_of(heap)
+    assert heap.alloc(size, align) == 0 and heap.realloc(block, size) == 0
+    assert state_of(heap) == before and seen == []
+
+
+@pytest.mark.parametrize("size", [1 << 40, (1 << 62) - (1 << 20)])
+def test_sizes_that_no_machine_has(heap, size):
+    block = heap.alloc(16)
+    before = state_of(heap)
+    assert heap.alloc(size) == 0 and heap.alloc(size, 1 << 20) == 0 and heap.realloc(block, size) == 0
+    assert state_of(heap) == before
+
+
+# --- misuse
+
+
+@pytest.mark.parametrize("offset", [0, 16, PAGE])
+def test_what_is_no_live_block_is_noticed(heap, offset):
+    block, _ = heap.alloc(2 * PAGE), heap.alloc(1)
+    if offset == 0:
+        heap.dealloc(block)
+    with pytest.raises(Fault, match="not a live block"):
+        DESIGN.dealloc(heap.state, block + offset, 16, 16)
+
+
+# --- check
+
+
+def misalign(heap, block):
+    pages.find(heap.state, block).size = 100
+
+
+def overlap(heap, block):
+    pages.find(heap.state, block).size = MIB
+
+
+def lose(heap, block):
+    entry = pages.find(heap.state, block)
+    other = pages.slot(heap.state, (pages.index_of(heap.state, entry) + 7) % ENTRIES)
+    other.start, other.size = entry.start, entry.size
+    entry.start = 0
+
+
+def miscount(heap, block):
+    heap.state.blocks += 1
+
+
+def forget(heap, block):
+    heap.state.pages.kept_bytes = PAGE
+
+
+@pytest.mark.parametrize(
+    ("invariant", "damage"), [("P1", misalign), ("P2", overlap), ("P3", lose), ("P4", miscount), ("P5", forget)]
+)
+def test_check_finds_what_breaks_an_invariant(heap, invariant, damage):
+    block, _ = heap.alloc(1), heap.alloc(1)
+    heap.check()
+    damage(heap, block)
+    with pytest.raises((AssertionError, BrokenInvariant), match=invariant):
+        DESIGN.check(heap.state, *heap.stretches()[0])
+
+
+def test_each_invariant_of_the_docstring_is_checked():
+    text = Path(SPEC).read_text()
+    assert all(text.count(f"    P{n}  ") and text.count(f'"P{n}  ') for n in range(1, 6))
+
+
+# --- compiled
+
+
+CROWD = """
+import ctypes
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+large = [c.malloc(264 << 10) for _ in range(70_000)]
+print(all(large))
+for each in large:
+    c.free(each)
+small = [c.malloc(1) for _ in range(150_000)]
+for each in small[::2]:  # more holes than the kernel allows mappings
+    c.free(each)
+again = [c.malloc(1) for _ in range(75_000)]
+print(all(again), len(set(again) - set(small[::2])) < 10_000)
+"""
+
+
+@pytest.mark.slow
+def test_more_blocks_and_more_holes_than_the_kernel_allows_mappings():
+    command = [sys.executable, "-m", "heapwright", "run", "-a", SPEC, "--", sys.executable, "-c", CROWD]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "True"]
+
+
+def test_70_000_blocks_of_264_kib_work_or_fail_cleanly():
+    heap = NativeHeap(SPEC, 0, 1 << 36)
+    blocks = [heap.alloc(264 * KIB, 16) for _ in range(70_000)]
+    served = [block for block in blocks if block]
+    assert len(set(served)) == len(served) > 10_000
+    assert not blocks[-1] or len(served) == 70_000
+    for block in served:
+        heap.dealloc(block, 264 * KIB, 16)
+    assert heap.alloc(264 * KIB, 16)
+    heap.close()

@@ -1,0 +1,582 @@
+"""The slab allocator: caches, colours and constructors, slabs that come and go, magazines and depots, threads."""
+
+import ctypes
+import random
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from heapwright import allocator
+from heapwright.allocators import slab_caches as caches
+from heapwright.allocators import slab_magazines as magazines
+from heapwright.allocators.slab_caches import SLAB
+from heapwright.machine import Fault, start
+from heapwright.native.heap import NativeHeap
+from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
+
+SPEC = str(Path(caches.__file__).with_name("slab.py"))
+DESIGN = allocator.load(SPEC)
+SLAB_MODULE = DESIGN.parts[-1]
+PAGE, KIB, MIB = 4096, 1 << 10, 1 << 20
+LARGEST = SLAB_MODULE.MOST_SMALL
+
+
+@pytest.fixture
+def heap():
+    return start(DESIGN)
+
+
+@contextmanager
+def on(heap, thread):
+    """Inside, calls come from another thread."""
+    before, heap.process.thread = heap.process.thread, thread
+    yield
+    heap.process.thread = before
+
+
+def kinds(heap):
+    sums = dict.fromkeys((FREE, USED, CACHED, OWN, UNUSED), 0)
+    for _, size, kind in heap.spans():
+        sums[kind] += size
+    return sums
+
+
+def cache_of(heap, size, align=16):
+    return SLAB_MODULE.cache_for(heap.state, size, align)
+
+
+def thread_of(heap):
+    return magazines.thread_of(heap.state)
+
+
+def slabs_of(cache, *which):
+    lists = which or (caches.EMPTY, caches.PARTIAL, caches.FULL)
+    found = []
+    for each in lists:
+        slab = cache.lists[each]
+        while slab:
+            found.append(slab.at(slab.address))
+            slab = slab.next
+    return found
+
+
+def unbuffered(heap):
+    """Objects come straight from the slabs, as for a thread at its end."""
+    heap.alloc(16)
+    heap.thread_exit()
+    return heap
+
+
+def prototype(heap, size, byte=0x2A):
+    """The address of a constructed object."""
+    place = heap.process.reserve(size)
+    heap.memory.fill(place, size, byte)
+    return place
+
+
+# --- malloc's caches
+
+
+def test_sizes_are_total_and_monotone_and_waste_at_most_a_fifth(heap):
+    heap.alloc(1)
+    sizes = [heap.state.caches[number].object_size for number in range(SLAB_MODULE.PLAIN)]
+    assert sizes[:12] == [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256]
+    assert sizes[-6:] == [9280, 10880, 13056, 16320, 21760, LARGEST]
+    assert sizes == sorted(set(sizes))
+    for size in range(1, LARGEST + 1, 7):
+        given = cache_of(heap, size).object_size
+        assert size <= given and (given == 16 or max(s for s in [0, *sizes] if s < given) < size)
+        assert given - size < 16 or size > 8192 or 5 * (given - size) <= given
+
+
+def test_at_most_an_eighth_of_any_slab_is_not_objects(heap):
+    heap.alloc(1)
+    for cache in (heap.state.caches[number] for number in range(magazines.CACHES)):
+        assert 8 * (cache.slab_size - cache.objects * cache.object_size) <= cache.slab_size
+
+
+@pytest.mark.parametrize("align", [1 << k for k in range(21)])
+def test_every_alignment(heap, align):
+    for size in (0, 1, 48, align - 1, align, align + 1, 3 * align, 5000, 70_000):
+        first, second = heap.alloc(size, align), heap.alloc(size, align)
+        assert first and second and first != second
+        heap.dealloc(first)
+    heap.check()
+
+
+def test_blocks_of_no_bytes_differ(heap):
+    assert len({heap.alloc(0) for _ in range(10)}) == 10
+    heap.check()
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+def test_a_byte_does_not_cost_a_page(page):
+    heap = start(DESIGN, page=page)
+    for _ in range(3000):
+        heap.alloc(1)
+    assert len(slabs_of(cache_of(heap, 1))) == 1
+    heap.check()
+
+
+# --- slabs
+
+
+def test_the_first_object_of_a_slab_lies_behind_the_links(heap):
+    unbuffered(heap)
+    first, second = heap.alloc(200), heap.alloc(200)
+    slab = caches.slab_of(cache_of(heap, 200), first)
+    assert slab.address % SLAB == 0 and second == first + 224
+    assert first == slab.address + caches.head_size(cache_of(heap, 200))
+    heap.check()
+
+
+def test_slabs_move_from_empty_to_partial_to_full_and_back(heap):
+    unbuffered(heap)
+    cache = cache_of(heap, 8192)
+    blocks = [heap.alloc(8192)]
+    assert [len(slabs_of(cache, which)) for which in range(3)] == [0, 1, 0]
+    blocks += [heap.alloc(8192) for _ in range(cache.objects - 1)]
+    assert [len(slabs_of(cache, which)) for which in range(3)] == [0, 0, 1]
+    heap.dealloc(blocks[3])
+    assert [len(slabs_of(cache, which)) for which in range(3)] == [0, 1, 0]
+    assert heap.alloc(8192) == blocks[3]
+    for block in blocks:
+        heap.dealloc(block)
+    assert [len(slabs_of(cache, which)) for which in range(3)] == [1, 0, 0]
+    heap.check()
+
+
+def test_each_next_slab_has_the_next_colour(heap):
+    unbuffered(heap)
+    cache = cache_of(heap, 6144)
+    assert cache.slack > 3 * cache.align
+    for _ in range(4 * cache.objects):
+        heap.alloc(6144)
+    colours = {slab.first - slab.address - caches.head_size(cache) for slab in slabs_of(cache)}
+    assert colours == {0, 64, 128, 192}
+    heap.check()
+
+
+def test_colours_begin_anew_after_the_slack(heap):
+    unbuffered(heap)
+    cache = cache_of(heap, 16320)
+    colours = cache.slack // cache.align + 1
+    for _ in range((colours + 1) * cache.objects):
+        heap.alloc(16320)
+    offsets = sorted(slab.first - slab.address for slab in slabs_of(cache))
+    assert len(set(offsets)) == colours and offsets[0] == offsets[1]
+    heap.check()
+
+
+def test_what_a_program_writes_into_freed_objects_does_no_harm(heap):
+    unbuffered(heap)
+    blocks = [heap.alloc(64) for _ in range(10)]
+    for block in blocks:
+        heap.dealloc(block)
+        heap.process.poke(block, b"\xff" * 64)
+    assert sorted(heap.alloc(64) for _ in range(10)) == blocks
+    heap.check()
+
+
+# --- a program's own caches
+
+
+def test_a_buffer_is_constructed_once_and_stays_as_its_user_left_it(heap):
+    state, size = heap.state, 96
+    cache = SLAB_MODULE.cache_create(state, size, 16, prototype(heap, size))
+    first = [SLAB_MODULE.cache_alloc(state, cache) for _ in range(100)]
+    assert all(heap.process.peek(each, size) == b"\x2a" * size for each in first)
+    constructed = cache.constructed
+    assert constructed == 126  # two magazines of 63
+    heap.memory.store(first[5], 8, 7)
+    for each in first:
+        SLAB_MODULE.cache_free(state, cache, each)
+    second = [SLAB_MODULE.cache_alloc(state, cache) for _ in range(100)]
+    assert sorted(first) == sorted(second) and cache.constructed == constructed
+    assert heap.memory.load(first[5], 8) == 7
+    DESIGN.check(state, 0, 0)
+
+
+def test_a_slab_that_is_made_anew_is_constructed_anew(heap):
+    state, size = heap.state, 112
+    cache = SLAB_MODULE.cache_create(state, size, 16, prototype(heap, size))
+    address = SLAB_MODULE.cache_alloc(state, cache)
+    heap.memory.store(address, 8, 7)
+    SLAB_MODULE.cache_free(state, cache, address)
+    heap.trim()
+    assert cache.destroyed == cache.constructed > 0 and not slabs_of(cache)
+    again = SLAB_MODULE.cache_alloc(state, cache)
+    assert heap.process.peek(again, size) == b"\x2a" * size
+    DESIGN.check(state, 0, 0)
+
+
+@pytest.mark.parametrize(("size", "slab_size"), [(100, 1), (8192, 1), (24 * KIB, 2), (40 * KIB, 2), (MIB, 128)])
+def test_objects_that_fit_badly_get_larger_slabs(heap, size, slab_size):
+    cache = SLAB_MODULE.cache_create(heap.state, size, 64, 0)
+    assert cache.slab_size == slab_size * SLAB
+    objects = [SLAB_MODULE.cache_alloc(heap.state, cache) for _ in range(20)]
+    assert len(set(objects)) == 20 and not any(address % 64 for address in objects)
+    for each in objects:
+        SLAB_MODULE.cache_free(heap.state, cache, each)
+    DESIGN.check(heap.state, 0, 0)
+    assert heap.trim() >= cache.slab_size
+
+
+def test_room_for_sixteen_caches_and_no_absurd_ones(heap):
+    create = SLAB_MODULE.cache_create
+    assert not create(heap.state, 0, 16, 0) and not create(heap.state, -1, 16, 0)
+    assert not create(heap.state, 1 << 40, 16, 0) and not create(heap.state, 16, 1 << 40, 0)
+    made = [create(heap.state, 100, 16, 0) for _ in range(17)]
+    assert all(made[:16]) and not made[16]
+
+
+# --- magazines
+
+
+def test_an_allocation_loads_a_magazine_of_63(heap):
+    heap.alloc(24)
+    loaded = thread_of(heap).loaded[cache_of(heap, 24).number]
+    assert (loaded.rounds, loaded.most) == (62, 63)
+    assert kinds(heap)[USED] == 32 and kinds(heap)[CACHED] == 62 * 32
+    heap.check()
+
+
+def test_what_was_freed_last_is_given_out_first(heap):
+    a, b = heap.alloc(100), heap.alloc(100)
+    heap.dealloc(a)
+    heap.dealloc(b)
+    assert [heap.alloc(112), heap.alloc(97)] == [b, a]
+
+
+@pytest.mark.parametrize(("size", "rounds"), [(16, 63), (512, 63), (1024, 31), (4096, 7), (8192, 3), (LARGEST, 1)])
+def test_large_objects_have_small_magazines(heap, size, rounds):
+    heap.alloc(size)
+    assert cache_of(heap, size).rounds == rounds
+
+
+def test_back_and_forth_at_the_edge_trades_once(heap):
+    """Two magazines, so that neither the lock nor the depot is touched again."""
+    blocks = [heap.alloc(64) for _ in range(126)]
+    visits = cache_of(heap, 64).visits
+    for block in blocks[63:]:
+        heap.dealloc(block)
+    before = cache_of(heap, 64).visits
+    for _ in range(20):
+        pair = [heap.alloc(64), heap.alloc(64)]
+        for block in pair:
+            heap.dealloc(block)
+    assert cache_of(heap, 64).visits <= before + 1 and before <= visits + 1
+    heap.check()
+
+
+def test_the_depot_holds_full_magazines_up_to_ten(heap):
+    blocks = [heap.alloc(64) for _ in range(20 * 63)]
+    for block in blocks:
+        heap.dealloc(block)
+    cache = cache_of(heap, 64)
+    assert cache.full.count == 10
+    assert kinds(heap)[CACHED] == 64 * 63 * 12  # and two in the thread
+    heap.check()
+    again = [heap.alloc(64) for _ in range(20 * 63)]
+    assert sorted(again) == sorted(blocks) and cache.full.count == 0
+    heap.check()
+
+
+def test_another_thread_gets_what_the_depot_holds(heap):
+    blocks = [heap.alloc(64) for _ in range(5 * 63)]
+    other = heap.process.new_thread()
+    with on(heap, other):
+        for block in blocks:
+            heap.dealloc(block)
+        heap.thread_exit()
+        assert thread_of(heap) == heap.state.nobody
+    cache = cache_of(heap, 64)
+    assert cache.full.count == 5
+    assert heap.alloc(64) in blocks and cache.full.count == 4
+    heap.check()
+
+
+def test_at_the_end_of_a_thread_its_half_full_magazine_is_emptied(heap):
+    heap.alloc(64)
+    heap.thread_exit()
+    cache = cache_of(heap, 64)
+    assert (cache.full.count, cache.empty.count) == (0, 1)
+    assert kinds(heap)[CACHED] == 0 and not heap.state.threads
+    heap.dealloc(heap.alloc(64))
+    assert kinds(heap)[CACHED] == 0
+    heap.check()
+
+
+def test_a_forked_child_goes_on(heap):
+    blocks = [heap.alloc(64) for _ in range(100)]
+    other = heap.process.new_thread()
+    with on(heap, other):
+        heap.alloc(64)
+    child = heap.fork()
+    child.check()
+    for block in blocks:
+        child.dealloc(block)
+    child.check()
+    child.process.exit()
+    heap.check()
+
+
+# --- reaping
+
+
+def test_trim_gives_all_back_but_the_thread_s_record(heap):
+    for block in [heap.alloc(size) for size in range(0, 40_000, 500)]:
+        heap.dealloc(block)
+    held = heap.memory.held()
+    assert heap.trim() == held - SLAB and heap.memory.held() == SLAB
+    heap.check()
+    heap.thread_exit()
+    heap.trim()
+    assert heap.memory.held() == 0
+
+
+def test_what_nobody_needed_for_an_interval_goes_back_by_itself(heap):
+    unbuffered(heap)
+    cache = cache_of(heap, 8192)
+    blocks = [heap.alloc(8192) for _ in range(70)]
+    for block in blocks:
+        heap.dealloc(block)
+    assert cache.empty_slabs == 10
+    magazines.reap(heap.state, cache)  # begins an interval
+    heap.alloc(8192)
+    held = heap.memory.held()
+    assert magazines.reap(heap.state, cache) == 9 * SLAB == held - heap.memory.held()
+    heap.check()
+
+
+def test_the_depot_is_reaped_every_256_visits(heap):
+    many, few = 150, 20
+    for count in [many] + 60 * [few]:
+        blocks = [heap.alloc(8192) for _ in range(count)]
+        for block in blocks:
+            heap.dealloc(block)
+    cache = cache_of(heap, 8192)
+    assert cache.destroyed > 0
+    assert cache.visits < caches.INTERVAL
+    heap.check()
+
+
+def test_a_slab_that_cannot_be_unmapped_serves_again(heap, monkeypatch):
+    heap.dealloc(heap.alloc(8192))
+    monkeypatch.setattr(heap.process.memory, "munmap", lambda address, size: -1)
+    assert heap.trim() == 0
+    assert heap.state.large.pages.kept_bytes > 0
+    held = heap.memory.held()
+    heap.alloc(8192)
+    assert heap.memory.held() == held
+    heap.check()
+
+
+# --- large blocks, realloc, zeros
+
+
+def test_large_blocks_begin_where_no_object_does(heap):
+    block = heap.alloc(LARGEST + 1)
+    assert block % SLAB == 0 and heap.usable_size(block) == 8 * PAGE
+    heap.dealloc(block)
+    with pytest.raises(Fault, match="not a live block"):
+        heap.dealloc(block, unchecked=True)
+
+
+def test_blocks_move_between_caches_and_pages(heap):
+    block = heap.alloc(100)
+    heap.user.fill(block, 100, 7)
+    for size in (105, 50, 20_000, 300_000, 100_000, 5000, 100):
+        block = heap.realloc(block, size)
+        heap.check()
+    assert heap.process.peek(block, 50) == bytes([7]) * 50
+
+
+def test_objects_are_cleared_and_fresh_pages_are_not(heap):
+    heap.dealloc(heap.alloc(100))
+    fills = []
+    heap.process.observe(access=lambda what, at, size, *rest: fills.append(size) if what == "fill" else None)
+    heap.alloc_zeroed(100)
+    heap.alloc_zeroed(100_000)
+    assert fills == [100]
+
+
+# --- failure and misuse
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
+@pytest.mark.parametrize("k", range(1, 12))
+def test_a_kernel_call_that_fails_the_kth_time(heap, k, once):
+    heap.process.kernel.calls.at(k, once)
+    rng, failed = random.Random(3), 0
+    for _ in range(80):
+        choice = rng.random()
+        if choice < 0.6 or not heap.live:
+            address = heap.alloc(rng.choice((40, 1000, 9000, 40_000)), 1 << rng.randrange(15))
+        elif choice < 0.8:
+            address = heap.realloc(rng.choice(list(heap.live)), rng.randrange(60 * KIB))
+        else:
+            heap.dealloc(rng.choice(list(heap.live)))
+            continue
+        if address == 0:
+            failed += 1
+            heap.check()
+    heap.check()
+    assert failed <= 1 if once else failed >= 1
+
+
+def test_memory_that_is_all_used_up():
+    heap = start(DESIGN, frames=200)
+    while heap.alloc(3000):
+        pass
+    heap.check()
+    assert heap.alloc(3000) == 0
+    for block in list(heap.live):
+        heap.dealloc(block)
+    heap.check()
+    assert heap.trim() > 0 and heap.alloc(100_000)
+
+
+@pytest.mark.parametrize("size", [-(1 << 63), -1, (1 << 62) - 1, 1 << 62, (1 << 63) - 1])
+@pytest.mark.parametrize("align", [16, 4096, 1 << 30, 1 << 62])
+def test_sizes_that_are_absurd(heap, size, align):
+    block = heap.alloc(16)
+    assert heap.alloc(size, align) == 0 and heap.realloc(block, size) == 0
+    heap.check()
+
+
+def test_a_second_free_is_noticed_when_the_object_returns_to_its_slab(heap):
+    unbuffered(heap)
+    first, _ = heap.alloc(100), heap.alloc(100)
+    heap.dealloc(first)
+    with pytest.raises(Fault, match="double free"):
+        heap.dealloc(first, unchecked=True)
+
+
+@pytest.mark.parametrize("offset", [8, 16, -64, 112 * 100])
+def test_what_is_no_object_is_noticed_when_it_returns_to_its_slab(heap, offset):
+    unbuffered(heap)
+    block = heap.alloc(112)
+    with pytest.raises(Fault, match="not a live block"):
+        DESIGN.dealloc(heap.state, block + offset, 16, 16)
+
+
+# --- check
+
+
+def slab_in_use(heap):
+    return slabs_of(cache_of(heap, 64))[0]
+
+
+def gain_live(heap):
+    slab = slab_in_use(heap)
+    slab.live += 1
+
+
+def wrong_list(heap):
+    cache, slab = cache_of(heap, 64), slab_in_use(heap)
+    caches.unlink(cache, slab, caches.PARTIAL)
+    caches.link(cache, slab, caches.EMPTY)
+
+
+def beyond(heap):
+    slab = slab_in_use(heap)
+    slab.free, slab.live = slab.fresh + 1, slab.live - 1
+    slab.links[slab.fresh + 1] = caches.END
+
+
+def twice(heap):
+    loaded = thread_of(heap).loaded[cache_of(heap, 64).number]
+    loaded.objects[0] = loaded.objects[1]
+
+
+def discolour(heap):
+    slab_in_use(heap).first += 8
+
+
+def forget_construction(heap):
+    cache_of(heap, 64).constructed -= 1
+
+
+def misplace(heap):
+    cache = cache_of(heap, 64)
+    magazines.store(cache.empty, thread_of(heap).loaded[cache.number])
+
+
+def spread(heap):
+    slab = slab_in_use(heap)
+    slab.object_size = SLAB
+
+
+def waste(heap):
+    cache = cache_of(heap, 64)
+    cache.slab_size *= 4
+
+
+@pytest.mark.parametrize(
+    ("invariant", "damage"),
+    [
+        ("S1", gain_live),
+        ("S2", wrong_list),
+        ("S3", beyond),
+        ("S4", twice),
+        ("S5", discolour),
+        ("S6", forget_construction),
+        ("S7", misplace),
+        ("S8", spread),
+        ("S9|S5", waste),
+    ],
+)
+def test_check_finds_what_breaks_an_invariant(heap, invariant, damage):
+    heap.alloc(64)
+    heap.check()
+    damage(heap)
+    with pytest.raises(AssertionError, match=invariant):
+        DESIGN.check(heap.state, 0, 0)
+
+
+def test_a_new_heap_is_sound(heap):
+    DESIGN.check(heap.state, 0, 0)
+    assert heap.trim() == 0
+
+
+# --- compiled
+
+
+def test_200_000_live_objects():
+    heap = NativeHeap(SPEC)
+    blocks = [heap.alloc(1 + i % 100, 16) for i in range(200_000)]
+    assert len(set(blocks)) == len(blocks) and all(blocks)
+    assert heap.stats()["heap_bytes"] < 200_000 * 80
+    for i, block in enumerate(blocks):
+        heap.dealloc(block, 1 + i % 100, 16)
+    heap.trim()
+    assert heap.stats()["heap_bytes"] == SLAB
+    heap.close()
+
+
+def test_threads_keep_their_bytes_and_free_each_other_s():
+    heap, board, spoilt, lock = NativeHeap(SPEC), [None] * 64, [], threading.Lock()
+
+    def work(number):
+        rng = random.Random(number)
+        for _ in range(4000):
+            size = rng.choice((rng.randrange(1, 300), rng.randrange(1, 40_000)))
+            block = heap.alloc(size, 16), size
+            ctypes.memset(block[0], size & 255, size)
+            place = rng.randrange(64)
+            with lock:
+                board[place], old = block, board[place]
+            if old is not None:
+                spoilt.append(ctypes.string_at(*old) != bytes([old[1] & 255]) * old[1])
+                heap.dealloc(*old, 16)
+
+    crew = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for each in crew:
+        each.start()
+    for each in crew:
+        each.join()
+    assert len(spoilt) > 20_000 and not any(spoilt)
+    heap.close()
