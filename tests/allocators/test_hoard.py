@@ -10,7 +10,8 @@ from heapwright import allocator
 from heapwright.allocators import hoard_heaps as heaps
 from heapwright.allocators import hoard_superblocks as superblocks
 from heapwright.allocators import hoard_threads as threads
-from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, SUPERBLOCK, class_of, size_of
+from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, SUPERBLOCK
+from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_up
 from heapwright.machine import Fault, start
 from heapwright.machine.fault import BrokenInvariant
@@ -18,7 +19,7 @@ from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
 DESIGN = allocator.load(str(Path(heaps.__file__).with_name("hoard.py")))
 KIB, MIB = 1 << 10, 1 << 20
-SMALLEST_UNBUFFERED = size_of(threads.BUFFERED)
+SMALLEST_UNBUFFERED = size_of_class(threads.BUFFERED)
 
 
 @pytest.fixture
@@ -60,18 +61,18 @@ def superblock_of(heap, address):
 
 
 def test_classes_are_total_monotone_and_waste_at_most_a_fifth_beyond_rounding():
-    sizes = [size_of(k) for k in range(CLASSES)]
+    sizes = [size_of_class(k) for k in range(CLASSES)]
     assert sizes[:12] == [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256]
     assert sizes == sorted(sizes) and sizes[-1] == MOST_SMALL
     assert [class_of(size) for size in sizes] == list(range(CLASSES))
     for size in range(1, MOST_SMALL + 1):
-        given = size_of(class_of(size))
+        given = size_of_class(class_of(size))
         assert size <= given and (given - size < 16 or 5 * (given - size) <= given)
 
 
 @pytest.mark.parametrize("size_class", range(CLASSES))
 def test_a_superblock_wastes_at_most_a_quarter(heap, size_class):
-    superblock = superblock_of(heap, heap.alloc(size_of(size_class)))
+    superblock = superblock_of(heap, heap.alloc(size_of_class(size_class)))
     fits = superblock.limit - superblocks.first_of(superblock)
     assert fits % superblock.object_size == 0
     assert 4 * fits >= 3 * SUPERBLOCK

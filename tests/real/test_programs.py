@@ -21,14 +21,16 @@ def work(n):
 results = []
 threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 5)]
 for each in threads: each.start()
-outputs = [subprocess.run([sys.executable, "-c", "print(list(range(5)))"], capture_output=True).stdout for _ in range(3)]
+child = [sys.executable, "-c", "print(list(range(5)))"]
+outputs = [subprocess.run(child, capture_output=True).stdout for _ in range(3)]
 for each in threads: each.join()
 print(sorted(results), outputs)
 """
 ROWS = 200_000
 QUERY = f"""
 create table t(a integer primary key, b text);
-with recursive c(i) as (select 1 union all select i + 1 from c where i < {ROWS}) insert into t select i, 'row ' || i from c;
+with recursive c(i) as (select 1 union all select i + 1 from c where i < {ROWS}) insert into t
+  select i, 'row ' || i from c;
 create index by_b on t(b);
 select count(*), sum(a), max(b) from t where b like 'row 1%';
 select b from t where b > 'row 77777' order by b limit 5;
@@ -85,8 +87,16 @@ def outcome(command, files, library=None):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("spec", ALLOCATORS)
-@pytest.mark.parametrize("program", PROGRAMS)
+QUICK = ("python_threads", "git_log", "false")
+WHOLE = ("kr", "linked_list")
+PAIRS = [
+    pytest.param(program, spec, marks=() if program in QUICK or spec in WHOLE else pytest.mark.slow)
+    for spec in ALLOCATORS
+    for program in PROGRAMS
+]
+
+
+@pytest.mark.parametrize(("program", "spec"), PAIRS)
 def test_a_program_does_the_same(program, spec, files):
     command = PROGRAMS[program](files)
     if shutil.which(command[0]) is None:

@@ -74,7 +74,6 @@ from heapwright.allocators.hoard_superblocks import (
     Object,
     ProcessorHeap,
     Superblock,
-    class_of,
     first_of,
     is_object,
     join,
@@ -101,6 +100,7 @@ from heapwright.allocators.hoard_threads import (
     take,
     this_thread,
 )
+from heapwright.allocators.size_classes import class_of
 from heapwright.bits import align_up, below
 from heapwright.layout import NULL, Array, Inline, Struct
 from heapwright.locks import acquire, release

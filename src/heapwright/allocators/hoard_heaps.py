@@ -23,7 +23,7 @@ from heapwright.allocators.hoard_superblocks import (
     reset_reap,
     superblock_of,
 )
-from heapwright.bits import align_up
+from heapwright.allocators.huge_blocks import map_aligned
 from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
 
@@ -42,23 +42,6 @@ class Store(Struct):
 
 
 # --- the kernel
-
-
-def map_aligned(memory, size, align, lead):
-    """Map `size` bytes of whole pages so that start + lead is a multiple of `align`; NULL when refused."""
-    slack = align - memory.PAGE
-    start = memory.mmap(size + slack)
-    if start == -1:
-        return NULL
-    aligned = align_up(start + lead, align) - lead
-    cut(memory, start, aligned)
-    cut(memory, aligned + size, start + size + slack)
-    return aligned
-
-
-def cut(memory, start, end):
-    if start < end:
-        memory.munmap(start, end - start)
 
 
 def new_superblock(heap):

@@ -17,8 +17,9 @@ goes back to the kernel.
 
 from __future__ import annotations
 
-from heapwright.allocators.hoard_heaps import map_aligned
-from heapwright.allocators.hoard_superblocks import SUPERBLOCK, class_of, size_of
+from heapwright.allocators.hoard_superblocks import SUPERBLOCK
+from heapwright.allocators.huge_blocks import map_aligned
+from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_down, align_up
 from heapwright.layout import NULL, Array, Atomic, Struct, Word
 from heapwright.locks import acquire, release
@@ -166,7 +167,7 @@ def alloc_kept(heap, size):
     size_class = class_of(size)
     large = take_kept(heap, size_class)
     if not large:
-        large = map_large(heap, size_of(size_class), 1)
+        large = map_large(heap, size_of_class(size_class), 1)
         if large:
             large.size_class = size_class
     return large

@@ -23,6 +23,7 @@ a table. Each class is a multiple of any alignment that its smallest request was
 
 from __future__ import annotations
 
+from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_down, align_up, floor_log2
 from heapwright.layout import NULL, Array, Atomic, Struct, Word
 
@@ -30,20 +31,6 @@ SUPERBLOCK = 1 << 16  # S; the paper has 8 KiB
 MOST_SMALL = SUPERBLOCK // 16 * 7  # the largest class of which two fit, the paper's S / 2
 QUARTER = floor_log2(SUPERBLOCK) - 2
 SUPERBLOCK_MAGIC = 0x0A11F0E5
-
-
-def class_of(size):
-    """The class of the smallest objects that hold `size` bytes, size > 0."""
-    units = (size - 1) >> 4
-    shift = floor_log2(units | 4) - 2
-    return (units >> shift) + 4 * shift
-
-
-def size_of(size_class):
-    shift = max(0, (size_class >> 2) - 1)
-    return (size_class - 4 * shift + 1) << (shift + 4)
-
-
 CLASSES = class_of(MOST_SMALL) + 1
 EMPTY, FULL, PARTLY_FULL = 0, 1, 2  # lists: the last is the first of four for each class
 LISTS = PARTLY_FULL + 4 * CLASSES
@@ -93,7 +80,7 @@ def format_superblock(superblock, size_class):
     """Make an empty superblock one of a class."""
     superblock.magic = SUPERBLOCK_MAGIC
     superblock.size_class = size_class
-    superblock.object_size = size_of(size_class)
+    superblock.object_size = size_of_class(size_class)
     first = first_of(superblock)
     room = superblock.address + SUPERBLOCK - first
     superblock.limit = first + room - room % superblock.object_size

@@ -10,7 +10,8 @@ A thread's words lie in a mapping of the heap's own; when the thread ends, the n
 from __future__ import annotations
 
 from heapwright.allocators.hoard_heaps import free_chain, take_chain
-from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, Object, ProcessorHeap, class_of, size_of
+from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, Object, ProcessorHeap
+from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_up
 from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word
 from heapwright.locks import acquire, release
@@ -142,7 +143,7 @@ def forget_others(heap):
 
 def limit_of(size_class):
     """How many objects of a class a thread may buffer."""
-    return min(BUFFER_OBJECTS, BUFFER_BYTES // size_of(size_class)) if size_class < BUFFERED else 0
+    return min(BUFFER_OBJECTS, BUFFER_BYTES // size_of_class(size_class)) if size_class < BUFFERED else 0
 
 
 def empty_buffer(thread, size_class):

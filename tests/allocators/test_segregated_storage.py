@@ -1,0 +1,292 @@
+"""Simple segregated storage, by the address: what belongs to a class stays with it."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from heapwright import allocator
+from heapwright.allocators import segregated_storage, size_classes
+from heapwright.allocators.segregated_storage import CLASSES, MOST_SMALL, RUN, Run
+from heapwright.machine import Fault, start
+from heapwright.spans import FREE, OWN, UNUSED
+
+DESIGN = allocator.load(str(Path(segregated_storage.__file__)))
+HEADER = 2080  # of a run, to the next 16 bytes
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@pytest.fixture
+def heap():
+    return start(DESIGN)
+
+
+def spans(heap, wanted):
+    return [(begin, size) for begin, size, kind in heap.spans() if kind == wanted]
+
+
+def state_of(heap):
+    process = heap.process
+    return process.brk, process.areas, process.peek(heap.words, DESIGN.Heap.SIZE), list(heap.spans())
+
+
+# --- classes
+
+
+def test_classes_are_total_and_tight():
+    sizes = [size_classes.size_of_class(i) for i in range(CLASSES)]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == MOST_SMALL
+    for size in range(1, MOST_SMALL + 1):
+        i = size_classes.class_of(size)
+        assert size <= sizes[i] and (i == 0 or size > sizes[i - 1])
+        assert sizes[i] - size < 16 or sizes[i] <= size * 5 / 4
+
+
+# --- runs
+
+
+def test_blocks_of_a_class_lie_side_by_side_in_its_run(heap):
+    first = heap.alloc(40)
+    assert first % RUN == HEADER
+    assert [heap.alloc(48), heap.alloc(33)] == [first + 48, first + 96]
+    other = heap.alloc(64)
+    assert other // RUN == first // RUN + 1
+    assert other % RUN == 2112  # the first multiple of 64
+    heap.check()
+
+
+def test_the_block_freed_last_serves_first(heap):
+    blocks = [heap.alloc(100) for _ in range(4)]
+    heap.dealloc(blocks[2])
+    heap.dealloc(blocks[0])
+    assert [heap.alloc(100), heap.alloc(100), heap.alloc(100)] == [blocks[0], blocks[2], blocks[3] + 112]
+
+
+def test_what_a_class_gave_back_serves_no_other(heap):
+    """The price of the design, where segregated fits would merge all that is free."""
+    blocks = [heap.alloc(32) for _ in range(4000)]
+    for address in blocks:
+        heap.dealloc(address)
+    large = [heap.alloc(4096) for _ in range(60)]
+    assert min(large) > max(blocks)
+    assert sum(size for _, size in spans(heap, FREE)) == 4000 * 32
+    heap.check()
+
+
+def test_the_next_run_begins_when_the_first_is_full(heap):
+    blocks = [heap.alloc(MOST_SMALL) for _ in range(4)]
+    assert blocks[0] % RUN == MOST_SMALL
+    assert [block - blocks[0] for block in blocks] == [0, MOST_SMALL, 2 * MOST_SMALL, RUN]
+    heap.check()
+
+
+@pytest.mark.parametrize("foreign", [1, 5, 4096])
+def test_memory_that_somebody_else_took_is_left_alone(heap, foreign):
+    for i in range(0, CLASSES, 5):
+        heap.alloc(size_classes.size_of_class(i))
+        heap.process.user.sbrk(foreign)
+    heap.check()
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+def test_every_page_size(page):
+    heap = start(DESIGN, page=page)
+    blocks = [heap.alloc(size) for size in (40, 5000, 100 * KIB, 70 * KIB, 40)]
+    heap.check()
+    for address in blocks:
+        heap.dealloc(address)
+    heap.check()
+
+
+def test_after_all_was_freed_the_largest_request_is_served(heap):
+    rng = random.Random(1)
+    for address in [heap.alloc(rng.randrange(20 * KIB)) for _ in range(100)]:
+        heap.dealloc(address)
+    assert heap.alloc(16 * MIB) != 0
+    heap.check()
+
+
+# --- alignment
+
+
+@pytest.mark.parametrize("shift", range(4, 21))
+@pytest.mark.parametrize("size", [0, 1, 100, 5000, 100_000])
+def test_alignments(heap, size, shift):
+    first, second = heap.alloc(size, 1 << shift), heap.alloc(size, 1 << shift)
+    assert first % (1 << shift) == second % (1 << shift) == 0
+    heap.check()
+    heap.dealloc(first)
+    heap.check()
+
+
+# --- large blocks
+
+
+def test_a_large_block_has_a_mapping_of_its_own(heap):
+    block = heap.alloc(MOST_SMALL + 1)
+    assert block % RUN == 0
+    assert spans(heap, OWN) == [(block - 4096, 4096)]
+    assert heap.usable_size(block) == MOST_SMALL + 4096
+    heap.dealloc(block)
+    assert heap.stretches() == []
+
+
+def test_large_blocks_that_are_new_are_not_cleared(heap):
+    stores = []
+    heap.process.observe(access=lambda operation, address, size, value, who: stores.append(size))
+    assert heap.alloc_zeroed(MIB) != 0
+    assert sum(stores) < 100
+
+
+# --- realloc
+
+
+def test_a_block_stays_while_it_is_half_full(heap):
+    block = heap.alloc(100)
+    assert heap.realloc(block, 112) == block
+    assert heap.realloc(block, 56) == block
+    heap.user.fill(block, 56, 7)
+    moved = heap.realloc(block, 113)
+    assert moved // RUN != block // RUN
+    assert heap.process.peek(moved, 56) == bytes([7]) * 56
+    assert heap.alloc(100) == block
+    heap.check()
+
+
+def test_a_mapping_is_resized_where_it_is(heap):
+    block = heap.alloc(4 * MIB)
+    heap.user.fill(block, 4 * MIB, 7)
+    assert heap.realloc(block, MIB) == block
+    assert heap.usable_size(block) == MIB
+    moved = heap.realloc(block, 100)
+    assert heap.process.peek(moved, 100) == bytes([7]) * 100
+    heap.check()
+
+
+@pytest.mark.parametrize("size", [100, MIB])
+@pytest.mark.parametrize("new_size", [-1, 1 << 40, 1 << 62, (1 << 63) - 1])
+def test_an_absurd_realloc_changes_nothing(heap, size, new_size):
+    address = heap.alloc(size)
+    before = state_of(heap)
+    assert heap.realloc(address, new_size) == 0
+    assert state_of(heap) == before
+
+
+# --- without memory
+
+
+@pytest.mark.parametrize("size", [-(1 << 63), -1, 1 << 40, 1 << 62, (1 << 63) - 1])
+@pytest.mark.parametrize("align", [16, 4096, 1 << 30, 1 << 62])
+def test_sizes_that_are_absurd(heap, size, align):
+    heap.alloc(16)
+    before = state_of(heap)
+    assert heap.alloc(size, align) == 0
+    assert state_of(heap) == before
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
+@pytest.mark.parametrize("k", range(1, 6))
+def test_growth_that_fails_the_kth_time(heap, k, once):
+    rng, failed = random.Random(3), 0
+    heap.process.kernel.calls.at(k, once)
+    for _ in range(80):
+        choice, before = rng.random(), state_of(heap)
+        if choice < 0.6 or not heap.live:
+            result = heap.alloc(rng.randrange(40 * KIB), 1 << rng.randrange(13))
+        elif choice < 0.8:
+            result = heap.realloc(rng.choice(list(heap.live)), rng.randrange(60 * KIB))
+        else:
+            heap.dealloc(rng.choice(list(heap.live)))
+            continue
+        if result == 0:
+            failed += 1
+            assert state_of(heap) == before
+    heap.check()
+    assert failed <= 1 if once else failed >= 1
+
+
+# --- misuse
+
+
+def test_a_second_free_is_noticed(heap):
+    blocks = [heap.alloc(100) for _ in range(3)]
+    for address in blocks:
+        heap.dealloc(address)
+    before = state_of(heap)
+    for address in blocks:
+        with pytest.raises(Fault, match="double free"):
+            heap.dealloc(address, unchecked=True)
+    assert state_of(heap) == before
+
+
+@pytest.mark.parametrize("offset", [8, 16, 48, 112, 4096, -HEADER + 8])
+def test_what_is_no_block_is_noticed(heap, offset):
+    block = heap.alloc(100)
+    before = state_of(heap)
+    with pytest.raises(Fault, match="no block begins here"):
+        DESIGN.dealloc(heap.state, block + offset, 16, 16)
+    assert state_of(heap) == before
+
+
+@pytest.mark.parametrize("offset", [0, 4096])
+def test_a_foreign_address_is_noticed(heap, offset):
+    heap.alloc(100)
+    theirs = heap.process.mmap(4 * RUN)
+    foreign = theirs + -theirs % RUN + RUN + offset
+    with pytest.raises(Fault, match="not a block of this heap"):
+        DESIGN.dealloc(heap.state, foreign, 16, 16)
+
+
+# --- check
+
+
+def run_of(heap, address):
+    return Run(heap.process.memory, address // RUN * RUN)
+
+
+def reclass(heap, live, freed):
+    run_of(heap, live).size = 96
+
+
+def list_inside(heap, live, freed):
+    inside = heap.state.classes[6].free.at(freed + 16)
+    inside.next = 0
+    heap.state.classes[6].free.next = inside
+
+
+def list_twice(heap, live, freed):
+    heap.state.classes[6].free.next = freed
+
+
+def lie(heap, live, freed):
+    segregated_storage.flip_live(run_of(heap, live), freed)
+
+
+def lose(heap, live, freed):
+    heap.state.classes[6].free = 0
+
+
+@pytest.mark.parametrize(
+    ("invariant", "damage"),
+    [("S1", reclass), ("S2", list_inside), ("S3", lie), ("S4", lose), ("S5", list_twice)],
+)
+def test_check_finds_what_breaks_an_invariant(heap, invariant, damage):
+    live, freed = heap.alloc(100), heap.alloc(100)
+    heap.dealloc(freed)
+    damage(heap, live, freed)
+    with pytest.raises(AssertionError, match=invariant):
+        DESIGN.check(heap.state, *heap.stretches()[0])
+
+
+def test_a_new_heap_is_sound(heap):
+    place = heap.process.heap_start
+    DESIGN.check(heap.state, place, place)
+    assert list(DESIGN.walk(heap.state, place, place)) == []
+
+
+def test_walk_shows_what_is_no_run_yet(heap):
+    heap.alloc(16)
+    begin = heap.process.heap_start
+    assert spans(heap, UNUSED)[0] == (begin, -begin % RUN)
+    assert spans(heap, UNUSED)[1][0] == RUN * (begin // RUN + 1) + HEADER + 16
