@@ -73,7 +73,8 @@ def refusal(line: str) -> str:
 def disagreements(path: Path) -> list[str]:
     """Invariants that only the docstring of an allocator has, or only its `check`."""
     said = {plain(each) for each in re.split(r"\n(?=    \S)", section(path)) if INVARIANT.match(each)}
-    parts = [ast.parse(part.read_text()) for part in (path, *path.parent.glob(f"{path.stem}_*.py"))]
+    siblings = [part for part in path.parent.glob(f"{path.stem}_*.py") if part.stem not in ALLOCATORS]
+    parts = [ast.parse(part.read_text()) for part in (path, *siblings)]
     texts = (node.value for part in parts for node in ast.walk(part) if isinstance(node, ast.Constant))
     asserted = {plain(text) for text in texts if isinstance(text, str) and INVARIANT.fullmatch(text)}
     return [f"{path.name}: said, not asserted: {each}" for each in sorted(said - asserted)] + [

@@ -13,6 +13,7 @@ LADDER = (
     ("dialect",),
     ("allocators", "layers"),
     ("allocator",),
+    ("describe",),
     ("libc",),
     ("traces",),
     ("machine", "native"),

@@ -32,10 +32,10 @@ Invariants
     B7  at most one arena is empty, and that is the spare
     B8  arenas lie at multiples of their size, and so does each block of its own
 
-Vital statistics: overhead 1/32, but up to half of a block is rounding; smallest block 32, alignment the block's size;
-alloc and dealloc O(log n). A block that grows stays where it is while each upper buddy is free. Kept: one empty arena
-of 4 MiB; `trim` returns it. A second free, a foreign address and the inside of a block are noticed, where the arena
-that an address would have is mapped.
+Vital statistics: overhead 1/32, but up to half of a block is rounding, smallest block 32, alignment the block's size;
+alloc and dealloc O(log n); empty arenas of 4 MiB are given back, but for one. `trim` returns that. A block that grows
+stays where it is while each upper buddy is free. A second free, a foreign address and the inside of a block are
+noticed, where the arena that an address would have is mapped.
 """
 
 from __future__ import annotations

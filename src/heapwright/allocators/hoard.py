@@ -107,6 +107,7 @@ from heapwright.locks import acquire, release
 from heapwright.spans import FREE, OWN, UNUSED, USED
 
 THREADS = "own"
+RACES = ("Superblock.bump: it only rises while an object is in use, and the object lies below it",)
 SLOW_PATHS = ("alloc_slowly", "dealloc_slowly")
 DETECTS = ("double free", "not a block of this heap")  # for sure only of what was freed last, and where it is slow
 MOST_BYTES = 1 << 62

@@ -1,7 +1,7 @@
 """Whole pages from the kernel for each block, and a table beside them that knows how many.
 
 Source: the PageAllocator of a conversation on Rust allocators, a GlobalAlloc over mmap, here without its faults;
-mmap(2), munmap(2), mremap(2). The table: D. Knuth, The Art of Computer Programming, vol. 3, section 6.4, linear
+mmap(2), munmap(2), mremap(2). The table: D. Knuth, The Art of Computer Programming, vol. 3, 1973, section 6.4, linear
 probing with algorithm R for removal.
 
       A block in use                                  A kept range: the kernel did not take it back
@@ -30,8 +30,9 @@ Invariants
     P4  `blocks` entries take at most three quarters of the table
     P5  kept_bytes sums up the kept ranges
 
-Vital statistics: header none, but 21 to 43 bytes in the table; smallest block one page, alignment one page; alloc and
-dealloc O(1) and a system call, realloc moves no bytes when the kernel can move pages. Every block comes as zeros.
+Vital statistics: header none, but 21 to 43 bytes in the table, smallest block one page, alignment one page; alloc and
+dealloc O(1) and a system call; each block is given back when it is freed. realloc moves no bytes when the kernel can
+move pages. Every block comes as zeros.
 """
 
 from __future__ import annotations

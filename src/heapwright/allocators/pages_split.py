@@ -26,11 +26,12 @@ Invariants
     I2  no free block lies below the word of the map where the search begins
     I3  the list of a class is linked both ways, and holds the runs of that class which have a free block
     I4  a run without a block in use is the spare one
-    I5  runs and large blocks are kept as `pages` keeps its blocks
 
-Vital statistics: no header; smallest block 16 bytes, alignment 16; in full runs, requests of 1 to 8 KiB and multiples
-of 16 below cost at most 22 % more than they ask for, all included; alloc O(words of the map), dealloc O(1) expected.
-An empty run goes back, but for the spare one, which `trim` gives back too.
+Runs and large blocks are kept as `pages` keeps its blocks, with its invariants.
+
+Vital statistics: header none, smallest block 16, alignment 16; alloc O(words of the map), dealloc O(1) expected; an
+empty run goes back, but for a spare one. `trim` gives that back, too. In full runs, requests of 1 to 8 KiB and
+multiples of 16 below cost at most 22 % more than they ask for, all included.
 """
 
 from __future__ import annotations
@@ -323,7 +324,7 @@ def walk_run(run):
 
 
 def check(heap, start, end):
-    check_pages(heap.runs, start, end)  # I5  runs and large blocks are kept as `pages` keeps its blocks
+    check_pages(heap.runs, start, end)
     check_pages(heap.large, start, end)
     runs = [heap.spare.at(entry.start) for entry in entries(heap.runs)]
     for run in runs:

@@ -108,6 +108,11 @@ from heapwright.locks import release as unlock
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
 THREADS = "own"
+RACES = (
+    "Halves.lower: who frees a chunk reads its size there; only the flag P changes under it",
+    "Halves.upper: only the thread whose cache it is writes K, and others read P",
+    "Heap.arenas: it is zero only before the first call, which the caller has made",
+)
 SLOW_PATHS = ("alloc_slowly", "dealloc_slowly", "serve", "realloc_slowly", "take", "wait_for")
 
 
@@ -217,8 +222,16 @@ def trim(heap):
         released += decommit_free(heap, arena)
         released += trim_main(heap, 0) if is_main(arena) else trim_segments(heap, arena, 0)
         unlock(heap.memory, arena.lock)
-        arena = arena.next
+        arena = arena_after(heap, arena)
     return released
+
+
+def arena_after(heap, arena):
+    """The next arena, read under the lock under which one is added, so that it is seen whole."""
+    acquire(heap.memory, heap.list_lock)
+    following = arena.next
+    unlock(heap.memory, heap.list_lock)
+    return following
 
 
 def thread_exit(heap):

@@ -30,7 +30,7 @@ Invariants
     S5  no block is listed twice
 
 Vital statistics: overhead 1/126, smallest block 16, alignment 16; alloc and dealloc O(1), without a
-search, a split or a merge; at most a fifth of a block is rounding. Nothing but mappings is given back. A second free, a
+search, a split or a merge; nothing but mappings is given back. At most a fifth of a block is rounding. A second free, a
 foreign address and the inside of a block are noticed, where the run that an address would have is mapped.
 """
 

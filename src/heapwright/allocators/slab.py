@@ -30,10 +30,10 @@ Invariants
     S8  the slab of an object is found by masking its address
     S9  at most an eighth of a slab is not objects
 
-Vital statistics: no header, 2 bytes of link for each object; smallest object 16, alignment 16; a class wastes at most a
-fifth of an object up to 8 KiB; alloc and dealloc O(1), without a lock but for one in 63 small ones; large ones take
-a system call and a lock. Kept: two magazines of at most 32 KiB for each thread and size, ten in each depot, and
-empty slabs until the next reap.
+Vital statistics: header none, but 2 bytes of link, smallest object 16, alignment 16; alloc and dealloc O(1), without a
+lock but for one in 63 small ones, large ones with a system call and a lock; empty slabs are given back by a reap. A
+class wastes at most a fifth of an object up to 8 KiB. Kept: two magazines of at most 32 KiB for each thread and size,
+ten in each depot, and empty slabs until the next reap.
 """
 
 from __future__ import annotations
@@ -325,8 +325,7 @@ def move(heap, address, size, align, new_size):
 
 def trim(heap):
     """Reap: give back this thread's magazines, the depots and every empty slab; return how many bytes went."""
-    if not heap.is_open:
-        return 0
+    open_heap(heap)
     thread = thread_of(heap)
     if thread and thread != heap.nobody:
         purge(heap, thread)

@@ -36,9 +36,9 @@ Invariants
     T3  blocks tile each pool up to its sentinel; sizes are 8 mod 16, at least 24; each free block is listed
     T4  the links of a list agree in both directions
 
-Vital statistics: overhead 8 bytes, smallest block 32, alignment 16; alloc and dealloc O(1), but for the kernel. At most
-1/32 of a block is lost to rounding when it is searched for, none when it is cut. A free end of more than 1 MiB is cut
-to 256 KiB; `trim` leaves less than a page and 64 bytes of it.
+Vital statistics: overhead 8 bytes, smallest block 32, alignment 16; alloc and dealloc O(1), but for the kernel; a free
+end of more than 1 MiB is cut to 256 KiB. `trim` leaves less than a page and 64 bytes of it. At most 1/32 of a block is
+lost to rounding when it is searched for, none when it is cut.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def command(
         click.echo(json.dumps({"program": program, "allocator": allocator, **as_dict(outcome)}, indent=2))
     else:
         report(outcome, f"[heapwright {allocator}] {program}")
-    raise click.exceptions.Exit(outcome.exit_code or int(bool(outcome.leaks)))
+    raise click.exceptions.Exit(outcome.exit_code or int(bool(outcome.fault or outcome.leaks)))
 
 
 def what_to_run(program: str, events: int | None) -> Main:

@@ -59,7 +59,7 @@ def replay(flat: Flat, contestant: Contestant, rounds: int, timeout: float = 600
 
 
 def run(job: Path, contestant: Contestant, timeout: float) -> None:
-    libraries = [str(each) for each in (contestant.library, replayer_library()) if each is not None]
+    libraries = [str(each) for each in (replayer_library(), contestant.library) if each is not None]
     environment = {**os.environ, "LD_PRELOAD": " ".join(libraries), "HEAPWRIGHT_REPLAY": str(job)}
     try:
         done = subprocess.run(

@@ -44,11 +44,11 @@ def typing_of(arity: int, generate):
     return scope["typed"]
 
 
-def own_function(name: str):
+def own_function(name: str, *arguments: str):
     """A function that the library's own module defines; Numba's engine resolves it and never calls it."""
     if not llvm.address_of_symbol(name):
         llvm.add_symbol(name, 1)
-    return c_function(name)
+    return c_function(name, "long", *arguments)
 
 
 heap_words = own_function("heapwright_heap_words")
@@ -98,7 +98,8 @@ getenv = c_function("getenv", "long", "long")
 c_open = c_function("open", "int", "long", "int", "int")
 c_read = c_function("read", "long", "int", "long", "long")
 posix_fallocate = c_function("posix_fallocate", "int", "int", "long", "long")
-nanoseconds = own_function("heapwright_nanoseconds")
+nanoseconds = own_function("heapwright_nanoseconds", "long")
+REAL_TIME, STEADY = 0, 1  # its clocks
 c_write = c_function("write", "long", "int", "long", "long")
 c_close = c_function("close", "int", "int")
 WRITE_APPEND_CREATE = 0x441

@@ -54,7 +54,7 @@ class Unit(NamedTuple):
     aliases: dict[str, str]
     heap_bytes: int
     slow_paths: frozenset[str]
-    is_heap: bool = True  # else it is the replayer, which lives in one call
+    is_heap: bool = True  # else it does one job when it is loaded, and ends the process
 
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:

@@ -71,7 +71,7 @@ def recorder_unit(stack: Allocator) -> Unit:
 
 def replayer_unit() -> Unit:
     """The function that replays a job, which runs when the library is loaded; it interposes nothing."""
-    return Unit((Export("heapwright_replay", portable(replayer.replay), 0),), {}, 0, frozenset(), is_heap=False)
+    return Unit((Export("heapwright_job", portable(replayer.replay), 0),), {}, 0, frozenset(), is_heap=False)
 
 
 def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:

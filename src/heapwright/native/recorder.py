@@ -154,7 +154,7 @@ def fill_header(header):
     header.parent = c.getppid()
     header.execs = state.execs
     header.fork_sequence = state.forked_at
-    header.clock = c.nanoseconds()
+    header.clock = c.nanoseconds(c.REAL_TIME)
     command = c.c_open(c.text("/proc/self/cmdline"), 0, 0)
     if command >= 0:
         c.c_read(command, header.address + COMMAND_OFFSET, HEADER_BYTES - COMMAND_OFFSET - 1)

@@ -193,9 +193,9 @@ def own_heap_peak(job):
 def clock(job, events, slots):
     spent = 0
     while job.done < job.rounds and (job.done == 0 or spent < job.budget):
-        began = c.nanoseconds()
+        began = c.nanoseconds(c.STEADY)
         timed_pass(job, events, slots)
-        job.nanoseconds[job.done] = c.nanoseconds() - began
+        job.nanoseconds[job.done] = c.nanoseconds(c.STEADY) - began
         spent += job.nanoseconds[job.done]
         job.done += 1
         free_all(job, slots)

@@ -23,7 +23,7 @@ target triple = "{llvm.get_process_triple()}"
 @recorder = internal global [{Recorder.SIZE} x i8] zeroinitializer, align 64
 @thread = internal thread_local(initialexec) global [8 x i64] zeroinitializer, align 8
 {WORDS}
-{life if is_heap else REPLAY}
+{life if is_heap else JOB}
 """
 
 
@@ -45,9 +45,10 @@ define i64 @heapwright_thread_words() alwaysinline {
   ret i64 %word
 }
 declare i32 @clock_gettime(i32, ptr)
-define i64 @heapwright_nanoseconds() {
+define i64 @heapwright_nanoseconds(i64 %clock) {
   %place = alloca [2 x i64]
-  %ignored = call i32 @clock_gettime(i32 0, ptr %place)
+  %name = trunc i64 %clock to i32
+  %ignored = call i32 @clock_gettime(i32 %name, ptr %place)
   %seconds = load i64, ptr %place
   %second = getelementptr i8, ptr %place, i64 8
   %rest = load i64, ptr %second
@@ -97,9 +98,9 @@ define ptr @dlopen(ptr %file, i32 %flags) {
 }
 """
 
-REPLAY = """
+JOB = """
 define internal void @load() {
-  %ignored = call i64 @heapwright_replay()
+  %ignored = call i64 @heapwright_job()
   ret void
 }
 @llvm.global_ctors = appending global [1 x { i32, ptr, ptr }] [{ i32, ptr, ptr } { i32 65535, ptr @load, ptr null }]

@@ -1,0 +1,276 @@
+"""Threads on one heap, in every order: small scenarios whose interleavings are tried one by one in the machine.
+
+    explored = try_scenario(allocator.load("hoard"), "handed_over", 8192)
+    explored.demand()                       raises the first interleaving that goes wrong, as a table
+    print(explored)                         1,200 schedules of up to 40 visible operations, all with up to 2 preemptions
+
+Wrong is an access that the machine refuses, an invariant that does not hold at the end, content that changed, a
+deadlock, and a data race, unless the allocator declares it: its `RACES` names fields, each with a colon and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from heapwright import locks
+from heapwright.allocator import Allocator
+from heapwright.machine.explore import Explored, explore, wander
+from heapwright.machine.heap import Heap
+from heapwright.machine.shared_heap import SharedHeap, start_shared
+from heapwright.machine.threads import Threads
+
+Scenario = Callable[[Threads, SharedHeap, int], None]
+EDGE = 16  # bytes at either end of a block that its owner writes
+SMALL = 40
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(function: Scenario) -> Scenario:
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+# --- what a thread does with a block
+
+
+def take(heap: SharedHeap, size: int, seed: int) -> int:
+    """Allocate a block and write into both ends of it."""
+    address = heap.alloc(size)
+    assert address, f"there was memory for {size} bytes"
+    for place, length in edges(address, size):
+        heap.user.fill(place, length, seed)
+    return address
+
+
+def give(heap: SharedHeap, address: int, seed: int) -> None:
+    """Free a block that has what `take` wrote."""
+    verify(heap, address, heap.live[address].size, seed)
+    heap.dealloc(address)
+
+
+def verify(heap: SharedHeap, address: int, size: int, seed: int) -> None:
+    for place, length in edges(address, size):
+        found = heap.process.peek(place, length)
+        assert found == bytes([seed]) * length, f"the owner of {address:#x} wrote {seed:#x}, and finds {found.hex()}"
+
+
+def edges(address: int, size: int) -> Iterator[tuple[int, int]]:
+    if size <= 2 * EDGE:
+        yield address, size
+    else:
+        yield address, EDGE
+        yield address + size - EDGE, EDGE
+
+
+def use(heap: SharedHeap, size: int, seed: int) -> None:
+    give(heap, take(heap, size, seed), seed)
+
+
+# --- the scenarios
+
+
+@scenario
+def apart(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """Both allocate a block and free it; nothing was allocated before."""
+    threads.main(lambda: use(heap, size, 1))
+    threads.spawn(lambda: use(heap, size, 2))
+
+
+@scenario
+def handed_over(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """One allocates, the other frees that, and both allocate once more."""
+    channel = threads.channel()
+
+    def producer() -> None:
+        channel.put(take(heap, size, 1))
+        use(heap, size, 2)
+
+    def consumer() -> None:
+        give(heap, channel.get(), 1)
+        use(heap, size, 3)
+
+    threads.main(producer)
+    threads.spawn(consumer)
+    threads.first(lambda: use(heap, size, 0))
+
+
+@scenario
+def neighbours(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """Both free every other one of blocks that were allocated in a row."""
+    blocks = [take(heap, size, seed) for seed in range(4)]
+
+    def free_from(first: int) -> None:
+        for seed in (first, first + 2):
+            give(heap, blocks[seed], seed)
+
+    threads.main(lambda: free_from(0))
+    threads.spawn(lambda: free_from(1))
+    threads.first(lambda: use(heap, size, 0))
+
+
+@scenario
+def uneven(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """One frees a block while the other frees a small one behind it, and takes it back."""
+    block, small = take(heap, size, 1), take(heap, SMALL, 2)
+    take(heap, size, 3)
+
+    def free_small() -> None:
+        give(heap, small, 2)
+        use(heap, SMALL, 4)
+
+    threads.main(lambda: give(heap, block, 1))
+    threads.spawn(free_small)
+    threads.first(lambda: use(heap, SMALL, 0))
+
+
+@scenario
+def free_after_exit(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """A thread ends while the other frees what it had allocated."""
+    channel = threads.channel()
+
+    def heir() -> None:
+        give(heap, channel.get(), 1)
+        use(heap, size, 3)
+
+    def mortal() -> None:
+        block = take(heap, size, 2)
+        channel.put(take(heap, size, 1))
+        give(heap, block, 2)
+        heap.thread_exit()
+
+    threads.main(heir)
+    threads.spawn(mortal)
+    threads.first(lambda: use(heap, size, 0))
+
+
+@scenario
+def fork_beside(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """One forks while the other allocates and frees; the child goes on alone."""
+
+    def parent() -> None:
+        child = heap.fork()
+        assert child, "there were frames for a child"
+        child.dealloc(child.alloc(size))
+        check_alone(child)
+
+    threads.main(parent)
+    threads.spawn(lambda: use(heap, size, 2))
+    threads.first(lambda: use(heap, size, 0))
+
+
+def check_alone(heap: Heap) -> None:
+    """The allocator's own invariants. What other threads were about to be given is lost to a child."""
+    for start, end in heap.stretches():
+        heap.allocator.check(heap.state, start, end)
+
+
+@scenario
+def growing(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """One resizes a block while the other frees the block behind it, and then takes one."""
+    grown, behind = take(heap, size, 1), take(heap, size, 2)
+    take(heap, size, 3)
+
+    def grow() -> None:
+        verify_prefix(heap, heap.realloc(grown, 2 * size))
+
+    def free() -> None:
+        give(heap, behind, 2)
+        take(heap, size, 4)
+
+    threads.main(grow)
+    threads.spawn(free)
+    threads.first(lambda: use(heap, size, 0))
+
+
+def verify_prefix(heap: SharedHeap, address: int) -> None:
+    assert address, "there was memory for the larger block"
+    verify(heap, address, EDGE, 1)
+
+
+@scenario
+def trimming(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """One gives free memory back to the kernel while the other allocates."""
+    use(heap, size, 1)
+    threads.main(heap.trim)
+    threads.spawn(lambda: use(heap, size, 2))
+
+
+@scenario
+def crowd(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """Three threads: one hands a block round, all allocate; for random schedules."""
+    to_two, to_three = threads.channel(), threads.channel()
+
+    def first() -> None:
+        to_two.put(take(heap, size, 1))
+        use(heap, size, 2)
+
+    def second() -> None:
+        block = take(heap, size, 3)
+        to_three.put(to_two.get())
+        give(heap, block, 3)
+        heap.thread_exit()
+
+    def third() -> None:
+        block = take(heap, size, 4)
+        give(heap, to_three.get(), 1)
+        give(heap, block, 4)
+
+    threads.main(first)
+    threads.spawn(second)
+    threads.spawn(third)
+    threads.first(lambda: use(heap, size, 0))
+
+
+# --- trying them
+
+PAGE = 1 << 16
+MACHINE: Mapping[str, Any] = {"frames": 1 << 12}
+ROOMY: Mapping[str, Any] = {"frames": 1 << 12, "page": PAGE, "maxva": (1 << 32) + 2 * PAGE}  # first mapping at 64 MiB
+
+
+def make_threads(allocator: Allocator, name: str, size: int, machine: Mapping[str, Any] = MACHINE) -> Threads:
+    """The threads of a scenario on a new heap, ready to run."""
+    heap = start_shared(allocator, **machine)
+    threads = Threads(heap)
+    threads.benign = declared_races(allocator)
+    SCENARIOS[name](threads, heap, size)
+    return threads
+
+
+def declared_races(allocator: Allocator) -> dict[str, str]:
+    """The fields that an allocator lets race, and why it can bear that."""
+    said = [sentence for part in allocator.parts for sentence in getattr(part, "RACES", ())]
+    return {name.strip(): reason.strip() for name, _, reason in (each.partition(":") for each in said)}
+
+
+@contextmanager
+def sleepy_locks(spins: int = 0) -> Iterator[None]:
+    """Locks that sleep at once: spinning shows nothing that waiting does not."""
+    before, locks.SPINS = locks.SPINS, spins
+    try:
+        yield
+    finally:
+        locks.SPINS = before
+
+
+def try_scenario(
+    allocator: Allocator,
+    name: str,
+    size: int,
+    preemptions: int = 2,
+    machine: Mapping[str, Any] = MACHINE,
+    **options: Any,
+) -> Explored:
+    """Explore the schedules of one scenario; the options are those of `Exploration`."""
+    with sleepy_locks():
+        return explore(lambda: make_threads(allocator, name, size, machine), preemptions, **options)
+
+
+def wander_through(
+    allocator: Allocator, name: str, size: int, runs: int, seed: int = 0, machine: Mapping[str, Any] = MACHINE
+) -> Explored:
+    """Try random schedules of one scenario."""
+    with sleepy_locks():
+        return wander(lambda: make_threads(allocator, name, size, machine), runs, seed)

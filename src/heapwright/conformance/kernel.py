@@ -1,0 +1,271 @@
+"""The kernel at its worst: it refuses, somebody else moves the break, its pages are of another size; and fork."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import count
+
+from heapwright.conformance.registry import check
+from heapwright.conformance.stories import FOREIGN, THREAD, THREAD_EXIT, USUAL, Steps, for_all_stories, for_story
+from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, telling
+from heapwright.conformance.subject import Subject
+from heapwright.conformance.universal import all_intact, blocks_are_disjoint, walk_tiles
+from heapwright.machine import Heap
+
+MISALIGNED = (1, 5, 8, 24, 100, 4095)
+LEAST_REFUSALS = 3
+OWN_THREADS = ("threads",)
+MEMORY_STEPS = ("alloc", "zeroed", "realloc")
+
+
+# --- U7: refusals
+
+
+def hungry() -> Iterator[Step]:
+    """Requests that ask the kernel for memory often, in between others that do not."""
+    yield Step("alloc", 0, 40)
+    for i in range(12):
+        yield Step("alloc", 0, (i * 7919) % 90_000, 4096 if i % 5 == 4 else 16)
+        yield Step("alloc", 0, 24 * i)
+        if i % 3 == 2:
+            yield Step("realloc", i, 30_000 + 9_000 * i)
+            yield Step("zeroed", 0, 20_000)
+            yield Step("free", i // 2)
+
+
+def refusals(subject: Subject) -> list[tuple[int, bool]]:
+    """Which request of the kernel to refuse, and whether that one only; the most telling first."""
+    heap = subject.heap(frames=1 << 14)
+    heap.process.kernel.calls.at(1 << 30)
+    Play(heap).play(hungry())
+    asked = (1 << 30) - heap.process.kernel.calls.left
+    turns = random.Random(7).sample(range(1, asked + 1), asked)
+    return [(k, once) for once in (False, True) for k in turns]
+
+
+@check("U7_failure_atomicity", "when sbrk or mmap fails, at any call, requests give 0 and every block stays as it is")
+def failure_atomicity(subject: Subject) -> str:
+    failed = 0
+    for k, once in subject.in_time(refusals(subject), LEAST_REFUSALS):
+
+        def refused(steps: Steps, k: int = k, once: bool = once) -> None:
+            nonlocal failed
+            with telling(Play(subject.heap(frames=1 << 14))) as play:
+                refuse(play, k, once)
+                failed += play_refused(play, steps, once)
+
+        for_story(subject, list(hungry()), refused)
+    return f"{failed} requests failed"
+
+
+def refuse(play: Play, k: int, once: bool) -> None:
+    play.lines.append(f"the kernel refuses memory the {k}. time{'' if once else ' and from then on'}")
+    play.heap.process.kernel.calls.at(k, once)
+
+
+def play_refused(play: Play, steps: Steps, once: bool) -> int:
+    """Go on after refusals; all blocks are intact, and with the kernel's good will comes memory."""
+    failed = 0
+    for step in steps:
+        live = len(play.heap.live)
+        play.take(step)
+        if step.name in MEMORY_STEPS and play.results[-1] == 0:
+            failed += 1
+            demand(live == len(play.heap.live), "U7  a request that failed changed the number of live blocks")
+            all_intact(play)
+    play.heap.check()
+    if not once:
+        play.heap.process.kernel.calls.never()
+        play.lines.append("the kernel gives memory again")
+    play.take(Step("alloc", 0, 50_000))
+    demand(play.results[-1] != 0, "U7  the kernel gives memory, and the heap does not")
+    play.end()
+    play.heap.check()
+    return failed
+
+
+@check("U7_nothing_kept", "requests that fail again and again keep no memory of the kernel's")
+def nothing_kept(subject: Subject) -> None:
+    """What a first failure keeps may serve the next request; more must not come."""
+    for k in range(1, 5):
+        with telling(Play(subject.heap(frames=1 << 14))) as play:
+            play.take(Step("alloc", 0, 40))
+            held = [ask_in_vain(play, k) for _ in range(4)]
+            demand(held[1:] == held[:1] * 3 or not all(held), f"U7  a request that fails keeps more each time: {held}")
+
+
+def ask_in_vain(play: Play, k: int) -> int:
+    """What is held after a large request that the kernel refuses at its k-th call; 0 if the request is met."""
+    refuse(play, k, once=False)
+    play.take(Step("alloc", 0, 300_000, 1 << 16))
+    play.heap.process.kernel.calls.never()
+    return 0 if play.results[-1] else play.heap.memory.held()
+
+
+@check("U7_words_unchanged", "a request that fails changes no word of the heap")
+def words_unchanged(subject: Subject) -> str:
+    """Once the first call has opened the heap. TIDIES = True says that a search may sort what it finds on its way,
+    or make ready for the next request: then it is the second of two requests in vain that must change nothing."""
+    tidies = subject.constant("TIDIES", False)
+    failed = 0
+    for k, once in subject.in_time(refusals(subject), LEAST_REFUSALS):
+        if once and tidies:
+            continue
+
+        def refused(steps: Steps, k: int = k, once: bool = once) -> None:
+            nonlocal failed
+            with telling(Play(subject.heap(frames=1 << 14))) as play:
+                refuse(play, k, once)
+                for step in steps:
+                    failed += take_unchanged(play, step, tidies)
+
+        for_story(subject, list(hungry()), refused)
+    return f"{failed} requests failed{', twice each' if tidies else ''}"
+
+
+def take_unchanged(play: Play, step: Step, tidies: bool) -> bool:
+    """Make a request; say whether it failed, which must leave every word as it was."""
+    before = pages_of(play.heap) if play.blocks else {}
+    play.take(step)
+    failed = bool(before) and step.name in MEMORY_STEPS and play.results[-1] == 0
+    if failed and tidies:
+        before = pages_of(play.heap)
+        play.take(step)
+    if failed and play.results[-1] == 0:
+        compare(before, pages_of(play.heap))
+    return failed
+
+
+Pages = dict[int, bytes]
+
+
+def pages_of(heap: Heap) -> Pages:
+    """The pages with the heap's own words, and those of its memory that were touched."""
+    page, stretches = heap.process.space.page, heap.stretches()
+    pages = {number * page: data for number, (_, _, data, _) in heap.process.space.pages.items()}
+    mine = [heap.words // page * page]
+    mine += [at for at in pages if any(start < at + page and at < end for start, end in stretches)]
+    return {at: bytes(pages.get(at, b"")) for at in mine}
+
+
+def compare(before: Pages, after: Pages) -> None:
+    for at in sorted(before.keys() | after.keys()):
+        size = max(len(before.get(at, b"")), len(after.get(at, b"")))
+        old, new = before.get(at, b"").ljust(size, b"\0"), after.get(at, b"").ljust(size, b"\0")
+        if old != new:
+            offset = next(i for i in range(0, size, 8) if old[i : i + 8] != new[i : i + 8])
+            words = [hex(int.from_bytes(data[offset : offset + 8], "little")) for data in (old, new)]
+            raise Wrong(f"U7  a request that failed changed the word at {at + offset:#x} from {words[0]} to {words[1]}")
+
+
+# --- somebody else's break, other pages
+
+
+@check("foreign_sbrk", "the program may move the break between requests, by odd amounts too")
+def foreign_sbrk(subject: Subject) -> None:
+    for_all_stories(subject, "foreign", *USUAL, FOREIGN, FOREIGN, each=blocks_are_disjoint, last=sound)
+
+
+def sound(play: Play) -> None:
+    all_intact(play)
+    play.heap.check()
+    play.end()
+    play.heap.check()
+
+
+@check("misaligned_break", "the break may lie anywhere when the heap begins")
+def misaligned_break(subject: Subject) -> None:
+    for offset in subject.in_time(MISALIGNED):
+
+        def shifted(steps: Steps, offset: int = offset) -> None:
+            with telling(Play(subject.heap())) as play:
+                play.take(Step("foreign", 0, offset))
+                play.play(steps)
+                walk_tiles(play)
+                sound(play)
+
+        for_story(subject, busy_day(blocks=12), shifted)
+
+
+@check("page_sizes", "pages of 16 and 64 KiB do as well as those of 4 KiB")
+def page_sizes(subject: Subject) -> None:
+    for page in subject.in_time((1 << 14, 1 << 16)):
+
+        def paged(steps: Steps, page: int = page) -> None:
+            with telling(Play(subject.heap(page=page, frames=1 << 11))) as play:
+                play.lines.append(f"pages of {page} bytes")
+                play.play(steps)
+                play.take(Step("trim"))
+                walk_tiles(play)
+                sound(play)
+
+        for_story(subject, busy_day(blocks=30), paged)
+
+
+@check("lazy_memory", "memory that gets its frames only when it is touched is as good")
+def lazy_memory(subject: Subject) -> None:
+    def lazily(steps: Steps) -> None:
+        with telling(Play(subject.heap(lazy=True))) as play:
+            play.play(steps)
+            sound(play)
+
+    for_story(subject, busy_day(blocks=30), lazily)
+
+
+# --- fork and threads
+
+
+@check("fork", "after fork, parent and child go on, each by itself, and from the same heap")
+def fork(subject: Subject) -> None:
+    with telling(Play(subject.heap())) as play:
+        play.play(busy_day(blocks=24))
+        child = child_of(play)
+        for step in busy_day(blocks=12):
+            play.take(step)
+            child.take(step)
+            demand(play.results[-1] != 0, "there was memory in the parent")
+        all_intact(play)
+        play.end()
+        play.heap.check()
+    with telling(child):
+        all_intact(child)
+        child.heap.check()
+        child.end()
+        child.heap.check()
+
+
+def child_of(play: Play) -> Play:
+    """The same story in a forked child."""
+    play.lines.append("fork()")
+    heap = play.heap.fork()
+    if heap is None:
+        raise Wrong("there were frames for a child")
+    child = Play(heap)
+    child.lines, child.results, child.named = [*play.lines, "in the child:"], list(play.results), play.named
+    child.blocks = [block.copy() for block in play.blocks]
+    return child
+
+
+@check("threads_take_turns", "threads may free each other's blocks, and end", traits=OWN_THREADS)
+def threads_take_turns(subject: Subject) -> None:
+    for_all_stories(subject, "threads", *USUAL, THREAD, THREAD, THREAD_EXIT, each=blocks_are_disjoint, last=sound)
+
+
+@check(
+    "threads_come_and_go",
+    "what ended threads kept is used again: many need no more memory than a few",
+    traits=OWN_THREADS,
+)
+def threads_come_and_go(subject: Subject) -> str:
+    held = []
+    with telling(Play(subject.heap())) as play:
+        for number in count(1):
+            play.take(Step("thread", 1))
+            play.play([Step("alloc", 0, 100), Step("alloc", 0, 3000), Step("free"), Step("free")])
+            play.take(Step("thread_exit"))
+            held.append(play.heap.memory.held())
+            if number == (60 if subject.is_quick else 1000):
+                break
+        demand(held[-1] <= held[len(held) // 2], f"{len(held)} threads that ended left {held[-1]:,} bytes held")
+    return f"{held[-1]:,} bytes held after {len(held)} threads"

@@ -1,0 +1,269 @@
+"""Mutants: the source of an allocator with one small bug planted, and which of the checks kills it.
+
+What is planted: a statement that is left out, a constant off by one, a comparison turned or made strict, a condition
+that never holds, plus and minus exchanged, FREE and USED exchanged. `check`, and what only it uses, is left alone.
+Each mutant is tried in a process of its own, which may loop for ever or die.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from heapwright.allocator import AllocatorError
+from heapwright.conformance.registry import CHECKS, Check
+from heapwright.conformance.subject import FOLDER, Subject
+from heapwright.conformance.suite import Verdict, outcome_of
+from heapwright.dialect_source import Key, Program
+
+SECONDS_EACH = 20.0  # for all checks on one mutant
+BUDGET = 100_000  # accesses of a call: more is a loop without end
+NOT_KILLERS = ("lint", "numbered_invariants")  # they read the source and would see how it was mutated
+FIRST = ("own_invariants", "U9_used_or_free", "exhaustive")  # the best killers
+
+OPPOSITE: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.And: ast.Or, ast.Or: ast.And,
+}  # fmt: skip
+KINDS = {"FREE": "USED", "USED": "FREE"}
+SIGNS: dict[type[ast.AST], str] = {
+    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
+    ast.Add: "+", ast.Sub: "-", ast.And: "and", ast.Or: "or",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One planted bug: where it is, what it is, and the whole source with it."""
+
+    module: str
+    path: Path
+    line: int
+    what: str
+    source: str
+    spec: str  # of the allocator that it is a part of
+
+    def __str__(self) -> str:
+        return f"{self.path.name}:{self.line}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A mutant, and what killed it: the name of a check, "time", "load" or, for a survivor, ""."""
+
+    mutant: Mutant
+    killer: str
+
+
+# --- planting
+
+Edit = tuple[int, str, Callable[[], None], Callable[[], None]]  # line, what, do and undo
+
+
+def mutants_of(subject: Subject) -> Iterator[Mutant]:
+    """Every mutant of an allocator and of the siblings that it is made of."""
+    for module in subject.modules:
+        if module.__file__ and module not in subject.allocator.parts[:-1]:
+            yield from mutants_in(module.__name__, Path(module.__file__), subject.spec)
+
+
+def mutants_in(name: str, path: Path, spec: str) -> Iterator[Mutant]:
+    tree = ast.parse(path.read_text())
+    spared = spared_functions(path)
+    for function in tree.body:
+        if not isinstance(function, ast.FunctionDef) or function.name in spared:
+            continue
+        for line, what, do, undo in edits_in(function):
+            do()
+            source = ast.unparse(ast.fix_missing_locations(tree))
+            undo()
+            yield Mutant(name, path, line, f"{function.name}: {what}", source, spec)
+
+
+def spared_functions(path: Path) -> set[str]:
+    """`check`, and the functions of its file that only it uses."""
+    program = Program(path)
+    return {"check"} | {key.name for key in program.exempt() if isinstance(key, Key) and key.path == path.resolve()}
+
+
+def edits_in(function: ast.FunctionDef) -> Iterator[Edit]:
+    for node in list(ast.walk(function)):
+        yield from dropped(node)
+        yield from never(node)
+        yield from turned(node)
+        yield from off_by_one(node)
+        yield from renamed(node)
+
+
+def dropped(node: ast.AST) -> Iterator[Edit]:
+    """Each statement of a block, but for returns, yields and loops, is left out."""
+    blocks: list[object] = [getattr(node, name, None) for name in ("body", "orelse")]
+    for block in blocks:
+        for i, statement in enumerate(block if isinstance(block, list) else ()):
+            if isinstance(block, list) and is_effect(statement):
+                yield replacing(block, i, ast.Pass(), f"without `{ast.unparse(statement)}`")
+
+
+def is_effect(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Assign):
+        return all(isinstance(target, (ast.Attribute, ast.Subscript)) for target in statement.targets)
+    return isinstance(statement, ast.AugAssign) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+    )
+
+
+def replacing(block: list[ast.stmt], i: int, new: ast.stmt, what: str) -> Edit:
+    old = block[i]
+
+    def do() -> None:
+        block[i] = new
+
+    def undo() -> None:
+        block[i] = old
+
+    return old.lineno, what, do, undo
+
+
+def setting(node: ast.AST, field: str, new: object, line: int, what: str) -> Edit:
+    old = getattr(node, field)
+    return line, what, lambda: setattr(node, field, new), lambda: setattr(node, field, old)
+
+
+def never(node: ast.AST) -> Iterator[Edit]:
+    if isinstance(node, (ast.If, ast.IfExp)):
+        yield setting(node, "test", ast.Constant(False), node.lineno, f"never `if {ast.unparse(node.test)}`")
+
+
+def turned(node: ast.AST) -> Iterator[Edit]:
+    """An operator becomes its opposite."""
+    if isinstance(node, ast.Compare):
+        for i, operator in enumerate(node.ops):
+            if type(operator) in OPPOSITE:
+                new = [*node.ops[:i], OPPOSITE[type(operator)](), *node.ops[i + 1 :]]
+                yield setting(node, "ops", new, node.lineno, swap_text(operator, node))
+    elif isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)) and type(node.op) in OPPOSITE:
+        yield setting(node, "op", OPPOSITE[type(node.op)](), node.lineno, swap_text(node.op, node))
+
+
+def swap_text(operator: ast.AST, node: ast.AST) -> str:
+    return f"`{SIGNS[OPPOSITE[type(operator)]]}` for `{SIGNS[type(operator)]}` in `{ast.unparse(node)}`"
+
+
+def off_by_one(node: ast.AST) -> Iterator[Edit]:
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        for new in (node.value + 1, node.value - 1):
+            yield setting(node, "value", new, node.lineno, f"{new} for {node.value}")
+
+
+def renamed(node: ast.AST) -> Iterator[Edit]:
+    if isinstance(node, ast.Name) and node.id in KINDS:
+        yield setting(node, "id", KINDS[node.id], node.lineno, f"{KINDS[node.id]} for {node.id}")
+
+
+# --- trying
+
+
+def try_mutants(
+    subject: Subject,
+    seconds: float,
+    most: int | None = None,
+    killers: Iterable[str] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> tuple[list[Trial], int]:
+    """Try mutants, in an order drawn by lot, until the time is over; the trials, and how many mutants there are.
+
+    `killers` names the checks that may kill; else it is all the quick ones that the allocator itself passes.
+    """
+    mutants = list(mutants_of(subject))
+    random.Random(1).shuffle(mutants)
+    checks = killers_for(subject) if killers is None else [CHECKS[name] for name in killers]
+    until, trials = time.monotonic() + seconds, list[Trial]()
+    for mutant in mutants[:most]:
+        if time.monotonic() > until:
+            break
+        trials.append(Trial(mutant, killer_of(mutant, checks)))
+        if tell:
+            tell(f"{sum(bool(trial.killer) for trial in trials)} of {len(trials)} mutants killed")
+    return trials, len(mutants)
+
+
+def killers_for(subject: Subject) -> list[Check]:
+    """The quick checks that hold, the ones that find most first."""
+    names = [*FIRST, *(name for name, check in CHECKS.items() if not check.is_slow and name not in FIRST)]
+    quick = hasty(subject.spec)
+    wanted = [CHECKS[name] for name in names if name not in NOT_KILLERS]
+    return [check for check in wanted if outcome_of(check, quick).verdict is Verdict.HOLDS]
+
+
+def killer_of(mutant: Mutant, killers: list[Check]) -> str:
+    """The name of the check that kills a mutant, in a child process."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer_and_exit(mutant, killers, writer)
+    os.close(writer)
+    answer = answer_of(child, reader)
+    os.close(reader)
+    return answer
+
+
+def answer_and_exit(mutant: Mutant, killers: list[Check], writer: int) -> None:
+    status = 1
+    try:
+        os.write(writer, (first_killer(mutant, killers) or "-").encode())
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def answer_of(child: int, reader: int) -> str:
+    """What the child wrote; "time" if it does not end, "death" if it died."""
+    until = time.monotonic() + SECONDS_EACH
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return "time"
+        time.sleep(0.005)
+    answer = os.read(reader, 200).decode() or "death"
+    return "" if answer == "-" else answer
+
+
+def first_killer(mutant: Mutant, killers: list[Check]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            subject = planted(mutant, Path(folder))
+        except (AllocatorError, SyntaxError):
+            return "load"
+        for check in killers:
+            if outcome_of(check, subject).verdict is Verdict.FAILS:
+                return check.name
+    return ""
+
+
+def planted(mutant: Mutant, folder: Path) -> Subject:
+    """The allocator with one module mutated; only a process that ends soon may load it so."""
+    place = folder / mutant.path.name
+    place.write_text(mutant.source)
+    if not mutant.module.startswith(f"{FOLDER}."):
+        return hasty(str(place))
+    for name in [name for name in sys.modules if name.startswith(f"{FOLDER}.")]:
+        del sys.modules[name]
+    module = sys.modules[mutant.module] = ModuleType(mutant.module)
+    module.__file__ = str(place)
+    exec(compile(mutant.source, str(place), "exec"), module.__dict__)  # noqa: S102  running the mutant is the point
+    return hasty(mutant.spec)
+
+
+def hasty(spec: str) -> Subject:
+    """A subject whose failures are not told well, but soon."""
+    return Subject(spec, patience=0, budget=BUDGET)

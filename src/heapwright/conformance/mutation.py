@@ -1,0 +1,63 @@
+"""Judging the checks: does each numbered assert fire when its invariant is broken, and are planted bugs found?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from heapwright.conformance.corruption import Corruption, find_corruptions
+from heapwright.conformance.mutants import Trial, try_mutants
+from heapwright.conformance.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a changed word makes of each invariant, and what became of the mutants that were tried."""
+
+    spec: str
+    corruptions: dict[str, Corruption | None]
+    trials: list[Trial]
+    mutants: int
+
+    @property
+    def all_can_fire(self) -> bool:
+        return bool(self.corruptions) and all(self.corruptions.values())
+
+    @property
+    def survivors(self) -> list[Trial]:
+        return [trial for trial in self.trials if not trial.killer]
+
+    @property
+    def killed(self) -> int:
+        return len(self.trials) - len(self.survivors)
+
+    @property
+    def killers(self) -> dict[str, int]:
+        """How many mutants each check killed, the best first."""
+        return dict(Counter(trial.killer for trial in self.trials if trial.killer).most_common())
+
+    def __str__(self) -> str:
+        lines = [f"{self.spec}: a word whose change makes the assert fire"]
+        lines += [f"  {found or f'{label:<5} was not seen to fire'}" for label, found in self.corruptions.items()]
+        share = f"{self.killed / len(self.trials):.0%}" if self.trials else "none tried"
+        lines += [f"{self.killed} of {len(self.trials)} mutants killed, {share}; there are {self.mutants}"]
+        lines += [f"  {count:>4} by {name}" for name, count in self.killers.items()]
+        return "\n".join([*lines, *(f"  survived: {trial.mutant}" for trial in self.survivors)])
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "allocator": self.spec,
+            "invariants": {label: str(found) if found else None for label, found in self.corruptions.items()},
+            "mutants": {"there_are": self.mutants, "tried": len(self.trials), "killed": self.killed},
+            "killers": self.killers,
+            "survivors": [str(trial.mutant) for trial in self.survivors],
+        }
+
+
+def judge_checks(subject: Subject, seconds: float, tell: Callable[[str], None] | None = None) -> Judgement:
+    """Half of the time is for the words, at most, and the rest for the mutants."""
+    corruptions = find_corruptions(subject, seconds / 2)
+    trials, there_are = try_mutants(subject, seconds / 2, tell=tell)
+    return Judgement(subject.spec, corruptions, trials, there_are)

@@ -1,0 +1,59 @@
+"""The checks as tests of pytest.
+
+@parametrize_with_checks(["mine.py"], known={"mine.py": {"U12_absurd_sizes": "sizes are cut to 32 bits"}})
+def test_conforms(subject, check):
+    check(subject)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heapwright.conformance.registry import CHECKS, Check
+from heapwright.conformance.story import Broken
+from heapwright.conformance.subject import Subject
+
+if TYPE_CHECKING:
+    import pytest
+
+Known = Mapping[str, Mapping[str, str]]  # allocator -> check -> why it does not hold
+
+
+def parametrize_with_checks(
+    specs: Iterable[str], known: Known | None = None, is_quick: bool = True
+) -> pytest.MarkDecorator:
+    """Call a test with each (subject, check); slow checks are marked `slow`.
+
+    A known failure must fail: one that holds after all is an error, so that the list stays true.
+    """
+    import pytest
+
+    from heapwright.conformance import suite  # noqa: F401  the checks register
+
+    known = known or {}
+    for spec, reasons in known.items():
+        unknown = [name for name in reasons if name not in CHECKS]
+        if unknown:
+            raise ValueError(f"known failures of {spec}: there is no check '{unknown[0]}'")
+    subjects = [Subject(spec, is_quick) for spec in specs]
+    cases = [case for subject in subjects for case in cases_of(subject, known.get(subject.spec, {}))]
+    return pytest.mark.parametrize(("subject", "check"), cases)
+
+
+def cases_of(subject: Subject, reasons: Mapping[str, str]) -> Iterator[Any]:
+    import pytest
+
+    for check in CHECKS.values():
+        marks = list(marks_of(check, reasons.get(check.name)))
+        yield pytest.param(subject, check, id=f"{Path(subject.spec).stem}-{check.name}", marks=marks)
+
+
+def marks_of(check: Check, reason: str | None) -> Iterator[pytest.MarkDecorator]:
+    import pytest
+
+    if check.is_slow:
+        yield pytest.mark.slow
+    if reason is not None:
+        yield pytest.mark.xfail(reason=reason, strict=True, raises=Broken)

@@ -1,0 +1,164 @@
+"""Requests at their limits: every alignment, every size, the largest block, junk, and order."""
+
+from __future__ import annotations
+
+import random
+
+from heapwright.conformance.kernel import sound
+from heapwright.conformance.registry import NotApplicable, check
+from heapwright.conformance.stories import ALLOC, FREE, USUAL, Steps, for_all, for_all_stories, for_story, steps_of
+from heapwright.conformance.story import Play, Step, busy_day, demand, telling
+from heapwright.conformance.subject import Subject
+from heapwright.conformance.universal import addresses_are_aligned, all_intact
+
+LOG2_ALIGNS = range(21)
+KIB, MIB = 1 << 10, 1 << 20
+BIG = 1 * MIB
+FEW_FRAMES = 5000
+
+
+@check("own_invariants", "the allocator's own numbered invariants hold after every request")
+def own_invariants(subject: Subject) -> None:
+    for_all_stories(subject, "own", *USUAL, each=lambda play: play.heap.check())
+
+
+@check("alignments", "alignments from 1 to 2^20 are met, of small blocks and of large ones, among others")
+def alignments(subject: Subject) -> None:
+    def aligned(steps: Steps) -> None:
+        with telling(Play(subject.heap(frames=1 << 16))) as play:
+            take_all(play, steps)
+            addresses_are_aligned(play)
+            sound(play)
+
+    steps = [Step("alloc", 0, size, 1 << log2) for log2 in LOG2_ALIGNS for size in (24, 5000)]
+    for_story(subject, with_frees(steps), aligned)
+
+
+@check("sizes", "blocks of every size have that size: each of the small ones, and those at powers of two")
+def sizes(subject: Subject) -> None:
+    def sized(steps: Steps) -> None:
+        with telling(Play(subject.heap(frames=1 << 16))) as play:
+            take_all(play, steps)
+            sound(play)
+
+    step = 29 if subject.is_quick else 1
+    powers = [(1 << log2) + d for log2 in range(9, 20) for d in ((-16, 0, 1) if subject.is_quick else range(-17, 18))]
+    for_story(subject, with_frees([Step("alloc", 0, size) for size in (*range(0, 600, step), *powers)]), sized)
+
+
+def with_frees(steps: Steps) -> list[Step]:
+    """After each three blocks the oldest one is freed."""
+    return [each for i, step in enumerate(steps) for each in ((step, Step("free")) if i % 3 == 2 else (step,))]
+
+
+def take_all(play: Play, steps: Steps) -> None:
+    """Make requests that must all be met."""
+    for step in steps:
+        play.take(step)
+        demand(play.results[-1:] != [0], f"there was memory for {step.size} bytes at a multiple of {step.align}")
+
+
+@check("largest_block", "when everything is freed, the largest block that there was can be had again")
+def largest_block(subject: Subject) -> str:
+    most = largest(subject, 0, 2 * BIG)
+    if most == 0:
+        raise NotApplicable("it keeps no memory that was freed")
+
+    def crowded(steps: Steps) -> None:
+        with telling(Play(subject.heap())) as play:
+            prepare(play)
+            play.play(steps)
+            play.end()
+            take_after_all(play, most)
+            demand(play.results[-1], f"{most:,} bytes could be had before, and cannot now that everything is free")
+
+    for_story(subject, busy_day(blocks=40), crowded)
+    return f"{most:,} bytes, after {BIG:,} were freed"
+
+
+def take_after_all(play: Play, size: int) -> None:
+    """Ask at once; then after the end of the thread, which may have kept what it freed; then after a trim."""
+    play.take(Step("alloc", 0, size))
+    if play.results[-1] == 0:
+        play.lines.append("the thread ends")
+        play.heap.thread_exit()
+        play.take(Step("alloc", 0, size))
+    if play.results[-1] == 0:
+        play.play([Step("trim"), Step("alloc", 0, size)])
+
+
+def prepare(play: Play) -> None:
+    """Have a large block freed; from then on the kernel has no more than it has given."""
+    play.play([Step("alloc", 0, BIG), Step("free")])
+    frames = play.heap.process.kernel.frames
+    frames.budget = frames.taken + frames.reserved
+    play.lines.append("the machine has no more frames")
+
+
+def largest(subject: Subject, least: int, most: int) -> int:
+    """The largest block that a heap has for the asking after `prepare`, or a little less; 0 if there is none."""
+    while most - least > (KIB if subject.is_quick else 16):
+        middle = (least + most) // 2
+        play = Play(subject.heap())
+        prepare(play)
+        if play.heap.alloc(middle):
+            least = middle
+        else:
+            most = middle
+    return least
+
+
+@check("junk", "what was in memory before makes no difference, and the same requests get the same addresses")
+def junk(subject: Subject) -> None:
+    """The machine fills what is handed out and what is given back with junk; here it does in one of two plays."""
+
+    def twice(steps: list[Step]) -> None:
+        clean = Play(subject.heap(junk=False))
+        with telling(Play(subject.heap(junk=True))) as play:
+            play.play(steps)
+            clean.play(steps)
+            demand(play.results == clean.results, f"without the junk in freed blocks the addresses are {clean.lines}")
+
+    for_all(subject, "junk", steps_of(*USUAL), twice)
+
+
+@check("frees_in_any_order", "blocks can be freed in any order, and then the heap is as empty as it can be")
+def any_order(subject: Subject) -> None:
+    def shuffled(seed: int) -> None:
+        rng = random.Random(seed)
+        with telling(Play(subject.heap())) as play:
+            for _ in range(8):
+                play.take(Step("alloc", 0, rng.choice((16, 40, 100, 1000))))
+            while play.blocks:
+                play.take(Step("free", rng.randrange(len(play.blocks))))
+            play.heap.check()
+
+    for seed in range(3 if subject.is_quick else 60):
+        shuffled(seed)
+
+
+@check("exhaustion", "when the machine has no more memory requests give 0, and freeing makes room again")
+def exhaustion(subject: Subject) -> None:
+    with telling(Play(subject.heap(frames=FEW_FRAMES))) as play:
+        while not play.results or play.results[-1]:
+            play.take(Step("alloc", 0, 500 * KIB))
+            demand(len(play.blocks) <= FEW_FRAMES // 125, f"{FEW_FRAMES} frames hold no more of 125 pages")
+        demand(play.blocks, f"not one block of 125 pages was had from {FEW_FRAMES} frames")
+        all_intact(play)
+        play.heap.check()
+        play.play([Step("free", len(play.blocks) // 2), Step("alloc", 0, 470 * KIB)])  # a good fit may miss 1/32
+        demand(play.results[-1], "the room of a block that was freed is no room for one of 15/16 its size")
+        play.end()
+        play.heap.check()
+
+
+@check("again_and_again", "a heap that is used and emptied again and again stays sound")
+def rounds(subject: Subject) -> None:
+    def emptied(play: Play) -> None:
+        play.end()
+        play.heap.check()
+        play.play([Step("alloc", 0, 24), Step("alloc", 0, 2000), Step("free", 0), Step("alloc", 0, 24)])
+        play.end()
+        play.heap.check()
+
+    for_all_stories(subject, "rounds", ALLOC, ALLOC, FREE, last=emptied)

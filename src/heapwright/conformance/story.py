@@ -1,0 +1,272 @@
+"""A story: requests that a program makes of a heap, told in lines that can be read and repeated.
+
+a = alloc(24, 16) -> 0x5010
+b = alloc(100, 64) -> 0x5040
+free(a)
+b = realloc(b, 300) -> 0x5080
+"""
+
+from __future__ import annotations
+
+import traceback
+import unittest
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from heapwright.machine import Fault, Heap
+from heapwright.spans import KINDS
+
+EDGE = 48  # bytes at either end of a block that are written and compared, unless all are
+MOST_DRAWN = 24  # spans
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class Step(NamedTuple):
+    """One request. `which` counts the live blocks, and starts again from the first after the last."""
+
+    name: str  # alloc, zeroed, realloc, free, usable, trim, foreign, thread, thread_exit
+    which: int = 0
+    size: int = 0
+    align: int = 16
+
+
+class Wrong(Exception):  # noqa: N818  it is what is found, not what went wrong in finding it
+    """What a check finds wrong, in a sentence."""
+
+    def __init__(self, what: str, picture: str = ""):
+        super().__init__(what)
+        self.what, self.picture = what, picture
+
+
+class Broken(AssertionError):
+    """A property that does not hold: what is wrong, the story that shows it, and a picture of the heap."""
+
+    def __init__(self, what: str, lines: Iterable[str] = (), picture: str = ""):
+        self.what, self.lines, self.picture = what, tuple(lines), picture
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"  {line}" for line in (*self.lines, *self.picture.splitlines()))])
+
+
+def demand(condition: object, what: str) -> None:
+    """A condition that must hold, or `what` is wrong."""
+    if not condition:
+        raise Wrong(what)
+
+
+@dataclass(slots=True)
+class Held:
+    """A live block, and what its owner wrote into it."""
+
+    name: str
+    address: int
+    size: int
+    align: int
+    seed: int
+
+    @property
+    def end(self) -> int:
+        return self.address + self.size
+
+    def pattern(self, size: int) -> bytes:
+        """The bytes of the block, as far as `size`: they differ from block to block and from word to word."""
+        words = (self.seed * 0x9E3779B1 + i * 0x61C88647 for i in range(-(-size // 8)))
+        return b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)[:size]
+
+    def copy(self) -> Held:
+        return replace(self)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.size} bytes at {self.address:#x})"
+
+
+class Play:
+    """A story as it unfolds on one heap."""
+
+    def __init__(self, heap: Heap):
+        self.heap = heap
+        self.lines: list[str] = []
+        self.blocks: list[Held] = []
+        self.results: list[int] = []  # of each request for memory: an address or 0
+        self.named = 0
+        self.threads = [heap.process.thread]
+
+    def take(self, step: Step) -> None:
+        """Make one request; one that names a block, when there is none, is left out."""
+        if step.name in ("realloc", "free", "usable") and not self.blocks:
+            return
+        getattr(self, step.name)(step)
+
+    def play(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            self.take(step)
+
+    def end(self) -> None:
+        """Free every live block, the oldest first."""
+        while self.blocks:
+            self.free(Step("free", 0))
+
+    def block(self, step: Step) -> Held:
+        return self.blocks[step.which % len(self.blocks)]
+
+    # --- the requests
+
+    def alloc(self, step: Step) -> None:
+        self.made(step, f"alloc({step.size}, {step.align})", self.heap.alloc)
+
+    def zeroed(self, step: Step) -> None:
+        self.made(step, f"alloc_zeroed({step.size}, {step.align})", self.heap.alloc_zeroed)
+
+    def made(self, step: Step, text: str, call: Callable[[int, int], int]) -> None:
+        name = name_of(self.named)
+        self.lines.append(f"{name} = {text}")
+        address = call(step.size, step.align)
+        self.answered(address)
+        if address != 0:
+            self.named += 1
+            self.blocks.append(Held(name, address, step.size, step.align, self.named))
+            self.write(self.blocks[-1])
+
+    def realloc(self, step: Step) -> None:
+        block = self.block(step)
+        self.lines.append(f"{block.name} = realloc({block.name}, {step.size})")
+        address = self.heap.realloc(block.address, step.size)
+        self.answered(address)
+        if address != 0:
+            block.address, block.size = address, step.size
+            self.write(block)
+
+    def free(self, step: Step) -> None:
+        block = self.block(step)
+        self.lines.append(f"free({block.name})")
+        self.intact(block)
+        self.blocks.remove(block)
+        self.heap.dealloc(block.address)
+
+    def usable(self, step: Step) -> None:
+        block = self.block(step)
+        self.lines.append(f"usable_size({block.name})")
+        block.size = self.heap.usable_size(block.address)
+        self.answered(block.size)
+        self.write(block)
+
+    def trim(self, step: Step) -> None:
+        self.lines.append("trim()")
+        self.lines[-1] += f" -> {self.heap.trim()}"
+
+    def foreign(self, step: Step) -> None:
+        """The program moves the break itself, and uses what it got."""
+        self.lines.append(f"sbrk({step.size}), by the program")
+        address = self.heap.process.user.sbrk(step.size)
+        if address != -1 and step.size > 0:
+            self.heap.process.user.fill(address, step.size, 0x77)
+
+    def thread(self, step: Step) -> None:
+        """Another thread goes on: one of the first four, born when it is first needed."""
+        number = step.which % 4
+        while len(self.threads) <= number:
+            self.threads.append(self.heap.process.new_thread())
+        self.go_on(number)
+
+    def go_on(self, number: int) -> None:
+        self.lines.append(f"thread {number + 1} goes on")
+        self.heap.process.thread = self.threads[number]
+
+    def thread_exit(self, step: Step) -> None:
+        """The running thread ends, and the first one goes on; the first never ends."""
+        number = self.threads.index(self.heap.process.thread)
+        if number == 0:
+            return
+        self.lines.append(f"thread {number + 1} ends")
+        self.heap.thread_exit()
+        self.threads[number] = self.heap.process.new_thread()
+        self.go_on(0)
+
+    def answered(self, result: int) -> None:
+        self.results.append(result)
+        self.lines[-1] += f" -> {result:#x}" if result > 4096 else f" -> {result}"
+
+    # --- contents
+
+    def write(self, block: Held) -> None:
+        """Fill the ends of a block with its pattern."""
+        for offset, data in edges(block):
+            self.heap.process.poke(block.address + offset, data)
+
+    def intact(self, block: Held) -> None:
+        """The ends of a block are as its owner wrote them."""
+        for offset, data in edges(block):
+            found = self.heap.process.peek(block.address + offset, len(data))
+            if found != data:
+                at = offset + next(i for i, (a, b) in enumerate(zip(found, data, strict=True)) if a != b)
+                raise Wrong(f"U6  byte {at} of {block} changed, and its owner did not write it")
+
+
+def edges(block: Held) -> list[tuple[int, bytes]]:
+    """The parts of a block that are written and compared: (offset, bytes)."""
+    if block.size <= 2 * EDGE:
+        return [(0, block.pattern(block.size))]
+    edge = block.pattern(EDGE)
+    return [(0, edge), (block.size - EDGE, edge)]
+
+
+def name_of(number: int) -> str:
+    """a, b, ... z, a1, b1, ..."""
+    return LETTERS[number % 26] + (str(number // 26) if number >= 26 else "")
+
+
+def busy_day(blocks: int = 60) -> list[Step]:
+    """Blocks of all sizes, every third one freed, some resized."""
+    steps = [Step("alloc", 0, (i * 37) % 700 if i % 10 else i * 900, 64 if i % 7 == 3 else 16) for i in range(blocks)]
+    steps += [Step("free", 2 * i) for i in range(blocks // 3)]
+    return steps + [Step("realloc", i, 50 * i) for i in range(blocks // 3)]
+
+
+# --- telling what went wrong
+
+Judge = Callable[[Play], object]
+
+
+class telling:  # noqa: N801  reads as a statement
+    """Whatever goes wrong inside this block is `Broken`, with the story so far."""
+
+    def __init__(self, play: Play):
+        self.play = play
+
+    def __enter__(self) -> Play:
+        return self.play
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, (Broken, unittest.SkipTest)):
+            raise told(error, self.play) from error
+
+
+def told(error: Exception, play: Play) -> Broken:
+    """An error with its story, and a picture: the machine's of a fault, else of the whole heap."""
+    if isinstance(error, Fault):
+        what, _, rest = str(error).partition("\n")
+        return Broken(what.removeprefix("broken invariant: "), play.lines, rest)
+    if isinstance(error, Wrong):
+        return Broken(error.what, play.lines, error.picture or draw(play))
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    at = f"{Path(where.filename).name}:{where.lineno}"
+    return Broken(f"{type(error).__name__} at {at} in {where.name}: {error}", play.lines, draw(play))
+
+
+def draw(play: Play) -> str:
+    """The heap as `walk` sees it, a line for a span, with the names of the blocks."""
+    try:
+        spans = list(play.heap.spans())
+    except Exception as error:  # noqa: BLE001  a broken heap may not be walkable, and the story is told all the same
+        return f"the heap cannot be walked: {str(error).splitlines()[0]}"
+    rows = [row_of(play, *span) for span in spans[:MOST_DRAWN]]
+    more = len(spans) - MOST_DRAWN
+    return "\n".join([*rows, *([f"and {more} spans more"] if more > 0 else [])])
+
+
+def row_of(play: Play, start: int, size: int, kind: int) -> str:
+    inside = " ".join(block.name for block in play.blocks if start <= block.address <= start + size and kind == 1)
+    return f"{start:#x}  {KINDS[kind] if 0 <= kind < len(KINDS) else kind:<6}  {size:>9,}  {inside}".rstrip()

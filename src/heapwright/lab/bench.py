@@ -1,0 +1,72 @@
+"""Several mallocs on workloads and programs: fresh processes, interleaved repeats, every number kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from heapwright.lab.replay import Contestant
+from heapwright.lab.sample import RunError, Sample
+
+TIMEOUT = 30.0  # seconds of one run
+
+
+class Row(Protocol):
+    """What is measured: a workload with its number of threads, or a program with its inputs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+
+    def parameters(self) -> dict[str, Any]: ...
+    def run(self, contestant: Contestant, timeout: float) -> Sample: ...
+
+
+@dataclass
+class Cell:
+    """One malloc on one row: its samples, or why there are no more."""
+
+    samples: list[Sample] = field(default_factory=list)
+    error: str = ""
+
+
+@dataclass
+class Measured:
+    """One row and its cells, by the mallocs' names."""
+
+    row: Row
+    cells: dict[str, Cell]
+
+
+def bench(
+    rows: Iterable[Row], contestants: Sequence[Contestant], repeats: int, progress: Callable[[str], None]
+) -> list[Measured]:
+    """Measure each row on each malloc in turn, all of it `repeats` times; a cell that failed is not tried again."""
+    table = [Measured(row, {each.name: Cell() for each in contestants}) for row in rows]
+    for repeat in range(repeats):
+        for measured in table:
+            for each in turned(contestants, repeat):
+                progress(f"repeat {repeat + 1} of {repeats}: {measured.row.title}, {each.name}")
+                measure(measured.row, each, measured.cells[each.name])
+    return table
+
+
+def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
+    """The mallocs in another order for each repeat: who comes after whom must not matter."""
+    first = repeat % len(contestants)
+    return [*contestants[first:], *contestants[:first]]
+
+
+def measure(row: Row, contestant: Contestant, cell: Cell) -> None:
+    if cell.error:
+        return
+    try:
+        cell.samples.append(row.run(contestant, TIMEOUT))
+    except RunError as error:
+        cell.error = str(error)

@@ -1,0 +1,136 @@
+"""What the bench's samples say: medians, spreads, ratios to the C library's malloc, geometric means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import exp, log
+from statistics import median
+from typing import Any
+
+from heapwright.lab.bench import Cell, Measured
+from heapwright.lab.sample import Sample
+
+BASE = "system"
+UNSTABLE = 0.15  # a spread above it deserves a warning
+LEAST_RESIDENT = 1 << 20  # bytes: a smaller peak counts as this, for its ratio would say nothing
+
+
+def figures(table: list[Measured], clock: str) -> list[dict[str, Any]]:
+    """Each row as JSON; `clock` is `wall` or `cpu`: what ratios and spreads are made of."""
+    return [row_figures(measured, clock) for measured in table]
+
+
+def row_figures(measured: Measured, clock: str) -> dict[str, Any]:
+    row = measured.row
+    results = {name: cell_figures(cell, clock) for name, cell in measured.cells.items()}
+    add_ratios(results)
+    return {
+        "name": row.name,
+        "title": row.title,
+        "group": row.group,
+        "threads": row.threads or 1,
+        "parameters": row.parameters(),
+        "results": results,
+    }
+
+
+def cell_figures(cell: Cell, clock: str) -> dict[str, Any]:
+    """The raw numbers of every repeat, and what they come to."""
+    if cell.error or not cell.samples:
+        return {"error": cell.error or "not run"}
+    times = [time_of(sample, clock) for sample in cell.samples]
+    middle = median(times)
+    operations = cell.samples[0].operations
+    return {
+        "wall": [round(sample.seconds, 6) for sample in cell.samples],
+        "cpu": [round(sample.cpu_seconds, 6) for sample in cell.samples],
+        "resident": [sample.resident_bytes for sample in cell.samples],
+        "seconds": middle,
+        "spread": (max(times) - min(times)) / middle if middle else 0.0,
+        "peak_resident_bytes": int(median(sample.resident_bytes for sample in cell.samples)),
+        "operations": operations,
+        "operations_per_second": operations / median(sample.seconds for sample in cell.samples) or None,
+    }
+
+
+def time_of(sample: Sample, clock: str) -> float:
+    return sample.cpu_seconds if clock == "cpu" else sample.seconds
+
+
+def add_ratios(results: dict[str, dict[str, Any]]) -> None:
+    """How many times the C library's time and memory each took."""
+    base = results.get(BASE, {"error": "not run"})
+    for each in results.values():
+        if "error" not in each and "error" not in base:
+            each["time_ratio"] = each["seconds"] / base["seconds"] if base["seconds"] else None
+            each["resident_ratio"] = floored(each) / floored(base)
+
+
+def floored(result: dict[str, Any]) -> int:
+    return max(int(result["peak_resident_bytes"]), LEAST_RESIDENT)
+
+
+# --- all rows together
+
+
+def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """For each malloc, the geometric means of its ratios over a group's rows and over all."""
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    names = list(dict.fromkeys(name for row in rows for name in row["results"]))
+    return {
+        name: {group: mean_of(rows, name, group) for group in groups} | {"all": mean_of(rows, name, None)}
+        for name in names
+    }
+
+
+def mean_of(rows: list[dict[str, Any]], name: str, group: str | None) -> dict[str, Any]:
+    chosen = [row["results"][name] for row in rows if group is None or row["group"] == group]
+    good = [each for each in chosen if each.get("time_ratio")]
+    return {
+        "time": geometric_mean(each["time_ratio"] for each in good),
+        "resident": geometric_mean(each["resident_ratio"] for each in good),
+        "rows": len(good),
+        "of": len(chosen),
+    }
+
+
+def geometric_mean(ratios: Iterable[float]) -> float | None:
+    logs = [log(each) for each in ratios]
+    return exp(sum(logs) / len(logs)) if logs else None
+
+
+def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """For each malloc and threaded workload, throughput with most threads over that with one."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        alone = next((each for each in rows if each["name"] == row["name"] and each["threads"] == 1), None)
+        if row["threads"] == 1 or alone is None:
+            continue
+        for name, result in row["results"].items():
+            before = alone["results"][name].get("operations_per_second")
+            if before and result.get("operations_per_second"):
+                found.setdefault(name, {})[row["title"]] = result["operations_per_second"] / before
+    return found
+
+
+# --- what to warn of
+
+
+def failures(rows: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{row['title']} on {name}: {result['error']}"
+        for row in rows
+        for name, result in row["results"].items()
+        if "error" in result
+    ]
+
+
+def unstable(rows: list[dict[str, Any]]) -> list[str]:
+    """Cells whose repeats lie far apart, the worst first."""
+    found = [
+        (result["spread"], f"{row['title']} on {name}")
+        for row in rows
+        for name, result in row["results"].items()
+        if result.get("spread", 0) > UNSTABLE
+    ]
+    return [f"{title} ({spread:.0%})" for spread, title in sorted(found, reverse=True)]

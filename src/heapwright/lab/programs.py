@@ -1,0 +1,89 @@
+"""Real programs that the bench times as whole processes, and the inputs that it makes for them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heapwright.lab import inputs
+from heapwright.lab.replay import Contestant
+from heapwright.lab.sample import RunError, Sample, ending, too_long
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+C_LIBRARY = "libc.so.6"
+REDIS_TOOLS = ("redis-server", "redis-benchmark", "redis-cli")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command in a folder with its inputs; a server has a client, which also ends it."""
+
+    name: str
+    needs: tuple[str, ...]
+    command: tuple[str, ...]
+    prepare: Callable[[Path, float], None]
+    client: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    group: str = "programs"
+
+    @property
+    def is_installed(self) -> bool:
+        return all(shutil.which(each) for each in self.needs)
+
+
+PROGRAMS = (
+    Program("python", (), (sys.executable, "-I", "work.py"), inputs.python_script),
+    Program("python_malloc", (), (sys.executable, "work.py"), inputs.python_script, "", {"PYTHONMALLOC": "malloc"}),
+    Program("perl", ("perl",), ("perl", "work.pl"), inputs.perl_script),
+    Program("lua", ("lua5.4",), ("lua5.4", "work.lua"), inputs.lua_script),
+    Program("sqlite", ("sqlite3",), ("sqlite3", "-init", "work.sql", ":memory:", ".quit"), inputs.sqlite_script),
+    Program("gcc", ("gcc",), ("gcc", "-O2", "-c", "-o", "work.o", "work.c"), inputs.c_source),
+    Program("git_log", ("git",), ("git", "-C", "repository", "log", "--stat", "-p"), inputs.git_repository),
+    Program("redis", REDIS_TOOLS, ("redis-server", "redis.conf"), inputs.redis_files, "sh client.sh"),
+)
+
+
+class PreparedProgram:
+    """A program whose inputs lie in a folder: a row of the bench."""
+
+    threads = 0
+
+    def __init__(self, program: Program, folder: Path, scale: float):
+        self.program, self.folder = program, folder / program.name
+        self.name = self.title = program.name
+        self.group = program.group
+        self.folder.mkdir()
+        program.prepare(self.folder, scale)
+
+    def parameters(self) -> dict[str, Any]:
+        return {"command": " ".join((Path(self.program.command[0]).name, *self.program.command[1:]))}
+
+    def run(self, contestant: Contestant, timeout: float) -> Sample:
+        """Run it once under the malloc; raises RunError when it does not end well.
+
+        For the C library's malloc that library itself is preloaded: some programs are linked with another malloc.
+        """
+        request = {
+            "command": self.program.command,
+            "client": self.program.client,
+            "folder": str(self.folder),
+            "environment": {**self.program.environment, "LD_PRELOAD": str(contestant.library or C_LIBRARY)},
+            "timeout": int(timeout),
+        }
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
+        done = subprocess.run(launcher, input=json.dumps(request), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RunError(ending(done.returncode, done.stderr.encode()))
+        answer = json.loads(done.stdout)
+        if answer["status"] == -signal.SIGALRM:
+            raise RunError(too_long(timeout))
+        if answer["status"] != 0:
+            raise RunError(ending(answer["status"], (self.folder / "errors").read_bytes()))
+        return Sample(answer["seconds"], answer["cpu_seconds"], answer["resident_bytes"])

@@ -1,0 +1,193 @@
+"""The bench's workloads: one line each, and how one is run on one malloc in a fresh process."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from heapwright.lab.distributions import DISTRIBUTIONS, Step
+from heapwright.lab.replay import Contestant
+from heapwright.lab.sample import RunError, Sample, ending, too_long
+from heapwright.native.bench_job import DRAWS, GAVE_UP, Job
+from heapwright.native.library import cached, key_of
+
+KIB, MIB = 1 << 10, 1 << 20
+SLOT_WORDS_OF_A_BATCH = 32  # a batch of 512 bytes lies in so many slots of 16
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A body of `heapwright.native.workloads_*` and its numbers: rounds of each thread, block sizes, slots."""
+
+    name: str
+    group: str
+    body: str
+    rounds: int
+    least: int
+    most: int = 0  # `least` if not given
+    blocks: int = 0
+    sizes: str = ""  # a distribution, in place of `least` and `most`
+    threads: int = 0  # 0: the main thread alone
+    multiple_of: int = 1  # threads come in such groups
+
+    @property
+    def is_threaded(self) -> bool:
+        return self.threads > 0
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} x{self.threads}" if self.is_threaded else self.name
+
+    def with_threads(self, threads: int) -> Workload:
+        return replace(self, threads=threads)
+
+    def scaled(self, scale: float) -> Workload:
+        """The same with a part of its rounds, at least one."""
+        return replace(self, rounds=max(1, int(self.rounds * scale)))
+
+    def parameters(self) -> dict[str, Any]:
+        names = ("rounds", "least", "most", "blocks", "sizes")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    def run(self, contestant: Contestant, timeout: float) -> Sample:
+        return run(self, contestant, timeout)
+
+
+def one(name: str, group: str, body: str, rounds: int, least: int = 8, most: int = 0, **more: Any) -> Workload:
+    return Workload(name, group, body, rounds, least, most or least, **more)
+
+
+def many(name: str, body: str, rounds: int, least: int = 8, most: int = 0, **more: Any) -> Workload:
+    return one(name, "threads", body, rounds, least, most, threads=1, **more)
+
+
+PAIRS, ALONE, THREADS = "pairs", "alone", "threads"
+GROUPS = (PAIRS, ALONE, THREADS)
+WORKLOADS = (
+    one("pairs_16", PAIRS, "pairs", 20_000_000, 16),
+    one("pairs_64", PAIRS, "pairs", 20_000_000, 64),
+    one("pairs_256", PAIRS, "pairs", 20_000_000, 256),
+    one("pairs_1k", PAIRS, "pairs", 20_000_000, KIB),
+    one("pairs_8k", PAIRS, "pairs", 8_000_000, 8 * KIB),
+    one("pairs_64k", PAIRS, "pairs", 4_000_000, 64 * KIB),
+    one("lifo", ALONE, "lifo", 6_000, 16, 256, blocks=1000),
+    one("fifo", ALONE, "fifo", 6_000, 16, 256, blocks=1000),
+    one("random_set", ALONE, "random_set", 5_000_000, 16, 512, blocks=20_000),
+    one("fleet_1", ALONE, "production", 5_000_000, sizes="fleet_1"),
+    one("fleet_3", ALONE, "production", 5_000_000, sizes="fleet_3"),
+    one("fleet_5", ALONE, "production", 5_000_000, sizes="fleet_5"),
+    one("vectors", ALONE, "vectors", 400_000, 64, 256 * KIB, blocks=100),
+    one("strings", ALONE, "strings", 5_000_000, 16, 4 * KIB, blocks=1000),
+    one("large", ALONE, "random_set", 6_000, 64 * KIB, 4 * MIB, blocks=16),
+    many("random_sets", "random_set", 3_000_000, 16, 512, blocks=10_000),
+    many("fleet_3s", "production", 3_000_000, sizes="fleet_3"),
+    many("producer_consumer", "producer_consumer", 20_000, 16, 256, blocks=16 * SLOT_WORDS_OF_A_BATCH, multiple_of=2),
+    many("server", "server", 200, 16, 512, blocks=1000),
+    many("churn", "churn", 3_000, 16, 512, blocks=100),
+    many("scratch", "scratch", 3_000_000, 8),
+    many("thrash", "thrash", 3_000_000, 8),
+)
+
+
+def expand(workloads: tuple[Workload, ...], threads: tuple[int, ...], scale: float) -> list[Workload]:
+    """Each threaded workload once for each number of threads that it can be run with."""
+    rows = []
+    for each in workloads:
+        counts = [n for n in threads if n % each.multiple_of == 0] if each.is_threaded else [0]
+        rows += [each.with_threads(n).scaled(scale) for n in counts]
+    return rows
+
+
+# --- one run
+
+
+class JobBytes:
+    """A job file's bytes, as the memory that its structs lie in."""
+
+    PAGE = 4096
+
+    def __init__(self, data: Any):
+        self.data = data
+
+    def load(self, address: int, size: int) -> int:
+        return int.from_bytes(self.data[address : address + size], "little", signed=size == 8)
+
+    def store(self, address: int, size: int, value: int) -> None:
+        self.data[address : address + size] = value.to_bytes(size, "little", signed=size == 8)
+
+
+def run(workload: Workload, contestant: Contestant, timeout: float) -> Sample:
+    """Do the work once; raises RunError when the process dies or hangs."""
+    with tempfile.TemporaryDirectory(prefix="heapwright-") as work:
+        path = Path(work, "job")
+        path.write_bytes(bytes(Job.SIZE))
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), Job.SIZE) as data:
+            job: Any = Job(JobBytes(data), 0)  # type: ignore[arg-type]  # structs need only loads and stores
+            write(job, workload)
+            launch(path, contestant, timeout)
+            return read(job)
+
+
+def write(job: Any, workload: Workload) -> None:
+    for i, letter in enumerate(f"heapwright_bench_{workload.body}".encode()):
+        job.body[i] = letter
+    job.is_threaded = int(workload.is_threaded)
+    job.threads = max(1, workload.threads)
+    job.rounds, job.least, job.most, job.blocks = workload.rounds, workload.least, workload.most, workload.blocks
+    cores = sorted(os.sched_getaffinity(0))
+    for i in range(job.threads):
+        job.workers[i].core = cores[i % len(cores)]
+    if workload.sizes:
+        write_sizes(job, DISTRIBUTIONS[workload.sizes])
+
+
+def write_sizes(job: Any, steps: tuple[Step, ...]) -> None:
+    """A distribution: the slots of each of its sizes, and which size each draw means."""
+    first = 0
+    for i, step in enumerate(steps):
+        row = job.rows[i]
+        row.size, row.first, row.blocks = step.size, first, step.blocks
+        first += step.blocks
+    job.sizes, job.blocks = len(steps), first
+    draws = [i for i, step in enumerate(steps) for _ in range(step.calls)]
+    assert len(draws) == DRAWS
+    for i, draw in enumerate(draws):
+        job.draws[i] = draw
+
+
+@cache
+def workloads_library() -> Path:
+    """The library of all bodies, which does a job when it is loaded: the same for a whole bench."""
+    return cached("workloads", key_of(None), ["workloads", ""])
+
+
+def launch(path: Path, contestant: Contestant, timeout: float) -> None:
+    """The allocator's library comes last in LD_PRELOAD, so that its constructors run first."""
+    libraries = [str(each) for each in (workloads_library(), contestant.library) if each is not None]
+    environment = {"PATH": os.defpath, "LD_PRELOAD": " ".join(libraries), "HEAPWRIGHT_BENCH": str(path)}
+    program = shutil.which("true") or "/bin/true"
+    try:
+        done = subprocess.run([program], env=environment, capture_output=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise RunError(too_long(timeout)) from error
+    if done.returncode != 0:
+        raise RunError(GAVE_UP.get(done.returncode) or ending(done.returncode, done.stderr))
+
+
+def read(job: Any) -> Sample:
+    if not job.is_done:
+        raise RunError("ended before its work was done")
+    workers = [job.workers[i] for i in range(job.threads)]
+    return Sample(
+        seconds=(max(each.ended for each in workers) - min(each.began for each in workers)) / 1e9,
+        cpu_seconds=job.cpu / 1e9,
+        resident_bytes=job.resident_peak - job.resident_before,
+        operations=sum(each.operations for each in workers),
+    )

@@ -1,0 +1,119 @@
+"""One access of one thread: what it does, to which bytes, and which line of source does it.
+
+The machine sees loads and stores; what makes one atomic is the method of `layout.AtomicPlace` or `View` that it
+comes from. So an access is read off the stack of the thread that is about to make it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from heapwright import layout
+from heapwright.layout import ArrayKind, Field, Struct, StructMeta
+from heapwright.machine.memory import View
+from heapwright.machine.source import Place
+
+PACKAGE = Path(__file__).parents[1]
+MACHINERY = {str(path) for path in (PACKAGE / "machine").glob("*.py")} | {layout.__file__, str(PACKAGE / "bits.py")}
+ATOMIC_METHODS = {
+    layout.AtomicPlace.load: "load",
+    layout.AtomicPlace.store: "store",
+    View.exchange: "exchange",
+    View.compare_exchange: "compare_exchange",
+    View.add: "add",
+    View.wait: "wait",
+}
+ATOMIC = {id(method.__code__): name for method, name in ATOMIC_METHODS.items()}
+FIELD_METHODS = {id(Field.__get__.__code__), id(Field.__set__.__code__)}
+CHANGES = frozenset({"store", "exchange", "compare_exchange", "add", "fill", "put", "get", "wake"})
+READS = frozenset({"load", "exchange", "compare_exchange", "add", "wait", "put", "get"})
+ANYTHING = -1  # the size of an access to who knows what: a kernel call
+
+
+@dataclass(slots=True)
+class Access:
+    """An access that is about to happen, or did."""
+
+    thread: int
+    operation: str
+    address: int
+    size: int
+    is_atomic: bool
+    code: CodeType
+    line: int
+    owner: type[Struct] | None  # the struct, where it is to a field and not to an element or an atomic cell
+    field: str
+
+    @property
+    def changes(self) -> bool:
+        return self.operation in CHANGES
+
+    @property
+    def reads(self) -> bool:
+        return self.operation in READS
+
+    @property
+    def place(self) -> Place:
+        return Place(self.code.co_filename, self.line, self.code.co_name)
+
+    def conflicts_with(self, other: Access) -> bool:
+        """Whether it matters which of the two comes first."""
+        if ANYTHING in (self.size, other.size):
+            return True
+        overlap = self.address < other.address + other.size and other.address < self.address + self.size
+        return overlap and (self.changes or other.changes)
+
+
+def access_at_work(thread: int, operation: str, address: int, size: int, depth: int = 1) -> Access:
+    """The access that the innermost line outside the machinery is about to make; `depth` frames up are machinery."""
+    frame: FrameType = sys._getframe(depth)
+    is_atomic, owner, field = False, None, ""
+    while True:
+        code = frame.f_code
+        kind = ATOMIC.get(id(code))
+        if kind is not None:
+            operation, is_atomic = kind, True
+        elif id(code) in FIELD_METHODS:
+            owner, field = type(frame.f_locals["pointer"]), frame.f_locals["self"].name
+        elif code.co_filename not in MACHINERY:
+            break
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return Access(thread, operation, address, size, is_atomic, frame.f_code, frame.f_lineno, owner, field)
+
+
+def expected_at_work() -> int:
+    """What the compare_exchange on the stack compares with."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not View.compare_exchange.__code__:
+        frame = frame.f_back
+    return int(frame.f_locals["expected"]) if frame is not None else 0
+
+
+# --- names of places
+
+
+def field_within(struct: type[Struct], offset: int) -> str:
+    """The field at an offset of a struct, such as Heap.main.lock or Heap.store.held."""
+    return struct.__name__ + path_within(struct, offset)
+
+
+def path_within(kind: Any, offset: int) -> str:
+    if isinstance(kind, StructMeta):
+        for field in kind:
+            if field.offset <= offset < field.offset + field.kind.size:
+                return f".{field.name}" + path_within(in_place(field.kind), offset - field.offset)
+    if isinstance(kind, ArrayKind):
+        index, rest = divmod(offset, kind.element.size)
+        return f"[{index}]" + path_within(in_place(kind.element), rest)
+    return ""
+
+
+def in_place(kind: Any) -> Any:
+    """What lies inside: the struct that an Inline has in place, or the kind itself."""
+    return kind.struct if isinstance(kind, layout.InlineKind) else kind

@@ -1,0 +1,229 @@
+"""The bench inside a fresh process, before its `main`: whatever malloc the process has is what is measured.
+
+Written in the dialect, and preloaded beside an allocator's library into a program that does nothing. The harness
+takes its own memory from mmap, made resident before the clock starts. Each body does a fixed amount of work and
+returns the number of its calls; the clock runs from where all threads meet to where each ends.
+
+A payload is touched as programs do: the first word of a block, and of each further page of it, is written with
+the block's own address; before the block is freed or moved its first word is read and must still be that.
+"""
+
+from __future__ import annotations
+
+from heapwright.bits import shift_right, times
+from heapwright.layout import NULL, Array, Byte, Struct, Word
+from heapwright.native import c
+from heapwright.native.bench_job import (
+    CHANGED,
+    CPU_CLOCK,
+    NO_BODY,
+    NO_THREAD,
+    OUT_OF_MEMORY,
+    WALL_CLOCK,
+    Cell,
+    Job,
+    Slot,
+    Worker,
+)
+from heapwright.native.replayer import resident_peak
+from heapwright.native.runtime import PROT_READ_WRITE
+
+PAGE = 4096
+SHARED, READ_WRITE = 1, 2
+PRIVATE_ANONYMOUS_POPULATED = 0x8022
+GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # odd: no two workers begin with the same state
+MULTIPLIER = 0x2545F4914F6CDD1D
+
+
+class Cores(Struct):
+    """A cpu_set_t."""
+
+    bits: Array[Byte, 128]
+
+
+class Timespec(Struct):
+    seconds: Word
+    nanoseconds: Word
+
+
+# --- blocks
+
+
+def take(size):
+    """Allocate a block of at least 8 bytes and write to it."""
+    address = c.malloc(size)
+    if address == NULL:
+        c.exit_now(OUT_OF_MEMORY)
+    touch(address, 0, size)
+    return address
+
+
+def give(address):
+    """Free a block that still holds what `take` wrote."""
+    expect(address, address)
+    c.free(address)
+
+
+def touch(address, start, size):
+    """Write the first word, and that of each page from `start` on."""
+    memory = c.process_memory()
+    Cell(memory, address).word.store(address)
+    for offset in range(start + PAGE, size - 7, PAGE):
+        Cell(memory, address + offset).word.store(address)
+
+
+def expect(address, word):
+    if Cell(c.process_memory(), address).word.load() != word:
+        c.exit_now(CHANGED)
+
+
+# --- slots
+
+
+def slot_at(worker, index):
+    return Slot(worker.memory, worker.slots + index * Slot.SIZE)
+
+
+def fill(slot, size):
+    slot.block = take(size)
+    slot.size = size
+
+
+def empty(slot):
+    give(slot.block)
+    slot.block = NULL
+
+
+def replace(slot, size):
+    """Free what the slot holds, if anything, and allocate anew."""
+    if slot.block != NULL:
+        give(slot.block)
+    fill(slot, size)
+
+
+def grow(slot, size):
+    """Make the slot's block larger, wherever it comes to lie."""
+    old = slot.block
+    expect(old, old)
+    slot.block = c.realloc(old, size)
+    if slot.block == NULL:
+        c.exit_now(OUT_OF_MEMORY)
+    expect(slot.block, old)
+    touch(slot.block, slot.size, size)
+    slot.size = size
+
+
+# --- random numbers
+
+
+def pick(worker, n):
+    """A number below n, which is at most 2**31: xorshift64*, G. Marsaglia (2003), S. Vigna (2016)."""
+    state = worker.random
+    state ^= shift_right(state, 12)
+    state ^= times(state, 1 << 25)
+    state ^= shift_right(state, 27)
+    worker.random = state
+    return (shift_right(times(state, MULTIPLIER), 33) * n) >> 31
+
+
+def pick_size(worker):
+    job = worker.job
+    return job.least + pick(worker, job.most - job.least + 1)
+
+
+# --- threads
+
+
+def meet(job):
+    """Wait until every worker is here."""
+    c.pthread_barrier_wait(job.barrier.address)
+
+
+def start(place, body, worker):
+    """Start a thread and leave its handle at `place`."""
+    if c.pthread_create(place, NULL, body, worker.address) != 0:
+        c.exit_now(NO_THREAD)
+
+
+def run_child(worker, body):
+    """A thread that lives as long as one call of `body`."""
+    start(worker.address + Worker.child.offset, body, worker)
+    c.pthread_join(worker.child, NULL)
+
+
+def thread(worker):
+    """What each of the job's threads does, on a core of its own if there are enough."""
+    pin(worker.core)
+    meet(worker.job)
+    work(worker)
+    return 0
+
+
+def pin(core):
+    """Threads that end within a tenth of a second may else spend it side by side on one core, others being idle."""
+    cores = Cores(c.process_memory(), c.scratch())
+    cores.memory.fill(cores.address, Cores.SIZE, 0)
+    cores.bits[core >> 3] = 1 << (core & 7)
+    c.sched_setaffinity(0, Cores.SIZE, cores.address)
+
+
+def work(worker):
+    worker.began = clock(WALL_CLOCK)
+    worker.operations = c.call(worker.job.entry, worker.address)
+    worker.ended = clock(WALL_CLOCK)
+
+
+def clock(name):
+    time = Timespec(c.process_memory(), c.scratch())
+    c.clock_gettime(name, time.address)
+    return time.seconds * 1_000_000_000 + time.nanoseconds
+
+
+# --- the job
+
+
+def bench():
+    """Map the job that the environment names, do it, and end the process."""
+    path = c.getenv(c.text("HEAPWRIGHT_BENCH"))
+    if path == 0:
+        return 0
+    file = c.c_open(path, READ_WRITE, 0)
+    job = Job(c.process_memory(), c.mmap(0, Job.SIZE, PROT_READ_WRITE, SHARED, file, 0))
+    prepare(job)
+    before = clock(CPU_CLOCK)
+    job.resident_before = resident_peak()
+    do(job)
+    job.resident_peak = resident_peak()
+    job.cpu = clock(CPU_CLOCK) - before
+    job.is_done = 1
+    c.exit_now(0)
+    return 0
+
+
+def prepare(job):
+    job.entry = c.dlsym(0, job.body.address)
+    if job.entry == NULL:
+        c.exit_now(NO_BODY)
+    size = job.blocks * Slot.SIZE
+    slots = c.mmap(0, size * job.threads + PAGE, PROT_READ_WRITE, PRIVATE_ANONYMOUS_POPULATED, -1, 0)
+    if slots == -1:
+        c.exit_now(OUT_OF_MEMORY)
+    for i in range(job.threads):
+        worker = job.workers[i]
+        worker.job = job
+        worker.number = i
+        worker.random = times(i + 1, GOLDEN)
+        worker.slots = slots + i * size
+    c.pthread_barrier_init(job.barrier.address, NULL, job.threads)
+
+
+def do(job):
+    if job.is_threaded == 0:
+        work(job.workers[0])
+        return
+    body = c.dlsym(0, c.text("heapwright_bench_thread"))
+    for i in range(job.threads):
+        worker = job.workers[i]
+        start(worker.address + Worker.handle.offset, body, worker)
+    for i in range(job.threads):
+        c.pthread_join(job.workers[i].handle, NULL)

@@ -1,0 +1,51 @@
+"""The checks are judged: every numbered assert can fire, and mutants of the sources are killed."""
+
+import pytest
+
+from heapwright.allocators import ALLOCATORS
+from heapwright.conformance import Subject
+from heapwright.conformance.corruption import find_corruptions
+from heapwright.conformance.mutants import FIRST, mutants_of, try_mutants
+
+QUICK = ("kr", "linked_list")
+
+# What no change of a single word was found to break, so that its assert was never seen to fire.
+NOT_SEEN = {"dlmalloc": {"DL1", "DL11"}, "ptmalloc": {"PT2", "PT10"}, "hoard": {"H7"}}
+
+
+@pytest.mark.parametrize("spec", QUICK)
+def test_each_numbered_assert_can_fire(spec):
+    found = find_corruptions(Subject(spec), seconds=20)
+    assert found
+    assert [label for label, corruption in found.items() if corruption is None] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("spec", [spec for spec in ALLOCATORS if spec not in QUICK])
+def test_each_numbered_assert_of_the_others_can_fire(spec):
+    found = find_corruptions(Subject(spec), seconds=120)
+    assert found
+    assert {label for label, corruption in found.items() if corruption is None} <= NOT_SEEN.get(spec, set())
+
+
+def test_mutants_are_killed():
+    trials, there_are = try_mutants(Subject("kr"), seconds=15, most=10, killers=FIRST)
+    assert there_are > 80
+    assert sum(bool(trial.killer) for trial in trials) >= len(trials) * 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("spec", ALLOCATORS)
+def test_most_mutants_are_killed(spec):
+    trials, _ = try_mutants(Subject(spec), seconds=300, most=60)
+    survivors = [str(trial.mutant) for trial in trials if not trial.killer]
+    assert len(survivors) <= len(trials) * 0.4, "\n".join(survivors)
+
+
+def test_check_itself_is_not_mutated():
+    mutants = list(mutants_of(Subject("kr")))
+    assert not any(mutant.what.startswith("check:") for mutant in mutants)
+    assert any(mutant.what.startswith("take:") for mutant in mutants)
+    assert len({mutant.source for mutant in mutants}) > len(mutants) * 0.9

@@ -1,0 +1,145 @@
+"""The suite as others use it: at a prompt, from pytest, from Python."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heapwright import allocator
+from heapwright.conformance import CHECKS, Broken, Subject, Verdict, checks_for, parametrize_with_checks, run
+from heapwright.conformance.exhaustive import explore
+from heapwright.conformance.story import Play, Step, Wrong, telling
+from heapwright.conformance.worlds import invariants_of
+
+KR = Path(allocator.load("kr").parts[0].__file__)
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """kr without merging."""
+    path = tmp_path / "broken.py"
+    path.write_text(KR.read_text().replace("    join(before, block)\n", "    before.next = block\n"))
+    return path
+
+
+def heapwright(*arguments):
+    command = [sys.executable, "-m", "heapwright", "check", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+# --- at a prompt
+
+
+def test_what_holds_exits_with_0():
+    done = heapwright("kr", "--quick", "--only", "U1_alignment", "--only", "own")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "kr: 2 holds"
+    assert done.stderr == ""
+
+
+def test_what_does_not_hold_exits_with_1_and_shows_the_story(broken):
+    done = heapwright(broken, "--quick", "--only", "own_invariants")
+    assert done.returncode == 1
+    first, *rest = done.stdout.splitlines()
+    assert "does not hold" in first
+    assert "I3  no two free blocks touch" in first
+    assert any("alloc(" in line for line in rest)
+
+
+def test_json_is_stable(broken):
+    done = heapwright(broken, "--quick", "--only", "own_invariants", "--only", "threads_take_turns", "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert set(report) == {"allocator", "quick", "holds", "counts", "checks"}
+    assert report["counts"] == {"holds": 0, "does not hold": 1, "skipped": 1}
+    failed = next(each for each in report["checks"] if each["check"] == "own_invariants")
+    assert set(failed) == {"check", "requirement", "verdict", "note", "story", "picture", "seconds"}
+    assert failed["story"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nothing",), ("kr", "--only", "nothing"), ("kr", "--exhaustive", "0"), (), ("kr", "--nothing")]
+)
+def test_wrong_use_exits_with_2(arguments):
+    done = heapwright(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+
+
+def test_the_list_leaves_out_what_does_not_apply():
+    names = [line.split()[0] for line in heapwright("linked_list", "--list", "--quick").stdout.splitlines()]
+    assert "U1_alignment" in names
+    assert "U4_usable_size" not in names
+    assert "same_addresses" not in names
+
+
+def test_all_sequences(broken):
+    assert heapwright("kr", "--exhaustive", "2").stdout.startswith("all 22 sequences of up to 2 requests")
+    done = heapwright(broken, "--exhaustive", "4")
+    assert done.returncode == 1
+    assert done.stdout.count("alloc(") == 1
+
+
+# --- from Python
+
+
+def test_all_sequences_are_counted():
+    """Three requests at first; with n live blocks 3 + 3n."""
+    reached = explore(Subject("kr"), depth=2, seconds=60)
+    assert reached.sequences == 1 + 3 + 3 * (3 + 3)
+    assert reached.depth == 2
+    assert reached.states <= reached.sequences
+
+
+def test_the_shortest_story_is_found(broken):
+    with pytest.raises(Broken) as caught:
+        CHECKS["own_invariants"](Subject(str(broken)))
+    assert len(caught.value.lines) <= 4
+    assert caught.value.picture
+
+
+def test_what_is_told_can_be_repeated():
+    with pytest.raises(Broken) as caught, telling(Play(Subject("kr").heap())) as play:
+        play.play([Step("alloc", 0, 24), Step("alloc", 0, 100, 64), Step("free"), Step("realloc", 0, 300)])
+        raise Wrong("this")
+    assert caught.value.lines[0].startswith("a = alloc(24, 16) -> 0x")
+    assert [line.split(" -> ")[0] for line in caught.value.lines[1:]] == [
+        "b = alloc(100, 64)",
+        "free(a)",
+        "b = realloc(b, 300)",
+    ]
+    assert "used" in caught.value.picture
+
+
+def test_layers_are_judged_too():
+    outcomes = list(run(Subject("locked(kr)"), checks_for(["U", "fork", "threads_take"])))
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.HOLDS}
+
+
+def test_names_of_checks_that_are_not_there():
+    with pytest.raises(KeyError):
+        checks_for(["nothing"])
+
+
+def test_invariants_are_read_from_the_docstring():
+    assert list(invariants_of(Subject("kr"))) == ["I1", "I2", "I3", "I4"]
+    assert invariants_of(Subject("kr"))["I3"] == "I3 no two free blocks touch"
+
+
+# --- from pytest
+
+
+def test_known_failures_are_strict():
+    mark = parametrize_with_checks(["kr"], {"kr": {"fork": "a reason"}})
+    cases = {case.id: case for case in mark.args[1]}
+    assert set(cases) == {f"kr-{name}" for name in CHECKS}
+    (xfail,) = cases["kr-fork"].marks
+    assert xfail.kwargs == {"reason": "a reason", "strict": True, "raises": Broken}
+    assert [mark.name for mark in cases["kr-same_addresses"].marks] == ["slow"]
+
+
+def test_known_failures_of_checks_that_are_not_there():
+    with pytest.raises(ValueError, match="no check 'nothing'"):
+        parametrize_with_checks(["kr"], {"kr": {"nothing": ""}})

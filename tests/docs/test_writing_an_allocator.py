@@ -1,0 +1,120 @@
+"""The page on writing an allocator, followed to the letter: its files, its commands, its output.
+
+A block of Python that defines `alloc` is the whole file; any other replaces what it defines or imports anew. A
+block of shell has commands behind `$` and the output of each; `...` stands for anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "writing-an-allocator.md"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
+TIMEOUT = 100
+
+
+def blocks() -> list[tuple[str, str]]:
+    return BLOCK.findall(PAGE.read_text())
+
+
+def edited(file: str, block: str) -> str:
+    """The file as a reader has it after this block."""
+    new = ast.parse(block).body
+    if any(name_of(node) == "alloc" for node in new):
+        return block
+    lines, starts = file.splitlines(), {name_of(node): node for node in ast.parse(file).body}
+    for node in sorted(new, key=lambda node: -position(node, starts)):
+        text = block.splitlines()[node.lineno - 1 : node.end_lineno]
+        old = starts.get(name_of(node))
+        if old:
+            lines[old.lineno - 1 : old.end_lineno] = text
+        else:
+            lines[position(node, starts) : position(node, starts)] = text
+    return "\n".join(lines) + "\n"
+
+
+def position(node: ast.stmt, starts: dict[str, ast.stmt]) -> int:
+    """The line where a statement stands, or where a new constant goes: behind the others."""
+    old = starts.get(name_of(node))
+    return old.lineno if old else max(old.end_lineno or 0 for old in starts.values() if isinstance(old, ast.Assign))
+
+
+def name_of(node: ast.stmt) -> str:
+    """What a statement defines: a function, a constant, what comes from a module, or the docstring."""
+    match node:
+        case ast.FunctionDef() | ast.ClassDef():
+            return node.name
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+        case ast.ImportFrom():
+            return f"from {node.module}"
+        case _:
+            return "docstring"
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """Each command line with the output that the page shows."""
+    parts = re.split(r"^\$ (.*)\n", block, flags=re.M)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def run(line: str, folder: Path) -> tuple[int, str]:
+    """The status of a command, and what it prints, on both streams."""
+    name, *arguments = shlex.split(line)
+    assert name == "heapwright", line
+    done = subprocess.run(
+        [sys.executable, "-m", "heapwright", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def agrees(shown: str, printed: str) -> bool:
+    """Whether the output is as shown, but for what `...` stands for, empty lines, and blanks at the ends of lines."""
+    pattern = ".*".join(map(re.escape, trimmed(shown).split("...")))
+    return re.fullmatch(pattern, trimmed(printed), re.S) is not None
+
+
+def trimmed(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+
+
+@pytest.mark.timeout(300)  # it compiles four libraries, unless the cache has them
+def test_the_page_is_true(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    for language, text in blocks():
+        if language == "python":
+            file.write_text(edited(file.read_text() if file.exists() else "", text))
+            continue
+        for line, shown in commands(text):
+            status, printed = run(line, tmp_path)
+            assert status == 0 or "killed by a fault" in shown, f"$ {line}\n{printed}"
+            assert agrees(shown, printed), f"$ {line}\n{printed}\ninstead of\n{shown}"
+    assert file.read_text() == (ROOT / "examples" / "powers_of_two.py").read_text()
+
+
+def test_the_rule_of_dots() -> None:
+    assert agrees("a\n...\nd 7 ... e\n", "a\nb\n\nc\nd 7 8 9 e   \n")
+    assert not agrees("a\n...\nd", "a\nb\nc")
+    assert not agrees("a.c", "abc")
+
+
+def test_every_step_is_there() -> None:
+    said = [line.split()[1] for language, text in blocks() if not language for line, _ in commands(text)]
+    assert set(said) >= {"simulate", "check", "run", "record", "compare", "build"}
