@@ -344,6 +344,7 @@ def test_more_blocks_and_more_holes_than_the_kernel_allows_mappings():
     assert done.stdout.split() == ["True", "True", "True"]
 
 
+@pytest.mark.slow
 def test_70_000_blocks_of_264_kib_work_or_fail_cleanly():
     heap = NativeHeap(SPEC, 0, 1 << 36)
     blocks = [heap.alloc(264 * KIB, 16) for _ in range(70_000)]

@@ -260,12 +260,13 @@ def test_check_finds_what_breaks_an_invariant(heap, invariant, damage):
 
 def test_each_invariant_of_the_docstring_is_checked():
     text = Path(SPEC).read_text()
-    assert all(text.count(f"I{n}  ") >= 2 for n in range(1, 6))
+    assert all(text.count(f"I{n}  ") >= 2 for n in range(1, 5))
 
 
 # --- compiled
 
 
+@pytest.mark.slow
 def test_200_000_live_objects():
     heap = NativeHeap(SPEC)
     blocks = [heap.alloc(1 + i % 100, 16) for i in range(200_000)]

@@ -545,6 +545,7 @@ def test_a_new_heap_is_sound(heap):
 # --- compiled
 
 
+@pytest.mark.slow
 def test_200_000_live_objects():
     heap = NativeHeap(SPEC)
     blocks = [heap.alloc(1 + i % 100, 16) for i in range(200_000)]

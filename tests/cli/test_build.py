@@ -43,6 +43,7 @@ def test_what_was_written_as_json(heapwright, tmp_path):
     assert facts == {"file": str(place), "emit": "library", "stack": "locked(kr)", "bytes": place.stat().st_size}
 
 
+@pytest.mark.slow
 def test_assembler_text_of_one_function(heapwright):
     done = heapwright("build", "kr", "--emit", "asm", "--function", "malloc")
     assert done.returncode == 0, done.stderr

@@ -125,7 +125,9 @@ def small_disk(tmp_path):
     """A file system of 2 MiB."""
     place = tmp_path / "small"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False
+    )
     if mounted.returncode != 0:
         pytest.skip("a small file system can be mounted only by root")
     yield place
@@ -134,9 +136,8 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_ends_the_recording_not_the_program(heapwright, small_disk):
     source = "print(len([str(i) for i in range(50_000)]))"
-    done = heapwright(
-        "record", "-o", small_disk / "x.hwt", "--", sys.executable, "-c", source, PYTHONMALLOC="malloc"
-    )
+    command = ("record", "-o", small_disk / "x.hwt", "--", sys.executable, "-c", source)
+    done = heapwright(*command, PYTHONMALLOC="malloc")
     assert (done.returncode, done.stdout) == (0, "50000\n")
     assert "was the disk full?" in done.stderr
     assert [path.name for path in small_disk.iterdir()] == ["x.hwt"]

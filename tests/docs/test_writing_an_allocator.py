@@ -95,6 +95,7 @@ def trimmed(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # it compiles four libraries, unless the cache has them
 def test_the_page_is_true(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"

@@ -62,7 +62,7 @@ NO_BLOCK, IS_OWN, IS_USED, IS_FREE = 0, 0x40, 0x80, 0xC0  # in the map, with the
 ORDER_BITS = 0x3F
 
 SLOW_PATHS = ("add_arena", "keep_or_return", "alloc_huge", "realloc_alone", "dealloc_huge", "move", "report")
-DETECTS = ("double free", "no block begins here", "not a block of this heap")
+DETECTS = ("double free", "interior")
 
 
 class Block(Struct):

@@ -109,7 +109,7 @@ from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
 
 MOST_SMALL = 232  # the largest request whose chunk lies in a small bin
 MOST_BYTES = MOST // 4
-DETECTS = ("double free", "not a block of this heap")  # for sure only of what has not merged since
+DETECTS = ("double free",)  # for sure only of what has not merged since
 SLOW_PATHS = (
     "alloc_aligned",
     "corrupted",

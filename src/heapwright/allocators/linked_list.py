@@ -43,7 +43,8 @@ GROWTH = 64 << 10  # the end of the heap is a multiple of this: a multiple of ev
 TRIM_THRESHOLD = 128 << 10
 MOST_BYTES = MOST // 2
 
-WALK = "stretches"  # a used span may hold several live blocks
+WALK = "stretches"
+DETECTS = ("double free",)  # a used span may hold several live blocks
 SLOW_PATHS = ("grow", "give_back")
 
 

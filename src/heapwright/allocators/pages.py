@@ -45,7 +45,7 @@ from heapwright.spans import FREE, OWN, USED
 MOST_BYTES = MOST // 2
 SPREAD = -7046029254386353131  # 2**64 / golden ratio: spreads neighbours over the table (Knuth 6.4)
 
-DETECTS = ("not a live block",)
+DETECTS = ("double free", "foreign", "interior")
 SLOW_PATHS = ("resize_table", "keep", "take_kept", "map_roomy")
 
 

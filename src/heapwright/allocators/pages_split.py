@@ -55,7 +55,7 @@ CLASSES = 56
 BITS = 32  # in a word of the map
 WORDS = RUN // UNIT // BITS
 
-DETECTS = ("double free", "not a live block")
+DETECTS = ("double free", "foreign", "interior")
 SLOW_PATHS = ("open_run", "retire", "move", "take_pages", "give_back", "resize", "resize_table")
 
 

@@ -108,6 +108,8 @@ from heapwright.locks import release as unlock
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
 THREADS = "own"
+DETECTS = ("double free",)
+TIDIES = True  # a search sorts what it passes, also when it finds nothing
 RACES = (
     "Halves.lower: who frees a chunk reads its size there; only the flag P changes under it",
     "Halves.upper: only the thread whose cache it is writes K, and others read P",

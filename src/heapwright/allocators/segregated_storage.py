@@ -56,7 +56,7 @@ RUN_MAGIC = 0x5E61E6A7
 UNIT = 16
 
 SLOW_PATHS = ("next_fresh", "alloc_huge", "dealloc_huge", "move", "report")
-DETECTS = ("double free", "no block begins here", "not a block of this heap")
+DETECTS = ("double free", "foreign", "interior")
 
 
 class Block(Struct):

@@ -92,7 +92,8 @@ SLOW_PATHS = (
     *("new_slab", "destroy_slabs", "take_pages", "give_back"),
     *("alloc_large", "free_large", "usable_large", "resize_large"),
 )
-DETECTS = ("double free", "not a live block")  # at once where it is slow; else when an object returns to its slab
+DETECTS = ("foreign",)  # at once; a double free only when the object returns to its slab
+TIDIES = True
 
 UNIT = 16
 PLAIN = 38  # caches of malloc that are aligned to a cache line at most

@@ -177,7 +177,8 @@ def load_rounds(heap, cache, thread):
         swap(thread, index)
     else:
         refill_loaded(heap, cache, thread)
-    visit(heap, cache)
+    if thread.loaded[index].rounds > 0:  # time stands still while there is no memory
+        visit(heap, cache)
     release(heap.memory, cache.lock)
     return thread.loaded[index]
 

@@ -18,7 +18,8 @@ from llvmlite import binding as llvm
 from heapwright.native.runtime import SLOW_PATHS
 
 RARE = (*SLOW_PATHS, "out_of_memory", "invalid", "wait_for", "walk")  # of every library
-DEFINITION = re.compile(r"^define i32 @(?P<name>\S+?)\((?P<head>ptr [^,]*%retptr, ptr [^,]*%excinfo)(?P<rest>.*?)\) ", re.M)
+HEAD = r"(?P<head>ptr [^,]*%retptr, ptr [^,]*%excinfo)"
+DEFINITION = re.compile(rf"^define i32 @(?P<name>\S+?)\({HEAD}(?P<rest>.*?)\) ", re.M)
 RESULT = re.compile(r"^ *store (i64|i8|ptr|\{[^}]*\}) .*, ptr %retptr,", re.M)
 SHIM = """
 define linkonce_odr {result} @{name}.value({parameters}) noinline {{
