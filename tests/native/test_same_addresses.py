@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -111,3 +113,42 @@ def test_any_trace(spec):
                 assert here + DISTANCE == there
 
     same()
+
+
+# --- a recorded trace
+
+FOLDER = os.environ.get("HEAPWRIGHT_TRACES")
+SLICE = 10_000
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """The first calls of a compositor's recording, as `play` takes them."""
+    if not FOLDER or not Path(FOLDER, "surfaceflinger.zip").is_file():
+        pytest.skip("surfaceflinger.zip is not there: set HEAPWRIGHT_TRACES to its folder")
+    from heapwright.traces.importers import open_trace
+
+    return list(calls_of(open_trace(Path(FOLDER, "surfaceflinger.zip")).events[:SLICE]))
+
+
+def calls_of(events):
+    from heapwright.traces.events import DEALLOC, REALLOC
+
+    live = []
+    for op, block, size in zip(events.op, events.block.tolist(), events.size.tolist(), strict=True):
+        if block in live and op in (REALLOC, DEALLOC):
+            name = "realloc" if op == REALLOC else "dealloc"
+            yield name, live.index(block), size
+            if op == DEALLOC:
+                live.remove(block)
+        elif block >= 0 and op < DEALLOC:
+            live.append(block)
+            yield "alloc", size, 16
+
+
+@pytest.mark.parametrize("spec", ALLOCATORS)
+def test_a_recorded_trace(spec, recorded):
+    with both_worlds(spec) as (machine, native):
+        for here, there in play(recorded, machine, native):
+            assert here + DISTANCE == there
+        machine.check()
