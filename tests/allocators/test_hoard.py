@@ -195,6 +195,22 @@ def test_what_is_kept_empty_for_all_is_bounded(heap):
     heap.check()
 
 
+def test_buffers_are_flushed_when_the_heaps_have_grown(heap):
+    heap.dealloc(heap.alloc(1000))
+    thread = heap.state.roster.youngest
+    buffer = thread.buffers[class_of(1000)]
+    assert buffer.first
+    blocks = [heap.alloc(20_000) for _ in range(20)]
+    heap.alloc(2000)
+    assert not buffer.first and thread.held == heap.state.store.held.load() > threads.GROWTH
+    for block in blocks:
+        heap.dealloc(block)
+    trimmed = heap.trim()
+    heap.alloc(3000)
+    assert trimmed > 0 and thread.held < threads.GROWTH
+    heap.check()
+
+
 def test_one_thread_allocates_and_another_frees_without_blowup(heap):
     consumer = heap.process.new_thread()
     peaks = []

@@ -1,44 +1,44 @@
-"""Hoard's large objects: one mapping each, and a store of freed ones for the next request of their class.
+"""Hoard's large objects: one mapping each, and a store of freed ones for the requests that come after.
 
     mapping -> +--------------------+  a multiple of the superblock size S, as a superblock's header is
              0 | magic              |
-             8 | size               |  of the mapping
+             8 | size               |  of the mapping, a multiple of S
             16 | lead               |  bytes before the address
-            24 | size class         |  or -1: never kept
-            32 | is fresh           |  whether its bytes are the kernel's zeros
-            40 | next               |  while kept
+            24 | is fresh           |  whether its bytes are the kernel's zeros
+            32 | previous, next     |  while kept
                +--------------------+
     address -> | the caller's bytes |  at 64; further on for an alignment, and at S for one of S or more
                +--------------------+
 
-What is freed is kept until the kept bytes exceed 1 MiB and a quarter of the most that was ever live: then all of it
-goes back to the kernel.
+Page faults cost more than all else here, so freed pages are kept, and handed out again whatever the size: the ranges
+kept are in one list, highest first; those that touch become one, and a request is cut from the one that fits best.
+Kept are at most 1 MiB and half of the most that was ever live, with the live 1 MiB and 9/8 of it, and 64 ranges, for
+each costs time to search. The rest goes back to the kernel, from the highest range: mappings are made downwards, and
+the oldest are in the most pieces.
 """
 
 from __future__ import annotations
 
 from heapwright.allocators.hoard_superblocks import SUPERBLOCK
 from heapwright.allocators.huge_blocks import map_aligned
-from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_down, align_up
-from heapwright.layout import NULL, Array, Atomic, Struct, Word
+from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
 
 LARGE_MAGIC = 0x0A11F0E7
 KEPT_MAGIC = 0x0A11F0E8
 LEAD = 64
 MOST_KEPT = 1 << 25  # larger objects go back at once
+MOST_RANGES = 64
 SLOP = 1 << 20
-LARGE_CLASSES = class_of(MOST_KEPT) + 1
-NO_CLASS = -1
 
 
 class LargeObject(Struct):
     magic: Word
     size: Word
     lead: Word
-    size_class: Word
     is_fresh: Word
+    previous: LargeObject
     next: LargeObject
 
 
@@ -49,7 +49,8 @@ class LargeObjects(Struct):
     live: Word  # bytes of mappings in use
     most: Word  # the most there ever was of them
     kept: Word
-    lists: Array[LargeObject, LARGE_CLASSES]
+    ranges: Word  # how many they make up
+    first: LargeObject
 
 
 # --- large objects
@@ -67,6 +68,10 @@ def usable_in(large):
     return large.size - large.lead
 
 
+def end_of(large):
+    return large.address + large.size
+
+
 def lead_for(align):
     """How far from a multiple of S an object lies that has this alignment."""
     return align_up(LEAD, align) if align < SUPERBLOCK else SUPERBLOCK
@@ -74,15 +79,10 @@ def lead_for(align):
 
 def map_large(heap, size, align):
     """A mapping of its own; null when the kernel refuses."""
-    lead = lead_for(align)
-    whole = align_up(lead + size, heap.memory.PAGE)
     boundary = max(align, SUPERBLOCK)
-    large = LargeObject(heap.memory, map_aligned(heap.memory, whole, boundary, align_down(lead, SUPERBLOCK)))
+    large = LargeObject(heap.memory, map_aligned(heap.memory, size, boundary, align_down(lead_for(align), SUPERBLOCK)))
     if large:
-        large.magic = LARGE_MAGIC
-        large.size = whole
-        large.lead = lead
-        large.size_class = NO_CLASS
+        large.size = size
         large.is_fresh = 1
     return large
 
@@ -95,59 +95,134 @@ def unmap_chain(heap, large):
         large = rest
 
 
+# --- the ranges kept
+
+
+def link(store, above, large):
+    """Put a range into the list after the one above it, or first."""
+    below = above.next if above else store.first
+    large.previous = above
+    large.next = below
+    if above:
+        above.next = large
+    else:
+        store.first = large
+    if below:
+        below.previous = large
+    store.ranges += 1
+
+
+def unlink(store, large):
+    if large.previous:
+        large.previous.next = large.next
+    else:
+        store.first = large.next
+    if large.next:
+        large.next.previous = large.previous
+    store.ranges -= 1
+
+
+def absorb(store, large):
+    """Make a range and the one above it one, if they touch."""
+    above = large.previous
+    if above and above.address == end_of(large):
+        large.size += above.size
+        unlink(store, above)
+
+
+def insert(store, large):
+    """Put a freed object where its address belongs, and join it with what it touches."""
+    above, below = large.at(NULL), store.first
+    while below and below.address > large.address:
+        above = below
+        below = below.next
+    link(store, above, large)
+    store.kept += large.size
+    absorb(store, large)
+    if below:
+        absorb(store, below)
+
+
+def best_fit(store, size):
+    """The smallest range that has `size` bytes; null if there is none."""
+    best, large = store.first.at(NULL), store.first
+    while large:
+        if large.size >= size and (not best or large.size < best.size):
+            best = large
+        large = large.next
+    return best
+
+
+def cut(store, large, size):
+    """Take the upper `size` bytes of a range, which may be all of it."""
+    store.kept -= size
+    if large.size == size:
+        unlink(store, large)
+        return large
+    large.size -= size
+    upper = large.at(end_of(large))
+    upper.magic = KEPT_MAGIC
+    upper.size = size
+    upper.is_fresh = 0
+    return upper
+
+
+def bound(store):
+    """How much may be kept: half of the most that was live, and with what is live, an eighth more than that most."""
+    return SLOP + min(store.most >> 1, store.most + (store.most >> 3) - store.live)
+
+
+def excess(store):
+    """How much of the highest range must go: what exceeds the bound, or all when there are too many."""
+    if store.ranges > MOST_RANGES:
+        return store.first.size
+    return min(align_up(max(store.kept - bound(store), 0), SUPERBLOCK), store.first.size)
+
+
+def evict(store):
+    """Restore the bound; return as a chain what goes back to the kernel."""
+    chain = store.first.at(NULL)
+    while store.ranges > MOST_RANGES or store.kept > bound(store):
+        evicted = cut(store, store.first, excess(store))
+        evicted.next = chain
+        chain = evicted
+    return chain
+
+
 # --- the store
 
 
-def take_kept(heap, size_class):
-    """A kept object of a class; null if there is none."""
+def take_kept(heap, size):
+    """An object cut from what is kept; null if no range has the size."""
     store = heap.large
     acquire(heap.memory, store.lock)
-    large = store.lists[size_class]
+    large = best_fit(store, size)
     if large:
-        store.lists[size_class] = large.next
-        store.kept -= large.size
-        large.magic = LARGE_MAGIC
+        large = cut(store, large, size)
     release(heap.memory, store.lock)
     return large
 
 
 def count_live(heap, more):
+    """Count what was handed out; the more is live, the less may be kept."""
     store = heap.large
     acquire(heap.memory, store.lock)
     store.live += more
     store.most = max(store.most, store.live)
+    chain = evict(store)
     release(heap.memory, store.lock)
+    unmap_chain(heap, chain)
 
 
-def keep(heap, large):
+def keep(store, large):
     """Keep a freed object if the bound allows; return as a chain what goes back to the kernel instead."""
-    store = heap.large
-    bound = SLOP + (store.most >> 2)
-    if large.size_class == NO_CLASS or large.size > bound:
-        large.next = NULL
-        return large
-    chain = take_all(store) if store.kept + large.size > bound else large.at(NULL)
     large.magic = KEPT_MAGIC
+    if large.size > min(bound(store), MOST_KEPT):
+        large.next = large.at(NULL)
+        return large
     large.is_fresh = 0
-    large.next = store.lists[large.size_class]
-    store.lists[large.size_class] = large
-    store.kept += large.size
-    return chain
-
-
-def take_all(store):
-    """Everything kept, as one chain."""
-    chain = store.lists[0]
-    for size_class in range(LARGE_CLASSES):
-        large = store.lists[size_class]
-        store.lists[size_class] = NULL
-        while large:
-            rest = large.next
-            large.next = chain
-            chain = large
-            large = rest
-    store.kept = 0
-    return chain
+    insert(store, large)
+    return evict(store)
 
 
 # --- what the allocator calls
@@ -155,29 +230,23 @@ def take_all(store):
 
 def alloc_large(heap, size, align):
     """The address of `size` bytes in a mapping of their own, or NULL."""
-    large = alloc_kept(heap, size) if align <= LEAD and size <= MOST_KEPT else map_large(heap, size, align)
+    whole = align_up(lead_for(align) + size, SUPERBLOCK)
+    large = take_kept(heap, whole) if align < SUPERBLOCK else LargeObject(heap.memory, NULL)
+    if not large:
+        large = map_large(heap, whole, align)
     if not large:
         return NULL
-    count_live(heap, large.size)
+    large.magic = LARGE_MAGIC
+    large.lead = lead_for(align)
+    count_live(heap, whole)
     return address_in(large)
-
-
-def alloc_kept(heap, size):
-    """A kept object, or a new one that has the size of its class and so may be kept."""
-    size_class = class_of(size)
-    large = take_kept(heap, size_class)
-    if not large:
-        large = map_large(heap, size_of_class(size_class), 1)
-        if large:
-            large.size_class = size_class
-    return large
 
 
 def free_large(heap, large):
     store = heap.large
     acquire(heap.memory, store.lock)
     store.live -= large.size
-    chain = keep(heap, large)
+    chain = keep(store, large)
     release(heap.memory, store.lock)
     unmap_chain(heap, chain)
 
@@ -186,8 +255,9 @@ def trim_large(heap):
     """Give back all that is kept; return its bytes."""
     store = heap.large
     acquire(heap.memory, store.lock)
-    given_back = store.kept
-    chain = take_all(store)
+    given_back, chain = store.kept, store.first
+    store.first = chain.at(NULL)
+    store.kept = store.ranges = 0
     release(heap.memory, store.lock)
     unmap_chain(heap, chain)
     return given_back

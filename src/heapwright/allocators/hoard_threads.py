@@ -20,6 +20,7 @@ MOST_BUFFERED = min(8192, MOST_SMALL)
 BUFFERED = class_of(MOST_BUFFERED) + 1
 BUFFER_BYTES = 1 << 16  # of one class, and at most BUFFER_OBJECTS: below 2 MiB for a thread
 BUFFER_OBJECTS = 512
+GROWTH = 1 << 18  # of all heaps, before a thread that refills a buffer flushes all that it has
 PROCESSORS = 16
 ROSTER_BYTES = 1 << 14
 ROSTER_MAGIC = 0x0A11F0E9
@@ -35,6 +36,7 @@ class Buffer(Struct):
 class Thread(Struct):
     buffers: Array[Inline[Buffer], CLASSES]
     home: ProcessorHeap
+    held: Word  # bytes of superblocks when the buffers were flushed last, or fewer
     older: Thread
     idle: Thread  # the next one without a thread
 
@@ -160,6 +162,14 @@ def flush(heap, thread):
         free_chain(heap, chain)
 
 
+def flush_if_grown(heap, thread):
+    """Flush when all heaps have grown: a few buffered objects keep many superblocks from being empty."""
+    if heap.store.held.load() > thread.held + GROWTH:
+        flush(heap, thread)
+        thread.held = heap.store.held.load()
+    thread.held = min(thread.held, heap.store.held.load())
+
+
 def empty_buffers(thread):
     for size_class in range(CLASSES):
         empty_buffer(thread, size_class)
@@ -181,6 +191,7 @@ def put(buffer, freed):
 
 def refill(heap, thread, size_class):
     """Fetch into an empty buffer a quarter of what it may hold; less or nothing when memory is exhausted."""
+    flush_if_grown(heap, thread)
     buffer = thread.buffers[size_class]
     chain, count = take_chain(heap, thread.home, size_class, limit_of(size_class) // 4)
     buffer.first = chain
