@@ -185,6 +185,7 @@ def test_sizes_that_are_absurd(heap, size, align):
     assert state_of(heap) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
 @pytest.mark.parametrize("k", range(1, 6))
 def test_growth_that_fails_the_kth_time(heap, k, once):

@@ -365,6 +365,7 @@ def check(heap, start, end):
 
 def check_arena(heap, arena, listed):
     blocks = list(walk(heap, arena.address, arena.address + ARENA))
+    assert sum(size for _, size, _ in blocks) == ARENA, "B6  blocks partition the arena"
     assert all(is_aligned(place, size) for place, size, _ in blocks), (
         "B1  a block of order k begins at a multiple of 2^k in its arena"
     )
@@ -378,7 +379,6 @@ def check_arena(heap, arena, listed):
     assert free == {(place, order) for place, order in listed if arena_of(heap, place) == arena}, (
         "B4  a block is in the circle of an order if, and only if, the map says that it is free and of that order"
     )
-    assert sum(size for _, size, _ in blocks) == ARENA, "B6  blocks partition the arena"
     assert not is_empty(arena) or heap.spare == arena, "B7  at most one arena is empty, and that is the spare"
 
 

@@ -349,11 +349,13 @@ def walk(heap, start, end):
 
 def check(heap, start, end):
     segments = segments_of(heap)
-    chunks = [chunk for segment in segments for chunk in chunks_of(heap, segment)]
+    assert all(is_aligned(chunk.address, ALIGNMENT) for part in segments for chunk in chunks_of(heap, part)), (
+        "DL1   every chunk lies at a multiple of 16"
+    )
+    chunks = [chunk for part in segments for chunk in chunks_of(heap, part)]
     free = [chunk for chunk in chunks if not is_live(chunk)]
     spans = [sum(size for _, size, _ in walk(heap, part.start, end_of(part))) for part in segments]
     is_ours = any(start < end_of(part) and part.start < end for part in segments)
-    assert all(is_aligned(chunk.address, ALIGNMENT) for chunk in chunks), "DL1   every chunk lies at a multiple of 16"
     assert all(agrees(chunk) for chunk in chunks if chunk != heap.top), (
         "DL2   a chunk behind one in use says so, and if it says that the one before is free, that one ends there"
     )

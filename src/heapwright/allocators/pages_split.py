@@ -42,7 +42,7 @@ from heapwright.allocators.pages import check as check_pages
 from heapwright.allocators.pages import dealloc as dealloc_pages
 from heapwright.allocators.pages import entries, find, is_absurd, known, resize, span_at, whole_pages
 from heapwright.allocators.pages import trim as trim_pages
-from heapwright.bits import align_down, align_up, below, bit, count_bits, floor_log2, lowest_bit
+from heapwright.bits import align_down, align_up, below, bit, floor_log2, lowest_bit
 from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
 from heapwright.spans import FREE, OWN, UNUSED, USED
 
@@ -328,9 +328,8 @@ def check(heap, start, end):
     check_pages(heap.large, start, end)
     runs = [heap.spare.at(entry.start) for entry in entries(heap.runs)]
     for run in runs:
-        bits = sum(count_bits(run.map[word]) for word in range(WORDS))
-        behind = any(is_free(run, index) for index in range(run.blocks, WORDS * BITS))
-        assert bits == run.free and not behind, (
+        bits = sum(run.map[word] << word * BITS for word in range(WORDS))
+        assert bits.bit_count() == run.free and bits >> run.blocks == 0, (
             "I1  `free` counts the bits of the map, which has none behind the last block"
         )
         assert not any(run.map[word] for word in range(run.lowest)), (

@@ -28,7 +28,7 @@ for threads at their end. The main arena lives on the break, each other one in s
 
 Invariants
     PT1   chunks lie at multiples of 16 and have as many bytes, at least 32
-    PT2   a chunk in no bin is in use: the next one says so
+    PT2   a chunk but the top is in use, as the next one says, if and only if it is in no bin
     PT3   a free chunk lies between chunks in use or before the top, and the next one repeats its size
     PT4   the lists of the bins are linked both ways
     PT5   a bin holds its own sizes, large ones falling, and the first of each size is on the circle of sizes
@@ -282,10 +282,11 @@ def check(heap, start, end):
     if heap.arenas == 0:
         return
     arenas = all_arenas(heap)
-    binned = {chunk.address for arena in arenas for index in range(1, BINS) for chunk in members(arena, index)}
+    unused = {chunk.address for arena in arenas for index in range(1, BINS) for chunk in members(arena, index)}
+    unused |= {arena.top.address for arena in arenas}
     for arena in arenas:
         check_arena(arena)
-    check_stretch(heap, start, end, binned)
+    check_stretch(heap, start, end, unused)
     check_cache(heap, thread_of(heap))
 
 
@@ -354,7 +355,7 @@ def check_bin(index, chunks):
     assert sum(bool(chunk.smaller) for chunk in chunks) == len(firsts), rule
 
 
-def check_stretch(heap, start, end, binned):
+def check_stretch(heap, start, end, unused):
     segments = {each.address for arena in all_arenas(heap)[1:] for each in segments_of(arena)}
     held = 0
     for place, _, kind in walk(heap, start, end):
@@ -362,19 +363,20 @@ def check_stretch(heap, start, end, binned):
         if kind in (FREE, USED, CACHED):
             good = is_aligned(chunk.address | size_of(chunk), UNIT) and size_of(chunk) >= LEAST
             assert good, "PT1   chunks lie at multiples of 16 and have as many bytes, at least 32"
+            rule = "PT2   a chunk but the top is in use, as the next one says, if and only if it is in no bin"
+            assert (kind == FREE) == (chunk.address in unused), rule
         if kind in (USED, CACHED):
-            check_used(heap, chunk, binned, segments)
+            check_used(heap, chunk, segments)
             held += 0 if is_mapped(chunk) or chunk.head & NON_MAIN else size_of(chunk)
     rule = "PT13  the main arena's chunks are not more than its own system_bytes"
     assert held <= heap.main.system_bytes, rule
 
 
-def check_used(heap, chunk, binned, segments):
+def check_used(heap, chunk, segments):
     if is_mapped(chunk):
         whole = is_aligned(base_of(chunk).address | length_of(chunk), heap.memory.PAGE)
         assert whole, "PT11  a mapped chunk ends 16 bytes before its mapping does"
         return
-    assert chunk.address not in binned, "PT2   a chunk in no bin is in use: the next one says so"
     says = chunk.head & NON_MAIN != 0
     inside = segment_of(chunk).address in segments
     assert says == inside, "PT9   a chunk in use says A if and only if it lies in a segment"

@@ -307,11 +307,17 @@ def check_run(heap, run, free):
         "S2  a free block begins a multiple of its size after the first of a run of its class"
     )
     handed_out = set(range(first_of(run), fresh_of(heap, run), run.size))
-    live = {place for place in range(run.address, run.address + RUN, UNIT) if is_live(run, place)}
+    live = live_in(run)
     assert live <= handed_out and not live & set(free), (
         "S3  a block has its live bit set if, and only if, it is in use; no other bit is set"
     )
     assert live | set(free) == handed_out, "S4  blocks in use, free and never handed out fill the runs"
+
+
+def live_in(run):
+    """The addresses whose live bits are set."""
+    words = [(i, run.live[i]) for i in range(len(run.live))]
+    return {run.address + (32 * i + k) * UNIT for i, word in words if word != 0 for k in range(32) if word & bit(k)}
 
 
 def list_of(heap, size_class):

@@ -6,6 +6,7 @@ replayer or workloads. What does not compile is one line on standard error, and 
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ EMIT = {
 
 
 def main(kind: str, spec: str, output: str, form: str = "object") -> None:
+    gc.disable()  # nothing here lives long
     lean.enter()
     module = compiler.compile_unit(UNITS[kind](spec))
     Path(output).write_bytes(EMIT[form](module))
