@@ -1,6 +1,8 @@
-"""Can each numbered invariant's assert fire? Search for one word of a sound heap whose change makes it.
+"""Can each numbered invariant's assert fire? Search for one number of a sound heap whose change makes it.
 
-A checker that cannot be made to complain is a defect, or an invariant that no single word can break.
+A checker that cannot be made to complain is a defect, or an invariant that no single number can break. What `check`
+never reads cannot make it complain, so the search changes what it reads: each line that reads gets its turn, for a
+line may read one number, another a thousand, and each is there for an invariant.
 """
 
 from __future__ import annotations
@@ -8,26 +10,27 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import cycle
 
+from heapwright.conformance.interleavings import ROOMY
 from heapwright.conformance.story import Play, Step, busy_day
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.worlds import NUMBERED, invariants_of
 from heapwright.machine import Fault, Heap
+from heapwright.machine.accesses import Access, access_at_work
 from heapwright.machine.memory import UNLIMITED
-from heapwright.machine.shadow import ALLOCATOR, WRITTEN
-from heapwright.spans import FREE, KINDS, UNUSED
+from heapwright.spans import FREE, UNUSED
 
 BUDGET = 1000, 3  # accesses of one check: so many, and so many times those that it made before
-MOST_OF_A_STRETCH = 400  # words that are tried, besides the heap's own
-DELTAS = tuple(sign << log2 for log2 in (0, 1, 2, 3, 4, 5, 8, 12, 16, 20, 24, 32, 40, 48, 56) for sign in (1, -1))
-OTHERS = 24  # changes into another number that the heap has
-MASK = (1 << 64) - 1
+TURN = 0.3  # seconds that each heap is changed before another one is begun
+BITS = 0, 1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 32, 48  # flags, units, sizes, and far off
 
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """One word of a heap, what it was and became, and the invariant whose assert noticed first."""
+    """One number of a heap, what it was and became, and the invariant whose assert noticed first."""
 
     invariant: str
     address: int
@@ -40,9 +43,12 @@ class Corruption:
 
 
 def find_corruptions(subject: Subject, seconds: float) -> dict[str, Corruption | None]:
-    """For each numbered invariant a change of one word that its assert notices before any other; None if not found."""
+    """For each numbered invariant a change that its assert notices before any other; None if not found.
+
+    The seconds are of processor time.
+    """
     found: dict[str, Corruption | None] = dict.fromkeys(invariants_of(subject))
-    until = time.monotonic() + seconds
+    until = time.process_time() + seconds
     for corruption in corruptions(subject, until):
         if found.get(corruption.invariant, corruption) is None:
             found[corruption.invariant] = corruption
@@ -52,35 +58,49 @@ def find_corruptions(subject: Subject, seconds: float) -> dict[str, Corruption |
 
 
 def corruptions(subject: Subject, until: float) -> Iterator[Corruption]:
-    """Changes that some numbered assert notices, of one heap and the other in turn, until the time is over."""
-    waiting = [corruptions_of(Sample(play, number)) for number, play in enumerate(scenes(subject))]
-    while waiting and time.monotonic() < until:
-        for each in list(waiting):
-            tried = next(each, None)
-            if tried is None:
-                waiting.remove(each)
-            elif tried.invariant:
-                yield tried
+    """Changes that some numbered assert notices, until the time is over.
+
+    All heaps that were begun get as much of it; another one is begun when each has had its turn.
+    """
+    waiting = scenes(subject)
+    streams: list[Iterator[Corruption]] = []
+    spent: list[float] = []
+    while time.process_time() < until:
+        if min(spent, default=TURN) >= TURN and (play := next(waiting, None)):
+            streams.append(corruptions_of(Sample(play, number=len(streams))))
+            spent.append(0.0)
+        began, least = time.process_time(), spent.index(min(spent))
+        tried = next(streams[least])
+        spent[least] += time.process_time() - began
+        if tried.invariant:
+            yield tried
+
+
+# --- the heaps
 
 
 def scenes(subject: Subject) -> Iterator[Play]:
-    """Heaps in different states: few blocks and many, small ones and large ones, of threads, in pieces."""
+    """Heaps in different states: few blocks and many, small ones and large ones, of threads, in pieces, empty."""
     small = [Step("alloc", 0, size) for size in (24, 24, 72, 24, 200, 24, 1000)]
     holes = [Step("free", i) for i in (0, 1, 2)]
     sizes = [Step("alloc", 0, size) for size in (24, 600, 3000, 24, 9000, 24, 40_000, 24, 140_000, 24, 300_000, 24)]
-    switch = [Step("thread", 1), *small, Step("thread", 0)]
     every_other = [Step("free", i) for i in range(6)]
     for steps in (
         small + holes,
         sizes,
         sizes + every_other,
         sizes + [Step("free", 1)] * 8 + small,
-        switch + holes,
+        [*sizes, Step("foreign", 0, 64), *[Step("alloc", 0, 100_000)] * 3, *small, *holes],
+        [*small, *sizes, *[Step("free", 0)] * (len(small) + len(sizes))],
         busy_day(),
         busy_day(20) + sizes + holes,
     ):
         play = Play(subject.heap())
         play.play(steps)
+        yield play
+    for options in ({}, ROOMY):  # an arena of 64 MiB needs more addresses
+        play = Play(subject.heap(**options))
+        play.play([Step("thread", 1), *small, *sizes, *every_other, Step("thread", 0), *small, *every_other])
         yield play
     yield filled(Play(subject.heap()))
 
@@ -98,73 +118,75 @@ def filled(play: Play) -> Play:
     return play
 
 
+# --- what there is to change
+
+
+@dataclass
+class Line:
+    """A line that reads the heap in a check, and the numbers that it found: (address, size) -> number."""
+
+    name: str
+    numbers: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    @cached_property
+    def places(self) -> list[tuple[int, int]]:
+        return list(self.numbers)
+
+
 class Sample:
-    """One heap, the words in it that are the allocator's, and the numbers that stand in them."""
+    """One heap, and what its check reads, by lines."""
 
     def __init__(self, play: Play, number: int):
-        self.heap, rng = play.heap, random.Random(number)
-        self.own = list(range(self.heap.words, self.heap.words + self.heap.allocator.Heap.SIZE, 8))
-        self.rest = list(self.words_of_stretches())
-        rng.shuffle(self.rest)
-        self.places = self.own[:MOST_OF_A_STRETCH] + self.rest[:MOST_OF_A_STRETCH]
-        self.changes = [(place, change) for place in self.places for change in range(len(DELTAS) + 4 + OTHERS)]
-        rng.shuffle(self.changes)
-        self.spans = list(self.heap.spans())
-        starts = {start for start, _, _ in self.spans[:MOST_OF_A_STRETCH]}
-        self.numbers = sorted(starts | {value_of(self.heap, place) for place in self.places})
+        self.heap, self.rng = play.heap, random.Random(number)
+        self.accesses = 0
+        self.lines = self.read()
+        self.numbers = [start for start, _, _ in self.heap.spans()]
+        self.numbers += [number for line in self.lines for number in line.numbers.values()]
 
-    def words_of_stretches(self) -> Iterator[int]:
-        """Words that the allocator wrote, and nobody else since."""
-        space = self.heap.process.space
-        for start, end in self.heap.stretches():
-            for number in sorted(n for n in space.pages if start < (n + 1) * space.page and n * space.page < end):
-                first, codes = number * space.page, space.pages[number][3]
-                wanted = bytes([ALLOCATOR | WRITTEN]) * 8
-                yield from (first + i for i in range(0, space.page, 8) if codes[i : i + 8] == wanted)
+    def read(self) -> list[Line]:
+        lines: dict[tuple[object, ...], Line] = {}
 
-    def changed(self, old: int, change: int) -> int:
-        """The number that a word becomes by a change: a little more or less, nothing, or another one of the heap's."""
-        if change < len(DELTAS):
-            return signed(old + DELTAS[change])
-        change -= len(DELTAS)
-        if change < 4:
-            return (0, -1, old ^ 1, ~old)[change]
-        return self.numbers[(old // 8 + change) % len(self.numbers)]
+        def note(operation: str, address: int, size: int, value: int, who: str) -> None:
+            self.accesses += 1
+            access = access_at_work(0, operation, address, size, depth=2)
+            line = lines.setdefault((access.place, access.owner, access.field), Line(name_of(access)))
+            line.numbers[address, size] = value
 
-    def where(self, address: int) -> str:
-        if address < self.heap.process.heap_start:
-            return f"word {(address - self.heap.words) // 8} of Heap"
-        inside = (kind for start, size, kind in self.spans if start <= address < start + size)
-        return f"a word of a span that is {KINDS[next(inside, 0)]},"
+        stop = self.heap.process.observe(access=note)
+        try:
+            for start, end in self.heap.stretches():
+                self.heap.allocator.check(self.heap.state, start, end)
+        finally:
+            stop()
+        return list(lines.values())
+
+    def changed(self, line: Line, address: int, size: int) -> int:
+        """More or less, a bit, nothing, where it lies itself, what the line reads elsewhere, or what others do."""
+        rng, old, bit = self.rng, line.numbers[address, size], 1 << self.rng.choice(BITS)
+        near, far = (old + bit, old - bit, old ^ bit), (0, -1, ~old, address)
+        elsewhere = line.numbers[rng.choice(line.places)], rng.choice(self.numbers)
+        return rng.choice((rng.choice(near), rng.choice(far), *elsewhere)) & (1 << 8 * size) - 1
+
+
+def name_of(access: Access) -> str:
+    """The field that is read; of an element, what the line says."""
+    return f"{access.owner.__name__}.{access.field}" if access.owner else f"`{access.place.text}`"
+
+
+# --- changing it
 
 
 def corruptions_of(sample: Sample) -> Iterator[Corruption]:
-    """Each change in turn, with the invariant that was noticed to be broken, or "" for none; then it is undone."""
-    process, budget = sample.heap.process, BUDGET[0] + BUDGET[1] * accesses_of_check(sample.heap)
-    for place, change in sample.changes:
-        old = value_of(sample.heap, place)
-        new = sample.changed(old, change)
-        if new == old:
-            continue
-        process.poke(place, (new & MASK).to_bytes(8, "little"))
+    """Changes without end, with the invariant that was noticed to be broken, or "" for none; each is undone."""
+    process, budget = sample.heap.process, BUDGET[0] + BUDGET[1] * sample.accesses
+    for line in cycle(sample.lines):
+        address, size = sample.rng.choice(line.places)
+        old = line.numbers[address, size] & (1 << 8 * size) - 1
+        new = sample.changed(line, address, size)
+        process.poke(address, new.to_bytes(size, "little"))
         label = first_broken(sample.heap, budget)
-        process.poke(place, (old & MASK).to_bytes(8, "little"))
-        yield Corruption(label, place, sample.where(place), old & MASK, new & MASK)
-
-
-def value_of(heap: Heap, address: int) -> int:
-    return int.from_bytes(heap.process.peek(address, 8), "little", signed=True)
-
-
-def signed(number: int) -> int:
-    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-def accesses_of_check(heap: Heap) -> int:
-    heap.memory.left = UNLIMITED
-    for start, end in heap.stretches():
-        heap.allocator.check(heap.state, start, end)
-    return UNLIMITED - heap.memory.left
+        process.poke(address, old.to_bytes(size, "little"))
+        yield Corruption(label, address, line.name, old, new)
 
 
 def first_broken(heap: Heap, budget: int) -> str:
