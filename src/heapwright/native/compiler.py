@@ -6,9 +6,10 @@ Public Numba API throughout, but for `fndesc.llvm_func_name` and its calling con
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
+
 from types import FunctionType
 from typing import NamedTuple
 
@@ -104,7 +105,7 @@ def explain(error: NumbaError) -> str:
     reason = next((line for line in lines if line and not line.startswith("During:")), str(error).splitlines()[0])
     places = re.findall(r"at (\S+\.py) \((\d+)\)|File \"([^\"]+)\", line (\d+)", inner)
     path, line = next(((a or c, b or d) for a, b, c, d in places), ("the allocator", "?"))
-    return f"{Path(path).absolute()}:{line}: {reason}"  # Numba says it relative to where we are, if that is shorter
+    return f"{os.path.abspath(path)}:{line}: {reason}"  # Numba says it relative to where we are, if that is shorter
 
 
 # --- C names
