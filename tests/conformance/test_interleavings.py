@@ -10,8 +10,8 @@ from heapwright.allocators import ALLOCATORS, hoard_heaps, ptmalloc_bins
 from heapwright.allocators.ptmalloc_chunks import PREVIOUS_IN_USE
 from heapwright.conformance.interleavings import (
     MACHINE,
+    PAIRS,
     ROOMY,
-    SCENARIOS,
     declared_races,
     sleepy_locks,
     try_scenario,
@@ -32,7 +32,6 @@ STACKS = [  # with a size that its caches do not take, and one that they do; and
     ("hoard", (20_000, 8192), MACHINE, 40),
     ("slab", (40, 6000), MACHINE, 8),
 ]
-PAIRS = [name for name in SCENARIOS if name != "crowd"]
 
 
 def cases(names, sizes):

@@ -24,7 +24,7 @@ from heapwright.machine.memory import UNLIMITED
 from heapwright.spans import FREE, UNUSED
 
 BUDGET = 1000, 3  # accesses of one check: so many, and so many times those that it made before
-TURN = 0.3  # seconds that each heap is changed before another one is begun
+TURN = 0.1  # seconds that each heap is changed before another one is begun
 BITS = 0, 1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 32, 48  # flags, units, sizes, and far off
 
 
@@ -88,10 +88,10 @@ def scenes(subject: Subject) -> Iterator[Play]:
     for steps in (
         small + holes,
         sizes,
+        [*small, *sizes, *[Step("free", 0)] * (len(small) + len(sizes))],
         sizes + every_other,
         sizes + [Step("free", 1)] * 8 + small,
         [*sizes, Step("foreign", 0, 64), *[Step("alloc", 0, 100_000)] * 3, *small, *holes],
-        [*small, *sizes, *[Step("free", 0)] * (len(small) + len(sizes))],
         busy_day(),
         busy_day(20) + sizes + holes,
     ):

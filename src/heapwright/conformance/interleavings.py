@@ -12,10 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 from heapwright import locks
-from heapwright.allocator import Allocator
+from heapwright.allocator import Allocator, load
+from heapwright.conformance.registry import check
+from heapwright.conformance.story import Broken
+from heapwright.conformance.subject import Subject
 from heapwright.machine.explore import Explored, explore, wander
 from heapwright.machine.heap import Heap
 from heapwright.machine.shared_heap import SharedHeap, start_shared
@@ -223,6 +227,9 @@ def crowd(threads: Threads, heap: SharedHeap, size: int) -> None:
     threads.first(lambda: use(heap, size, 0))
 
 
+PAIRS = [name for name in SCENARIOS if name != "crowd"]
+
+
 # --- trying them
 
 PAGE = 1 << 16
@@ -274,3 +281,25 @@ def wander_through(
     """Try random schedules of one scenario."""
     with sleepy_locks():
         return wander(lambda: make_threads(allocator, name, size, machine), runs, seed)
+
+
+# --- the check
+
+SIZES = 40, 2000, 20_000  # what a cache takes, what a bin or slab serves, and what is large to most
+MOST_SCHEDULES = 10, 200  # of one scenario and size
+
+
+@check("interleavings", "two threads get along in every order that was tried, under a lock if it has none", is_slow=True)
+def interleavings(subject: Subject) -> str:
+    allocator = subject.allocator if subject.allocator.is_threaded else load(f"locked({subject.spec})")
+    schedules, most = 0, MOST_SCHEDULES[not subject.is_quick]
+    for size, name in subject.in_time(list(product(SIZES, PAIRS))):
+        explored = try_scenario(allocator, name, size, 1 if subject.is_quick else 2, ROOMY, most=most)
+        demand_all(explored, f"{name}, {size} bytes")
+        schedules += explored.schedules
+    return f"{schedules:,} schedules"
+
+
+def demand_all(explored: Explored, scenario: str) -> None:
+    if explored.failure is not None:
+        raise Broken(f"{scenario}: {explored.failure.error}", str(explored.failure.interleaving).splitlines())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-
 from types import FunctionType
 from typing import NamedTuple
 
