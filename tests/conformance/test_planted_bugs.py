@@ -83,6 +83,6 @@ def test_is_found(bug, tmp_path):
     path = tmp_path / f"{name}.py"
     path.write_text(SOURCES[name].replace(right, wrong))
     with pytest.raises(Broken) as caught:
-        CHECKS[check](Subject(str(path), patience=0.5, budget=50_000))
+        CHECKS[check](Subject(str(path), is_quick=False, patience=0.5, budget=50_000))
     assert caught.value.what
     assert len(caught.value.lines) <= 60
