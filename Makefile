@@ -1,5 +1,6 @@
 # make demo: record a real program, compare allocators on the recording, simulate a user program
 # make test: everything a change must pass, within three minutes after set-up
+# make test-long: some minutes more, in CI too; make test-all: all there is, on demand
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ READY := $(VENV)/.ready
 HEAPWRIGHT := $(VENV)/bin/heapwright
 DEMO := $(VENV)/demo.hwt
 
-.PHONY: demo test test-all lint setup clean
+.PHONY: demo test test-long test-all lint setup clean
 
 setup: $(READY)
 
@@ -23,6 +24,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest -q -n auto
+
+test-long: $(READY)
+	$(VENV)/bin/python -m pytest -q -n auto -m slow tests/allocators tests/cli tests/docs tests/real/test_programs.py
 
 test-all: $(READY)
 	$(VENV)/bin/python -m pytest -q -n auto -m 'slow or not slow'

@@ -8,6 +8,7 @@ from heapwright import allocator
 from heapwright.allocator import load
 from heapwright.allocators import ALLOCATORS, hoard_heaps, ptmalloc_bins
 from heapwright.allocators.ptmalloc_chunks import PREVIOUS_IN_USE
+from heapwright.conformance import CHECKS, Broken, Subject
 from heapwright.conformance.interleavings import (
     MACHINE,
     PAIRS,
@@ -116,6 +117,20 @@ def test_a_lock_released_too_early(tmp_path):
     found = failure(f"{path}(kr)", "neighbours")
     assert isinstance(found.error, Race) and found.found_in <= 5
     assert "kr.py" in str(found.interleaving)
+
+
+def test_the_check_of_the_suite_shows_the_interleaving(tmp_path):
+    early = ("    inner.dealloc(heap.heap, address, size, align)\n    release(heap.memory, heap.lock)",
+             "    release(heap.memory, heap.lock)\n    inner.dealloc(heap.heap, address, size, align)")  # fmt: skip
+    path = mutant(tmp_path, "layers/locked.py", early)
+    with pytest.raises(Broken) as caught:
+        CHECKS["interleavings"](Subject(f"{path}(kr)", is_quick=False))
+    assert caught.value.what.split(",")[0] in PAIRS
+    assert any("kr.py" in line for line in caught.value.lines)
+
+
+def test_the_check_of_the_suite_puts_a_lock_around_what_has_none():
+    assert CHECKS["interleavings"](Subject("kr")).endswith("schedules")
 
 
 def test_a_call_without_the_lock(tmp_path):

@@ -286,10 +286,10 @@ def wander_through(
 # --- the check
 
 SIZES = 40, 2000, 20_000  # what a cache takes, what a bin or slab serves, and what is large to most
-MOST_SCHEDULES = 10, 200  # of one scenario and size
+MOST_SCHEDULES = 10, 40  # of one scenario and size
 
 
-@check("interleavings", "two threads get along in every order that was tried, under a lock if it has none", is_slow=True)
+@check("interleavings", "two threads get along in each order that was tried, under a lock if need be", is_slow=True)
 def interleavings(subject: Subject) -> str:
     allocator = subject.allocator if subject.allocator.is_threaded else load(f"locked({subject.spec})")
     schedules, most = 0, MOST_SCHEDULES[not subject.is_quick]
