@@ -23,7 +23,10 @@ demo: $(READY)
 	$(HEAPWRIGHT) simulate boxtest -a kr
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest -q -n auto
+	# compile side by side what the tests will share
+	$(VENV)/bin/python -c 'from heapwright.allocators import ALLOCATORS; print(*ALLOCATORS)' \
+	  | xargs -n 1 -P 2 sh -c '$(HEAPWRIGHT) run -a "$$0" -- true'
+	$(VENV)/bin/python -m pytest -q -n auto --dist worksteal
 
 test-long: $(READY)
 	$(VENV)/bin/python -m pytest -q -n auto -m slow tests/allocators tests/cli tests/docs tests/real/test_programs.py
