@@ -16,7 +16,7 @@ from __future__ import annotations
 FREE = 0
 HELD = 1
 CONTENDED = 2  # held, and others may sleep
-SPINS = 100
+LOOKS = 10  # the last after 512 pauses: some microseconds, what a sleep would cost
 
 
 def acquire(memory, cell):
@@ -44,10 +44,14 @@ def release(memory, cell):
 
 
 def wait_for(memory, cell):
-    """Spin a little, then sleep; whoever slept takes the lock as contended, for others may sleep still."""
-    for _ in range(SPINS):
+    """Look ever more seldom, then sleep; whoever slept takes the lock as contended, for others may sleep still.
+
+    Each look takes the cache line from the holder: who looks seldom lets it get through its work.
+    """
+    for look in range(LOOKS):
         if cell.load() == FREE and cell.compare_exchange(FREE, HELD):
             return
-        memory.relax()
+        for _ in range(1 << look):
+            memory.relax()
     while cell.exchange(CONTENDED) != FREE:
         memory.wait(cell.address, CONTENDED)

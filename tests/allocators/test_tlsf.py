@@ -274,6 +274,15 @@ def test_the_last_block_grows_with_the_heap(heap, base):
         heap.check()
 
 
+def test_the_last_block_moves_to_where_it_fits_before_the_heap_grows(heap):
+    low = heap.alloc(400 * KIB)
+    last = heap.alloc(100 * KIB)
+    heap.dealloc(low)
+    end = heap.process.brk
+    assert heap.realloc(last, 390 * KIB) == low and heap.process.brk <= end
+    heap.check()
+
+
 def test_a_block_that_has_no_room_moves(heap):
     blocks = row(heap, 2)
     heap.user.fill(blocks[0], 56, 7)

@@ -46,9 +46,9 @@ def threads_of(*bodies, ending=None):
 
 @contextmanager
 def spins(count):
-    before, locks.SPINS = locks.SPINS, count
+    before, locks.LOOKS = locks.LOOKS, count
     yield
-    locks.SPINS = before
+    locks.LOOKS = before
 
 
 def demand(condition, what):

@@ -56,13 +56,13 @@ from heapwright.allocators.tlsf_lists import (
     address_of,
     adjusted,
     block_of,
+    find_list,
     insert_free_block,
     is_free,
     is_listed_rightly,
     is_prev_free,
     is_sentinel,
     mapping_insert,
-    mapping_search,
     mark_free,
     mark_used,
     members,
@@ -71,7 +71,6 @@ from heapwright.allocators.tlsf_lists import (
     remove_free_block,
     remove_head,
     rounded,
-    search_suitable_list,
     size_of,
 )
 from heapwright.bits import align_down, align_up, below
@@ -252,7 +251,7 @@ def alloc_aligned(heap, size, align):
 
 def take(heap, size):
     """A block of this size, in use; null when memory is exhausted."""
-    index = search_suitable_list(heap, mapping_search(size))
+    index = find_list(heap, size)
     if index == NONE:
         index = find_after_growth(heap, size)
         if index == NONE:
@@ -269,7 +268,7 @@ def find_after_growth(heap, size):
     """A list that serves once the heap has grown, or NONE: memory may come from where it does not join the last."""
     index = NONE
     while index == NONE and grow(heap, size):
-        index = search_suitable_list(heap, mapping_search(size))
+        index = find_list(heap, size)
     return index
 
 
@@ -305,8 +304,11 @@ def realloc(heap, address, size, align, new_size):
 
 
 def extend(heap, block, size):
-    """Take in the block behind, or what new memory makes of it; False if it is in use or too small."""
-    if not has_room(block, size) and is_last(heap, block):
+    """Take in the block behind, or what new memory makes of it; False if it is in use or too small.
+
+    Free blocks come before new memory: else the last block grows and grows, and none of them is ever used.
+    """
+    if not has_room(block, size) and is_last(heap, block) and find_list(heap, size) == NONE:
         grow(heap, max(size - size_of(block) - HEADER, LEAST_SIZE))
     if not has_room(block, size):
         return False

@@ -106,6 +106,11 @@ def mapping_search(size):
     return ((step - LEAST_STEP) << SL_LOG2) + (rounded(size) >> step)
 
 
+def find_list(heap, size):
+    """The first list that is not empty and of which every block fits, or NONE."""
+    return search_suitable_list(heap, mapping_search(size))
+
+
 def search_suitable_list(heap, index):
     """The first list from `index` on that is not empty, or NONE."""
     fl = index >> SL_LOG2

@@ -253,13 +253,13 @@ def declared_races(allocator: Allocator) -> dict[str, str]:
 
 
 @contextmanager
-def sleepy_locks(spins: int = 0) -> Iterator[None]:
+def sleepy_locks(looks: int = 0) -> Iterator[None]:
     """Locks that sleep at once: spinning shows nothing that waiting does not."""
-    before, locks.SPINS = locks.SPINS, spins
+    before, locks.LOOKS = locks.LOOKS, looks
     try:
         yield
     finally:
-        locks.SPINS = before
+        locks.LOOKS = before
 
 
 def try_scenario(
