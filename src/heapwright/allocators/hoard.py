@@ -34,12 +34,13 @@ Invariants
     H7  kept large objects are within 1 MiB and half of the most ever live, and with the live ones 9/8 of it
 
 Bound: K = 4, f = 1/4: heaps 1 to P hold at most u / (1 - f) + P*K*S after frees. Kept for later: 256 KiB a heap, in
-the global heap 1 MiB and a quarter of all superblocks, 2 MiB a thread, and H7. A thread empties its buffers when all
+the global heap 1 MiB and a quarter of all superblocks, 512 KiB a thread, and H7. A thread empties its buffers when all
 heaps have grown by 256 KiB: a few objects in them keep many superblocks from being empty.
 
 Vital statistics: header none, but 88 bytes a superblock, smallest object 16, alignment 16; alloc and dealloc O(1),
-without a lock for all but one in 128 small ones and one in two of 8 KiB; superblocks and large objects are given back.
-Classes waste at most a fifth of an object, and a superblock at most a quarter of itself.
+without a lock but for one in 128 of the smallest objects, and each from 4 KiB on that its thread has not buffered;
+superblocks and large objects are given back. Classes waste at most a fifth of an object, and a superblock at most a
+quarter of itself.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from heapwright.locks import acquire, release
 
 MOST_BUFFERED = min(8192, MOST_SMALL)
 BUFFERED = class_of(MOST_BUFFERED) + 1
-BUFFER_BYTES = 1 << 16  # of one class, and at most BUFFER_OBJECTS: below 2 MiB for a thread
+BUFFER_BYTES = 1 << 14  # of one class, and at most BUFFER_OBJECTS: below 2 MiB for a thread
 BUFFER_OBJECTS = 512
 GROWTH = 1 << 18  # of all heaps, before a thread that refills a buffer flushes all that it has
 PROCESSORS = 16
@@ -190,10 +190,10 @@ def put(buffer, freed):
 
 
 def refill(heap, thread, size_class):
-    """Fetch into an empty buffer a quarter of what it may hold; less or nothing when memory is exhausted."""
+    """Fetch into an empty buffer a quarter of what it may hold; fewer objects or none when memory is exhausted."""
     flush_if_grown(heap, thread)
     buffer = thread.buffers[size_class]
-    chain, count = take_chain(heap, thread.home, size_class, limit_of(size_class) // 4)
+    chain, count = take_chain(heap, thread.home, size_class, max(1, limit_of(size_class) // 4))
     buffer.first = chain
     buffer.room -= count
 
