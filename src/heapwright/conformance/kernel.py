@@ -159,6 +159,61 @@ def compare(before: Pages, after: Pages) -> None:
             raise Wrong(f"U7  a request that failed changed the word at {at + offset:#x} from {words[0]} to {words[1]}")
 
 
+# --- U7: what the kernel does not take back
+
+SIZES = 40, 3000, 90_000, 300_000, 3 << 19, 3 << 20
+
+
+def generous() -> Iterator[Step]:
+    """Blocks of which most are freed again, so that memory goes back: the ends and the middle of mappings, too."""
+    for align in (16, 1 << 16):
+        yield from (Step("alloc", 0, size, align) for size in SIZES)
+        yield from (Step("realloc", 3, 200_000), Step("realloc", -1, 100), Step("zeroed", 0, 400_000))
+        yield from (Step("free", which) for which in (2, -1, 3, 1, 2))
+        yield Step("trim")
+
+
+def returns_to_refuse(subject: Subject) -> list[tuple[int, bool]]:
+    """Which call that gives memory back to refuse, and whether that one only: at first, all of them."""
+    heap = subject.heap(frames=1 << 14)
+    heap.process.kernel.returns.at(1 << 30)
+    Play(heap).play(generous())
+    asked = (1 << 30) - heap.process.kernel.returns.left
+    turns = [1, *random.Random(7).sample(range(2, asked + 1), asked - 1)] if asked else []
+    return [(k, once) for once in (False, True) for k in turns]
+
+
+@check("U7_nothing_taken_back", "when the kernel takes no memory back, at any call, all goes on and every block stays")
+def nothing_taken_back(subject: Subject) -> str:
+    asked = returns_to_refuse(subject)
+    for k, once in subject.in_time(asked, LEAST_REFUSALS):
+
+        def kept(steps: Steps, k: int = k, once: bool = once) -> None:
+            with telling(Play(subject.heap(frames=1 << 14))) as play:
+                play.lines.append(f"the kernel takes no memory back the {k}. time{'' if once else ' and from then on'}")
+                play.heap.process.kernel.returns.at(k, once)
+                play_unreturned(play, steps)
+
+        for_story(subject, list(generous()), kept)
+    return f"{len(asked) // 2} calls give memory back"
+
+
+def play_unreturned(play: Play, steps: Steps) -> None:
+    """Go on, twice, while nothing goes back; then the kernel takes again what it is offered, and all goes on."""
+    for wanted in (steps, steps, [Step("trim")], steps):
+        for step in wanted:
+            play.take(step)
+            demand(play.results[-1:] != [0], "U7  the kernel gives memory, and the heap does not")
+            walk_tiles(play)
+            all_intact(play)
+        play.heap.check()
+        play.end()
+        play.heap.check()
+        if wanted is not steps:
+            play.heap.process.kernel.returns.never()
+            play.lines.append("the kernel takes memory back again")
+
+
 # --- somebody else's break, other pages
 
 

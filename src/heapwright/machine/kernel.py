@@ -66,6 +66,7 @@ class Kernel:
         self.defects = defects_of(semantics, frozenset(defects))
         self.frames = Frames(frames, page)
         self.calls = Failures()  # which sbrk and mmap calls that ask for memory fail
+        self.returns = Failures()  # which calls that give some back fail: munmap, decommit, sbrk and mremap by less
         self.page, self.maxva, self.lazy = page, maxva, lazy
         self.unwritten, self.seed = unwritten, seed
         self._pids, self._threads = count(1), count(1)

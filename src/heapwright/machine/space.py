@@ -141,7 +141,7 @@ class Space:
         old, new = self.brk, self.brk + n
         if new < 0:
             return self.kernel.has("S3")  # the sum wraps, looks larger than the size, and is left alone
-        if new < self.heap_start and not self.kernel.has("S7"):
+        if (new < self.heap_start and not self.kernel.has("S7")) or self.kernel.returns.due():
             return False
         first, last = self.round_up(new), self.round_up(old)
         if not self._release(first, last):
@@ -218,13 +218,18 @@ class Space:
     def munmap(self, address: int, size: int) -> int:
         """Unmap every page of a range that lies in areas; 0, also where nothing was mapped (munmap(2))."""
         end = address + self.round_up(size)
-        if address % self.page or size <= 0 or address < self.round_up(self.brk) or end > self.areas.top:
+        is_wrong = address % self.page or size <= 0 or address < self.round_up(self.brk) or end > self.areas.top
+        if is_wrong or self.kernel.returns.due():
             return -1
         for start, stop in self.areas.inside(address, end):
-            for page in range(start, stop, self.page):
-                self._release_page(page)
-            self.areas.cut(start, stop)
+            self._unmap(start, stop)
         return 0
+
+    def _unmap(self, start: int, end: int) -> None:
+        """Unmap a part of one area."""
+        for page in range(start, end, self.page):
+            self._release_page(page)
+        self.areas.cut(start, end)
 
     def mremap(self, address: int, old_size: int, new_size: int, may_move: int, own: int = ALLOCATOR) -> int:
         """Resize a mapping that lies in one area, in place if there is room, else elsewhere if it may move."""
@@ -278,7 +283,8 @@ class Space:
     def decommit(self, address: int, size: int) -> int:
         """Take the frames of whole pages of heap or areas; they stay mapped and read as zero."""
         end = address + size
-        if address % self.page or size % self.page or size < 0 or not self._is_heap(address, end):
+        is_wrong = address % self.page or size % self.page or size < 0 or not self._is_heap(address, end)
+        if is_wrong or self.kernel.returns.due():
             return -1
         for page in range(address, end, self.page):
             frame = self.table.frame_of(self.table.entry(page))
@@ -374,7 +380,7 @@ class Space:
         self.table.unmap(self.trapframe + self.page)
         self._release_page(self.trapframe)
         for start, end in self.areas:
-            self.munmap(start, end - start)
+            self._unmap(start, end)
         for address in range(0, self.round_up(self.brk), self.page):
             if self.table.entry(address):
                 self._release_page(address)
