@@ -230,7 +230,6 @@ def decommit_free(heap, arena):
 def decommit_inside(heap, chunk, page):
     start = align_up(chunk.address + Chunk.SIZE, page)
     length = (chunk.address + size_of(chunk) - start) & -page
-    if length <= 0:
+    if length <= 0 or heap.memory.decommit(start, length) == -1:
         return 0
-    heap.memory.decommit(start, length)
     return length

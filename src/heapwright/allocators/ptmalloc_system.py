@@ -5,6 +5,9 @@ heap_trim).
 
 An arena whose memory cannot be extended goes on elsewhere: its old top ends in two fences, sixteen bytes or so that
 look like chunks in use, and the rest of it is freed. Where another's memory lies between, the second fence spans it.
+
+A mapping that the kernel does not take back (it may be the middle of one, and mappings at their limit) is lost, as
+glibc's is; but it stays counted, the kernel has its frames, and its first words, which say K, tell `walk` of it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from heapwright.allocators.ptmalloc_bins import merge, set_top, top_bytes, unlink
 from heapwright.allocators.ptmalloc_chunks import (
     HEADER,
+    KEPT,
     LEAST,
     MAPPED,
     NON_MAIN,
@@ -87,9 +91,18 @@ def unmap_chunk(heap, chunk):
     if heap.mmap_threshold < size <= MOST_MMAP_THRESHOLD:
         heap.mmap_threshold = size
         heap.trim_threshold = 2 * size
-    heap.mapped_chunks.add(-1)
-    heap.mapped_bytes.add(-length)
-    heap.memory.munmap(base.address, length)
+    if unmap(heap.memory, base.address, length):
+        heap.mapped_chunks.add(-1)
+        heap.mapped_bytes.add(-length)
+
+
+def unmap(memory, start, length):
+    """Return a mapping; False if the kernel refuses, and then it is lost, but for its frames."""
+    if memory.munmap(start, length) == -1:
+        memory.decommit(start, length)
+        place_mapped(Chunk(memory, start), length, 0).head |= KEPT
+        return False
+    return True
 
 
 def remap_chunk(heap, chunk, size, may_move):
@@ -213,14 +226,14 @@ def map_aligned(memory):
     start = memory.mmap(SEGMENT_BYTES)
     if start == -1 or start & (SEGMENT_BYTES - 1) == 0:
         return start
-    memory.munmap(start, SEGMENT_BYTES)
+    unmap(memory, start, SEGMENT_BYTES)
     wide = memory.mmap(2 * SEGMENT_BYTES)
     if wide == -1:
         return -1
     start = align_up(wide, SEGMENT_BYTES)
     if start > wide:
-        memory.munmap(wide, start - wide)
-    memory.munmap(start + SEGMENT_BYTES, wide + SEGMENT_BYTES - start)
+        unmap(memory, wide, start - wide)
+    unmap(memory, start + SEGMENT_BYTES, wide + SEGMENT_BYTES - start)
     return start
 
 
@@ -262,7 +275,8 @@ def trim_segments(heap, arena, pad):
     spare = spare_bytes(arena, pad, heap.memory.PAGE)
     if top_bytes(arena) < heap.trim_threshold or spare == 0:
         return released
-    heap.memory.decommit(end_of_top(arena) - spare, spare)
+    if heap.memory.decommit(end_of_top(arena) - spare, spare) == -1:
+        return released
     segment_of(arena.top).size -= spare
     shorten_top(arena, spare)
     return released + spare

@@ -162,20 +162,22 @@ def compare(before: Pages, after: Pages) -> None:
 # --- U7: what the kernel does not take back
 
 SIZES = 40, 3000, 90_000, 300_000, 3 << 19, 3 << 20
+MACHINE = {"page": 1 << 14, "frames": 1 << 14}  # room for segments of 64 MiB, in not too many pages
 
 
 def generous() -> Iterator[Step]:
     """Blocks of which most are freed again, so that memory goes back: the ends and the middle of mappings, too."""
-    for align in (16, 1 << 16):
+    for which, align in enumerate((16, 1 << 16)):
+        yield Step("thread", which)
         yield from (Step("alloc", 0, size, align) for size in SIZES)
         yield from (Step("realloc", 3, 200_000), Step("realloc", -1, 100), Step("zeroed", 0, 400_000))
         yield from (Step("free", which) for which in (2, -1, 3, 1, 2))
-        yield Step("trim")
+        yield from (Step("trim"), Step("thread_exit"))
 
 
 def returns_to_refuse(subject: Subject) -> list[tuple[int, bool]]:
     """Which call that gives memory back to refuse, and whether that one only: at first, all of them."""
-    heap = subject.heap(frames=1 << 14)
+    heap = subject.heap(**MACHINE)
     heap.process.kernel.returns.at(1 << 30)
     Play(heap).play(generous())
     asked = (1 << 30) - heap.process.kernel.returns.left
@@ -189,7 +191,7 @@ def nothing_taken_back(subject: Subject) -> str:
     for k, once in subject.in_time(asked, LEAST_REFUSALS):
 
         def kept(steps: Steps, k: int = k, once: bool = once) -> None:
-            with telling(Play(subject.heap(frames=1 << 14))) as play:
+            with telling(Play(subject.heap(**MACHINE))) as play:
                 play.lines.append(f"the kernel takes no memory back the {k}. time{'' if once else ' and from then on'}")
                 play.heap.process.kernel.returns.at(k, once)
                 play_unreturned(play, steps)
