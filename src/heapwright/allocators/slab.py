@@ -38,29 +38,30 @@ ten in each depot, and empty slabs until the next reap.
 
 from __future__ import annotations
 
-from heapwright.allocators.pages import Heap as PageHeap
-from heapwright.allocators.pages import check as check_pages
-from heapwright.allocators.pages import is_absurd
+from heapwright.allocators.large_objects import (
+    KEPT_MAGIC,
+    LARGE_MAGIC,
+    LargeObjects,
+    alloc_large,
+    free_large,
+    is_absurd,
+    is_bounded,
+    is_fresh,
+    large_of,
+    trim_large,
+    usable_in,
+)
 from heapwright.allocators.slab_caches import (
     LARGEST_OBJECT,
-    SLAB,
-    TAG,
     Cache,
     Magazine,
-    Slab,
+    number_of,
     open_cache,
     put_object,
+    slab_at,
     take_object,
 )
 from heapwright.allocators.slab_inspect import check_cache, check_magazines, walk_stretch
-from heapwright.allocators.slab_large import (
-    alloc_large,
-    free_large,
-    is_object,
-    resize_large,
-    trim_large,
-    usable_large,
-)
 from heapwright.allocators.slab_magazines import (
     CACHES,
     MAGAZINES,
@@ -88,9 +89,8 @@ from heapwright.locks import FREE, acquire, release
 
 THREADS = "own"
 SLOW_PATHS = (
-    *("alloc_slowly", "dealloc_slowly", "load_rounds", "load_room", "hand_in", "reap", "open_heap", "move"),
-    *("new_slab", "destroy_slabs", "take_pages", "give_back"),
-    *("alloc_large", "free_large", "usable_large", "resize_large"),
+    *("alloc_slowly", "dealloc_slowly", "load_rounds", "load_room", "hand_in", "reap", "open_heap"),
+    *("new_slab", "destroy_slabs", "alloc_large", "free_large"),
 )
 DETECTS = ("foreign",)  # at once; a double free only when the object returns to its slab
 TIDIES = True
@@ -114,8 +114,7 @@ class Heap(Struct):
     threads: Thread
     nothing: Inline[Magazine]  # a magazine for no rounds
     nobody: Inline[Thread]  # of threads at their end
-    large_lock: Atomic[Word]
-    large: Inline[PageHeap]  # also of the slabs' pages
+    large: Inline[LargeObjects]
 
 
 # --- the caches of malloc
@@ -236,15 +235,6 @@ def open_thread(heap):
 # --- the slow paths
 
 
-def slab_at(heap, address):
-    return Slab(heap.memory, align_down(address, SLAB))
-
-
-def number_of(slab):
-    """The number of a slab's cache; beyond CACHES if it is no slab."""
-    return slab.tag - TAG
-
-
 def alloc_slowly(heap, size, align):
     if is_absurd(size, align):
         return NULL
@@ -254,13 +244,16 @@ def alloc_slowly(heap, size, align):
 
 
 def dealloc_slowly(heap, address):
-    if not is_object(address):
-        free_large(heap, address)
-        return
-    number = number_of(slab_at(heap, address))
-    if not below(number, SLOTS):
+    slab = slab_at(heap, address)
+    number = number_of(slab)
+    if below(number, SLOTS):
+        cache_free(heap, heap.caches[number], address)
+    elif slab.tag == LARGE_MAGIC:
+        free_large(heap, large_of(heap, address))
+    elif slab.tag == KEPT_MAGIC:
+        heap.memory.fault("double free", address)
+    else:
         heap.memory.fault("not a live block", address)
-    cache_free(heap, heap.caches[number], address)
 
 
 # --- the allocator
@@ -277,51 +270,25 @@ def alloc(heap, size, align):
 
 def dealloc(heap, address, size, align):
     """Into the thread's magazine, if there is room."""
-    if is_object(address):
-        number = number_of(slab_at(heap, address))
-        if below(number, heap.memory.local(NUMBERS)):
-            magazine = thread_of(heap).loaded[number]
-            if has_room(magazine):
-                push(magazine, address)
-                return
+    number = number_of(slab_at(heap, address))
+    if below(number, heap.memory.local(NUMBERS)):
+        magazine = thread_of(heap).loaded[number]
+        if has_room(magazine):
+            push(magazine, address)
+            return
     dealloc_slowly(heap, address)
 
 
 def usable_size(heap, address):
-    return slab_at(heap, address).object_size if is_object(address) else usable_large(heap, address)
+    slab = slab_at(heap, address)
+    return slab.object_size if below(number_of(slab), SLOTS) else usable_in(large_of(heap, address))
 
 
 def alloc_zeroed(heap, size, align):
-    """Objects may have been used; pages come as zeros."""
     address = alloc(heap, size, align)
-    if address != NULL and is_object(address):
+    if address != NULL and not is_fresh(heap, address):
         heap.memory.fill(address, size, 0)
     return address
-
-
-def realloc(heap, address, size, align, new_size):
-    """Stay where the object is at least half full; have the kernel add pages, or move."""
-    if is_absurd(new_size, align):
-        return NULL
-    usable = usable_size(heap, address)
-    if is_object(address):
-        if (usable - UNIT) >> 1 <= new_size <= usable:
-            return address
-    elif new_size > MOST_SMALL:
-        moved = resize_large(heap, address, align, new_size)
-        if moved != NULL:
-            return moved
-    return move(heap, address, min(usable, new_size), align, new_size)
-
-
-def move(heap, address, size, align, new_size):
-    """A copy elsewhere; without memory, a block that was to shrink stays."""
-    target = alloc(heap, new_size, align)
-    if target == NULL:
-        return address if size == new_size else NULL
-    heap.memory.copy(target, address, size)
-    dealloc(heap, address, size, align)
-    return target
 
 
 def trim(heap):
@@ -353,11 +320,11 @@ def fork_prepare(heap):
     acquire(heap.memory, heap.lock)
     for number in range(CACHES):
         acquire(heap.memory, heap.caches[number].lock)
-    acquire(heap.memory, heap.large_lock)
+    acquire(heap.memory, heap.large.lock)
 
 
 def fork_parent(heap):
-    release(heap.memory, heap.large_lock)
+    release(heap.memory, heap.large.lock)
     for number in range(CACHES):
         release(heap.memory, heap.caches[number].lock)
     release(heap.memory, heap.lock)
@@ -365,7 +332,7 @@ def fork_parent(heap):
 
 def fork_child(heap):
     """Nobody waits for a lock here: make them as new."""
-    heap.large_lock.store(FREE)
+    heap.large.lock.store(FREE)
     for number in range(CACHES):
         heap.caches[number].lock.store(FREE)
     heap.lock.store(FREE)
@@ -381,9 +348,11 @@ def walk(heap, start, end):
 
 
 def check(heap, start, end):
-    check_pages(heap.large, start, end)
     for number in range(CACHES):
         cache = heap.caches[number]
         if cache.objects > 0:
             check_cache(cache)
             check_magazines(heap, cache)
+    assert is_bounded(heap.large), (
+        "S10  kept large blocks are within 1 MiB and half of the most ever live, and with the live ones 9/8 of it"
+    )

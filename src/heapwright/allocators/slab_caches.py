@@ -28,12 +28,12 @@ The caller of what is below the title "slabs" holds the cache's lock.
 
 from __future__ import annotations
 
-from heapwright.allocators.pages_kept import give_back, take_pages
+from heapwright.allocators.huge_blocks import map_aligned
+from heapwright.allocators.large_objects import BOUNDARY
 from heapwright.bits import align_down, align_up, below, floor_log2
 from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word, Word16
-from heapwright.locks import acquire, release
 
-SLAB = 64 << 10  # a multiple of every size of page
+SLAB = BOUNDARY  # 64 KiB
 LINK = 2  # bytes
 MOST_OBJECTS = 4096
 LARGEST_OBJECT = 1 << 30
@@ -133,6 +133,16 @@ def rounds_for(size):
 
 
 # --- objects of a slab
+
+
+def slab_at(heap, address):
+    """The slab of one of malloc's objects; what lies there is something else for another address."""
+    return Slab(heap.memory, align_down(address - 1, SLAB))
+
+
+def number_of(slab):
+    """The number of a slab's cache; beyond all caches if it is no slab."""
+    return slab.tag - TAG
 
 
 def slab_of(cache, address):
@@ -246,9 +256,7 @@ def unlink(cache, slab, which):
 
 def new_slab(heap, cache):
     """An empty slab, coloured; null when memory is exhausted."""
-    acquire(heap.memory, heap.large_lock)
-    start = take_pages(heap.large.pages, cache.slab_size, cache.slab_size)
-    release(heap.memory, heap.large_lock)
+    start = map_aligned(heap.memory, cache.slab_size, cache.slab_size, 0)
     slab = Slab(heap.memory, start)
     if slab:
         slab.tag = TAG + cache.number
@@ -269,10 +277,17 @@ def destroy_slabs(heap, cache, count):
     given_back = 0
     while slab:
         rest = slab.next
-        unlink(cache, slab, EMPTY)
-        cache.destroyed += slab.fresh
-        acquire(heap.memory, heap.large_lock)
-        given_back += give_back(heap.large.pages, slab.address, cache.slab_size)
-        release(heap.memory, heap.large_lock)
+        given_back += destroy_slab(heap, cache, slab)
         slab = rest
     return given_back
+
+
+def destroy_slab(heap, cache, slab):
+    """Unmap an empty slab; one that the kernel does not take stays in its list."""
+    fresh = slab.fresh
+    unlink(cache, slab, EMPTY)
+    if heap.memory.munmap(slab.address, cache.slab_size) == -1:
+        link(cache, slab, EMPTY)
+        return 0
+    cache.destroyed += fresh
+    return cache.slab_size
