@@ -93,7 +93,7 @@ from heapwright.allocators.large_objects import (
     LargeObject,
     LargeObjects,
     alloc_large,
-    free_large,
+    free_range,
     is_absurd,
     is_bounded,
     is_fresh,
@@ -167,7 +167,7 @@ def dealloc_slowly(heap, address):
     if superblock.magic == SUPERBLOCK_MAGIC and is_object(superblock, address):
         free_object(heap, Object(heap.memory, address), superblock.size_class)
     elif superblock.magic == LARGE_MAGIC:
-        free_large(heap, large_of(heap, address))
+        free_range(heap, large_of(heap, address))
     elif superblock.magic == KEPT_MAGIC:
         heap.memory.fault("double free", address)
     else:

@@ -90,10 +90,9 @@ def lead_for(align):
     return align_up(LEAD, align) if align < BOUNDARY else BOUNDARY
 
 
-def map_large(heap, size, align):
-    """A mapping of its own; null when the kernel refuses."""
-    boundary = max(align, BOUNDARY)
-    large = LargeObject(heap.memory, map_aligned(heap.memory, size, boundary, align_down(lead_for(align), BOUNDARY)))
+def map_range(heap, size, boundary, before):
+    """A mapping of its own, so that what lies `before` bytes on is aligned; null when the kernel refuses."""
+    large = LargeObject(heap.memory, map_aligned(heap.memory, size, boundary, before))
     if large:
         large.size = size
         large.is_fresh = 1
@@ -252,27 +251,38 @@ def keep(store, large):
 # --- what the allocator calls
 
 
-def alloc_large(heap, size, align):
-    """The address of `size` bytes in a mapping of their own, or NULL."""
-    whole = align_up(lead_for(align) + size, BOUNDARY)
-    large = take_kept(heap, whole) if align < BOUNDARY else LargeObject(heap.memory, NULL)
+def take_range(heap, size, boundary, before):
+    """A range cut from what is kept, or else mapped; null when the kernel refuses. All are multiples of 64 KiB."""
+    large = LargeObject(heap.memory, NULL)
+    if boundary == BOUNDARY and before == 0:
+        large = take_kept(heap, size)
     if not large:
-        large = map_large(heap, whole, align)
-    if not large:
-        return NULL
-    large.magic = LARGE_MAGIC
-    large.lead = lead_for(align)
-    count_live(heap, whole)
-    return address_in(large)
+        large = map_range(heap, size, boundary, before)
+    if large:
+        count_live(heap, size)
+    return large
 
 
-def free_large(heap, large):
+def free_range(heap, large):
+    """Keep a range or give it back; return how many bytes went back to the kernel."""
     store = heap.large
     acquire(heap.memory, store.lock)
     store.live -= large.size
     chain = keep(store, large)
     release(heap.memory, store.lock)
-    unmap_chain(heap, chain)
+    return unmap_chain(heap, chain)
+
+
+def alloc_large(heap, size, align):
+    """The address of `size` bytes in a range of their own, or NULL."""
+    lead = lead_for(align)
+    whole = align_up(lead + size, BOUNDARY)
+    large = take_range(heap, whole, max(align, BOUNDARY), align_down(lead, BOUNDARY))
+    if not large:
+        return NULL
+    large.magic = LARGE_MAGIC
+    large.lead = lead
+    return address_in(large)
 
 
 def trim_large(heap):

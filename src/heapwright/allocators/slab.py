@@ -43,7 +43,7 @@ from heapwright.allocators.large_objects import (
     LARGE_MAGIC,
     LargeObjects,
     alloc_large,
-    free_large,
+    free_range,
     is_absurd,
     is_bounded,
     is_fresh,
@@ -79,7 +79,7 @@ from heapwright.allocators.slab_magazines import (
     pop,
     purge,
     push,
-    reap_all,
+    reap_caches,
     set_thread,
     thread_of,
 )
@@ -90,7 +90,7 @@ from heapwright.locks import FREE, acquire, release
 THREADS = "own"
 SLOW_PATHS = (
     *("alloc_slowly", "dealloc_slowly", "load_rounds", "load_room", "hand_in", "reap", "open_heap"),
-    *("new_slab", "destroy_slabs", "alloc_large", "free_large"),
+    *("new_slab", "destroy_slabs", "alloc_large", "free_range"),
 )
 DETECTS = ("foreign",)  # at once; a double free only when the object returns to its slab
 TIDIES = True
@@ -114,6 +114,7 @@ class Heap(Struct):
     threads: Thread
     nothing: Inline[Magazine]  # a magazine for no rounds
     nobody: Inline[Thread]  # of threads at their end
+    mapped: Atomic[Word]  # slabs that the kernel gave since all caches were reaped
     large: Inline[LargeObjects]
 
 
@@ -249,7 +250,7 @@ def dealloc_slowly(heap, address):
     if below(number, SLOTS):
         cache_free(heap, heap.caches[number], address)
     elif slab.tag == LARGE_MAGIC:
-        free_large(heap, large_of(heap, address))
+        free_range(heap, large_of(heap, address))
     elif slab.tag == KEPT_MAGIC:
         heap.memory.fault("double free", address)
     else:
@@ -292,15 +293,12 @@ def alloc_zeroed(heap, size, align):
 
 
 def trim(heap):
-    """Reap: give back this thread's magazines, the depots and every empty slab; return how many bytes went."""
+    """Reap, and give back what is kept; return how many bytes went."""
     open_heap(heap)
     thread = thread_of(heap)
     if thread and thread != heap.nobody:
         purge(heap, thread)
-    given_back = 0
-    for number in range(CACHES):
-        given_back += reap_all(heap, heap.caches[number])
-    return given_back + trim_large(heap)
+    return reap_caches(heap) + trim_large(heap)
 
 
 def thread_exit(heap):

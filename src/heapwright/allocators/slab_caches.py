@@ -28,8 +28,7 @@ The caller of what is below the title "slabs" holds the cache's lock.
 
 from __future__ import annotations
 
-from heapwright.allocators.huge_blocks import map_aligned
-from heapwright.allocators.large_objects import BOUNDARY
+from heapwright.allocators.large_objects import BOUNDARY, LargeObject, free_range, take_range
 from heapwright.bits import align_down, align_up, below, floor_log2
 from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word, Word16
 
@@ -90,7 +89,8 @@ class Cache(Struct):
     lists: Array[Slab, 3]
     empty_slabs: Word
     least_empty: Word  # the smallest number of empty slabs since the last reap
-    rounds: Word  # of a full magazine
+    rounds: Word  # of a full magazine, from now on
+    contentions: Word  # how often a thread had to wait for the depot, since the last reap
     full: Inline[Magazines]
     empty: Inline[Magazines]
     visits: Word  # to the depot since the last reap
@@ -110,7 +110,7 @@ def open_cache(cache, number, size, align, prototype):
         cache.slab_size *= 2
         cache.objects = objects_in(cache)
     cache.slack = align_down(cache.slab_size - head_size(cache) - cache.objects * cache.object_size, align)
-    cache.rounds = rounds_for(cache.object_size)
+    cache.rounds = first_rounds(cache.object_size)
     cache.prototype = prototype
 
 
@@ -127,8 +127,15 @@ def head_size(cache):
     return align_up(Slab.links.offset + cache.objects * LINK, cache.align)
 
 
-def rounds_for(size):
-    """The rounds of a magazine: one less than a power of two, as in the table of illumos, and fewer large objects."""
+def first_rounds(size):
+    """The rounds that magazines begin with, as in the table of illumos."""
+    if size > 256:
+        return 3 if size <= 3200 else 1
+    return 7 if size > 64 else 15
+
+
+def most_rounds(size):
+    """The rounds to which magazines may grow: one less than a power of two, and fewer large objects."""
     return min((1 << floor_log2(max(MOST_ROUND_BYTES // size, 2))) - 1, MOST_ROUNDS)
 
 
@@ -256,13 +263,16 @@ def unlink(cache, slab, which):
 
 def new_slab(heap, cache):
     """An empty slab, coloured; null when memory is exhausted."""
-    start = map_aligned(heap.memory, cache.slab_size, cache.slab_size, 0)
-    slab = Slab(heap.memory, start)
+    mapping = take_range(heap, cache.slab_size, cache.slab_size, 0)
+    if mapping and mapping.is_fresh:
+        heap.mapped.add(1)
+    slab = Slab(heap.memory, mapping.address)
     if slab:
         slab.tag = TAG + cache.number
         slab.object_size = cache.object_size
         slab.cache = cache
-        slab.first = start + head_size(cache) + cache.colour
+        slab.first = slab.address + head_size(cache) + cache.colour
+        slab.live = slab.fresh = 0
         slab.free = END
         cache.colour = cache.colour + cache.align if cache.colour < cache.slack else 0
         link(cache, slab, EMPTY)
@@ -270,24 +280,22 @@ def new_slab(heap, cache):
 
 
 def destroy_slabs(heap, cache, count):
-    """Give back as many empty slabs, those that were empty longest; return how many bytes went."""
+    """Give up as many empty slabs, those that were empty longest; return how many bytes the kernel got."""
     slab = cache.lists[EMPTY]
     for _ in range(cache.empty_slabs - count):
         slab = slab.next
     given_back = 0
     while slab:
         rest = slab.next
-        given_back += destroy_slab(heap, cache, slab)
+        unlink(cache, slab, EMPTY)
+        cache.destroyed += slab.fresh
+        given_back += free_slab(heap, slab, cache.slab_size)
         slab = rest
     return given_back
 
 
-def destroy_slab(heap, cache, slab):
-    """Unmap an empty slab; one that the kernel does not take stays in its list."""
-    fresh = slab.fresh
-    unlink(cache, slab, EMPTY)
-    if heap.memory.munmap(slab.address, cache.slab_size) == -1:
-        link(cache, slab, EMPTY)
-        return 0
-    cache.destroyed += fresh
-    return cache.slab_size
+def free_slab(heap, slab, size):
+    """Make a slab's pages a range again, to keep or to give back."""
+    mapping = LargeObject(heap.memory, slab.address)
+    mapping.size = size
+    return free_range(heap, mapping)

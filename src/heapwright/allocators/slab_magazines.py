@@ -29,14 +29,17 @@ from heapwright.allocators.slab_caches import (
     INTERVAL,
     Magazine,
     destroy_slabs,
+    most_rounds,
     put_object,
     take_object,
 )
 from heapwright.layout import NULL, Array, Struct
-from heapwright.locks import acquire, release
+from heapwright.locks import acquire, release, try_acquire
 
 THREAD, SIZES, NUMBERS = 0, 1, 2  # a thread's words: its record; below which size and number of a cache that serves
 MOST_FULL = 10
+DEMAND = 16  # slabs that the kernel gives before all caches are reaped
+CONTENTION = 3  # waits between two reaps that let magazines grow, as in illumos
 SLOTS = 61  # caches with magazines
 RECORDS, MAGAZINES = SLOTS, SLOTS + 1  # the heap's own caches
 CACHES = SLOTS + 2
@@ -83,15 +86,14 @@ def is_real(magazine):
     return magazine.most > 0
 
 
-def new_magazine(heap, cache):
-    """An empty magazine of a cache; null when memory is exhausted."""
+def new_magazine(heap):
+    """An empty magazine; null when memory is exhausted."""
     own = heap.caches[MAGAZINES]
     acquire(heap.memory, own.lock)
     magazine = Magazine(heap.memory, take_object(heap, own))
     release(heap.memory, own.lock)
     if magazine:
         magazine.rounds = 0
-        magazine.most = cache.rounds
     return magazine
 
 
@@ -104,6 +106,7 @@ def free_magazine(heap, magazine):
 
 def refill(heap, cache, magazine):
     """Fill an empty magazine from the slabs, as far as there is memory."""
+    magazine.most = cache.rounds
     while has_room(magazine):
         address = take_object(heap, cache)
         if address == NULL:
@@ -150,7 +153,11 @@ def hand_in(heap, cache, magazine):
 def fetch_empty(heap, cache):
     """An empty magazine of the depot, or a new one; null when memory is exhausted."""
     magazine = fetch(cache.empty)
-    return magazine if magazine else new_magazine(heap, cache)
+    if not magazine:
+        magazine = new_magazine(heap)
+    if magazine:
+        magazine.most = cache.rounds
+    return magazine
 
 
 # --- the trade
@@ -164,12 +171,22 @@ def swap(thread, index):
     return magazine
 
 
+def lock_depot(heap, cache):
+    """Lock a depot, and count if that meant to wait."""
+    if not try_acquire(heap.memory, cache.lock):
+        acquire(heap.memory, cache.lock)
+        cache.contentions += 1
+
+
 def load_rounds(heap, cache, thread):
     """Load a magazine that has rounds; it has none only when memory is exhausted."""
     index = cache.number
     if thread.previous[index].rounds > 0:
         return swap(thread, index)
-    acquire(heap.memory, cache.lock)
+    if heap.mapped.load() >= DEMAND:
+        purge(heap, thread)
+        reap_caches(heap)
+    lock_depot(heap, cache)
     full = fetch(cache.full)
     if full:
         hand_in(heap, cache, thread.previous[index])
@@ -184,12 +201,12 @@ def load_rounds(heap, cache, thread):
 
 
 def refill_loaded(heap, cache, thread):
-    index = cache.number
-    if not is_real(thread.loaded[index]):
+    magazine = thread.loaded[cache.number]
+    if not is_real(magazine):
         magazine = fetch_empty(heap, cache)
-        if magazine:
-            thread.loaded[index] = magazine
-    refill(heap, cache, thread.loaded[index])
+    if magazine:
+        thread.loaded[cache.number] = magazine
+        refill(heap, cache, magazine)
 
 
 def load_room(heap, cache, thread):
@@ -197,7 +214,7 @@ def load_room(heap, cache, thread):
     index = cache.number
     if has_room(thread.previous[index]):
         return swap(thread, index)
-    acquire(heap.memory, cache.lock)
+    lock_depot(heap, cache)
     hand_in(heap, cache, thread.previous[index])
     empty = fetch_empty(heap, cache)
     thread.previous[index] = empty if empty else heap.nothing
@@ -213,7 +230,15 @@ def load_room(heap, cache, thread):
 def visit(heap, cache):
     cache.visits += 1
     if cache.visits >= INTERVAL:
+        resize_magazines(cache)
         reap(heap, cache)
+
+
+def resize_magazines(cache):
+    """Let magazines grow when threads often had to wait for the depot; each does when it is next empty."""
+    if cache.contentions > CONTENTION:
+        cache.rounds = min(2 * cache.rounds + 1, most_rounds(cache.object_size))
+    cache.contentions = 0
 
 
 def reap(heap, cache):
@@ -249,6 +274,15 @@ def reap_all(heap, cache):
     cache.least_empty = cache.empty_slabs
     given_back = reap(heap, cache)
     release(heap.memory, cache.lock)
+    return given_back
+
+
+def reap_caches(heap):
+    """Empty the depots and give up every empty slab; return how many bytes the kernel got."""
+    heap.mapped.store(0)
+    given_back = 0
+    for number in range(CACHES):
+        given_back += reap_all(heap, heap.caches[number])
     return given_back
 
 
