@@ -1,23 +1,25 @@
 """The slab allocator: for each kind of object a cache, for each cache slabs, for each thread magazines.
 
 Source: J. Bonwick, The Slab Allocator, USENIX 1994; J. Bonwick, J. Adams, Magazines and Vmem, USENIX 2001; illumos
-kmem.c. Slabs and constructors are the matter of slab_caches, magazines and the depot of slab_magazines.
+kmem.c. Slabs and constructors are the matter of slab_caches, magazines, the depot and reaping of slab_magazines; the
+pages of both slabs and large blocks, and which are kept when free, of large_objects.
 
       slab -> +--------------------+       object in use: the caller's bytes, all of them
               | Slab, links        |       object free:   as it was left; its link lies before the first object
               +--------------------+
-              | colour             |       large, a multiple of 64 KiB -> +--------------------+
-              +--------------------+                                      | whole pages        |
-    object -> | object, object ... |                                      +--------------------+
-              +--------------------+
+              | colour             |       large -> +--------------------+
+              +--------------------+                | magic, size, lead  |
+    object -> | object, object ... |     address -> +--------------------+
+              +--------------------+                | the caller's bytes |
+                                                    +--------------------+
 
 The heap's own words: the lock under which it is opened, for each 16 bytes of a request the number of its cache, the
-caches, the threads' records, and pages for slabs and for large blocks.
+caches, the threads' records, how many slabs the kernel gave of late, and the ranges kept for slabs and large blocks.
 
 malloc's caches are of 45 sizes: 16, 32 ... 128 bytes, then four to the doubling up to 8 KiB, then what divides a slab
 by 7, 6 ... 2; and of 128 to 8192 bytes aligned as much as they are large, for alignments above 64. A block that is
-larger still has pages of its own and begins at a multiple of 64 KiB, where no object ever does: so `dealloc` knows it
-by its address. `cache_create` makes a cache of a program's own; its objects come from `cache_alloc`.
+larger still has a range of its own. What begins at the multiple of 64 KiB before an address says whether it is an
+object. `cache_create` makes a cache of a program's own; its objects come from `cache_alloc`.
 
 Invariants
     S1  objects in use and on the free list are those that were ever handed out
@@ -29,11 +31,15 @@ Invariants
     S7  a magazine in the depot is full among the full or empty among the empty, and none exceeds its rounds
     S8  the slab of an object is found by masking its address
     S9  at most an eighth of a slab is not objects
+    S10  kept ranges are within 1 MiB and half of the most that slabs and blocks had, and with these 9/8 of it
+
+Bound: kept for later are two magazines of at most 32 KiB for each thread and size, ten in each depot, empty slabs
+until the next reap, and S10. Whenever the kernel has given 1 MiB for slabs, a reap comes first: of all depots and empty
+slabs, and of the magazines of the thread that asks.
 
 Vital statistics: header none, but 2 bytes of link, smallest object 16, alignment 16; alloc and dealloc O(1), without a
-lock but for one in 63 small ones, large ones with a system call and a lock; empty slabs are given back by a reap. A
-class wastes at most a fifth of an object up to 8 KiB. Kept: two magazines of at most 32 KiB for each thread and size,
-ten in each depot, and empty slabs until the next reap.
+lock but for one in 63 small ones; large ones have a header of 64 bytes, a lock, and no system call as long as what is
+kept suffices. A class wastes at most a fifth of an object up to 8 KiB. `trim` gives back all that is not in use.
 """
 
 from __future__ import annotations
@@ -172,7 +178,9 @@ def cache_for(heap, size, align):
 def cache_create(heap, size, align, prototype):
     """A cache of objects that are copies of a prototype, if that is not null; null when there is room for no more.
 
-    The prototype has the object size, `size` rounded up to the alignment, and stays where it is.
+    The prototype has the object size, `size` rounded up to the alignment, and stays as and where it is: buffers are
+    constructed from it whenever there is a new slab. Whoever frees an object leaves it constructed, for whoever has it
+    next gets it as it was left. There is no destructor: what a copy of bytes owns is nothing but its bytes.
     """
     open_heap(heap)
     cache = heap.caches[0].at(NULL)
@@ -352,5 +360,5 @@ def check(heap, start, end):
             check_cache(cache)
             check_magazines(heap, cache)
     assert is_bounded(heap.large), (
-        "S10  kept large blocks are within 1 MiB and half of the most ever live, and with the live ones 9/8 of it"
+        "S10  kept ranges are within 1 MiB and half of the most that slabs and blocks had, and with these 9/8 of it"
     )

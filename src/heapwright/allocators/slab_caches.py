@@ -20,8 +20,11 @@ objects, and tell at once whether an object is free. The slab of an object is fo
 
 A constructor is a prototype, an object in memory whose bytes each buffer is given once, before it is first handed out.
 A cache keeps words, and no function can be put into one that means the same interpreted and compiled; an object that
-is constructed by copying bytes owns nothing, so a slab is destroyed by giving its pages back. From then on the rule is
-Bonwick's: whoever frees an object leaves it as it was constructed.
+is constructed by copying bytes owns nothing, so a slab is destroyed without a destructor, by giving its pages up. From
+then on the rule is Bonwick's: whoever frees an object leaves it as it was constructed.
+
+Pages come from the ranges that large blocks come from (large_objects), as all of kmem's come from vmem's heap arena; a
+slab that is given up is kept there, for whatever cache or large block is next, as far as the bound goes.
 
 The caller of what is below the title "slabs" holds the cache's lock.
 """
@@ -89,8 +92,7 @@ class Cache(Struct):
     lists: Array[Slab, 3]
     empty_slabs: Word
     least_empty: Word  # the smallest number of empty slabs since the last reap
-    rounds: Word  # of a full magazine, from now on
-    contentions: Word  # how often a thread had to wait for the depot, since the last reap
+    rounds: Word  # of a full magazine
     full: Inline[Magazines]
     empty: Inline[Magazines]
     visits: Word  # to the depot since the last reap
@@ -110,7 +112,7 @@ def open_cache(cache, number, size, align, prototype):
         cache.slab_size *= 2
         cache.objects = objects_in(cache)
     cache.slack = align_down(cache.slab_size - head_size(cache) - cache.objects * cache.object_size, align)
-    cache.rounds = first_rounds(cache.object_size)
+    cache.rounds = rounds_for(cache.object_size)
     cache.prototype = prototype
 
 
@@ -127,15 +129,8 @@ def head_size(cache):
     return align_up(Slab.links.offset + cache.objects * LINK, cache.align)
 
 
-def first_rounds(size):
-    """The rounds that magazines begin with, as in the table of illumos."""
-    if size > 256:
-        return 3 if size <= 3200 else 1
-    return 7 if size > 64 else 15
-
-
-def most_rounds(size):
-    """The rounds to which magazines may grow: one less than a power of two, and fewer large objects."""
+def rounds_for(size):
+    """The rounds of a magazine: one less than a power of two, as in the table of illumos, and fewer large objects."""
     return min((1 << floor_log2(max(MOST_ROUND_BYTES // size, 2))) - 1, MOST_ROUNDS)
 
 

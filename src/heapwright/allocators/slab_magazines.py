@@ -15,10 +15,15 @@ USENIX 2001; the sheaves of Linux 6.18 (mm/slub.c).
 A thread takes from and puts into the loaded magazine. When that is empty, or full, and the previous one is not, the two
 change places; else the depot gives a full one for an empty one, or the other way round.
 
+Two kinds of reap. As Bonwick's of every 15 seconds, one gives up what a cache did not need since the last, its working
+set apart; time is counted in visits to the depot, 256 of them. As Bonwick's when memory is short, another gives up all
+that is free in all caches; it comes before the kernel has to give more, once it gave 1 MiB for slabs. Then the thread
+hands in its magazines too: few objects in them keep many slabs from being empty, for slabs have 64 KiB, not a page.
+
 Deviations. An empty depot does not mean one object from the slabs but a magazine of them, as sheaves are refilled: then
 allocating alone rarely locks. A depot holds at most ten full magazines, as a sheaf's barn does, and empties others into
 their slabs. Magazines belong to threads, not to processors, for a thread is not told when it moves. They do not grow
-with contention. Time is counted in visits to the depot: what was not needed since the last reap goes back at the next.
+with contention, but are as large as they may be at once: with reaping on demand small ones save no memory.
 
 A thread's record and all magazines are objects of two caches of the heap's own, without magazines of theirs.
 """
@@ -29,17 +34,15 @@ from heapwright.allocators.slab_caches import (
     INTERVAL,
     Magazine,
     destroy_slabs,
-    most_rounds,
     put_object,
     take_object,
 )
 from heapwright.layout import NULL, Array, Struct
-from heapwright.locks import acquire, release, try_acquire
+from heapwright.locks import acquire, release
 
 THREAD, SIZES, NUMBERS = 0, 1, 2  # a thread's words: its record; below which size and number of a cache that serves
 MOST_FULL = 10
-DEMAND = 16  # slabs that the kernel gives before all caches are reaped
-CONTENTION = 3  # waits between two reaps that let magazines grow, as in illumos
+DEMAND = 16  # slabs that the kernel gives from one reap of all caches to the next
 SLOTS = 61  # caches with magazines
 RECORDS, MAGAZINES = SLOTS, SLOTS + 1  # the heap's own caches
 CACHES = SLOTS + 2
@@ -86,14 +89,15 @@ def is_real(magazine):
     return magazine.most > 0
 
 
-def new_magazine(heap):
-    """An empty magazine; null when memory is exhausted."""
+def new_magazine(heap, cache):
+    """An empty magazine of a cache; null when memory is exhausted."""
     own = heap.caches[MAGAZINES]
     acquire(heap.memory, own.lock)
     magazine = Magazine(heap.memory, take_object(heap, own))
     release(heap.memory, own.lock)
     if magazine:
         magazine.rounds = 0
+        magazine.most = cache.rounds
     return magazine
 
 
@@ -106,7 +110,6 @@ def free_magazine(heap, magazine):
 
 def refill(heap, cache, magazine):
     """Fill an empty magazine from the slabs, as far as there is memory."""
-    magazine.most = cache.rounds
     while has_room(magazine):
         address = take_object(heap, cache)
         if address == NULL:
@@ -153,11 +156,7 @@ def hand_in(heap, cache, magazine):
 def fetch_empty(heap, cache):
     """An empty magazine of the depot, or a new one; null when memory is exhausted."""
     magazine = fetch(cache.empty)
-    if not magazine:
-        magazine = new_magazine(heap)
-    if magazine:
-        magazine.most = cache.rounds
-    return magazine
+    return magazine if magazine else new_magazine(heap, cache)
 
 
 # --- the trade
@@ -171,22 +170,15 @@ def swap(thread, index):
     return magazine
 
 
-def lock_depot(heap, cache):
-    """Lock a depot, and count if that meant to wait."""
-    if not try_acquire(heap.memory, cache.lock):
-        acquire(heap.memory, cache.lock)
-        cache.contentions += 1
-
-
 def load_rounds(heap, cache, thread):
     """Load a magazine that has rounds; it has none only when memory is exhausted."""
     index = cache.number
     if thread.previous[index].rounds > 0:
         return swap(thread, index)
-    if heap.mapped.load() >= DEMAND:
+    if heap.mapped.load() >= DEMAND:  # before anything is loaded
         purge(heap, thread)
         reap_caches(heap)
-    lock_depot(heap, cache)
+    acquire(heap.memory, cache.lock)
     full = fetch(cache.full)
     if full:
         hand_in(heap, cache, thread.previous[index])
@@ -201,12 +193,12 @@ def load_rounds(heap, cache, thread):
 
 
 def refill_loaded(heap, cache, thread):
-    magazine = thread.loaded[cache.number]
-    if not is_real(magazine):
+    index = cache.number
+    if not is_real(thread.loaded[index]):
         magazine = fetch_empty(heap, cache)
-    if magazine:
-        thread.loaded[cache.number] = magazine
-        refill(heap, cache, magazine)
+        if magazine:
+            thread.loaded[index] = magazine
+    refill(heap, cache, thread.loaded[index])
 
 
 def load_room(heap, cache, thread):
@@ -214,7 +206,7 @@ def load_room(heap, cache, thread):
     index = cache.number
     if has_room(thread.previous[index]):
         return swap(thread, index)
-    lock_depot(heap, cache)
+    acquire(heap.memory, cache.lock)
     hand_in(heap, cache, thread.previous[index])
     empty = fetch_empty(heap, cache)
     thread.previous[index] = empty if empty else heap.nothing
@@ -230,15 +222,7 @@ def load_room(heap, cache, thread):
 def visit(heap, cache):
     cache.visits += 1
     if cache.visits >= INTERVAL:
-        resize_magazines(cache)
         reap(heap, cache)
-
-
-def resize_magazines(cache):
-    """Let magazines grow when threads often had to wait for the depot; each does when it is next empty."""
-    if cache.contentions > CONTENTION:
-        cache.rounds = min(2 * cache.rounds + 1, most_rounds(cache.object_size))
-    cache.contentions = 0
 
 
 def reap(heap, cache):
