@@ -90,7 +90,6 @@ from heapwright.allocators.hoard_threads import (
 from heapwright.allocators.large_objects import (
     KEPT_MAGIC,
     LARGE_MAGIC,
-    LargeObject,
     LargeObjects,
     alloc_large,
     free_range,
@@ -98,6 +97,7 @@ from heapwright.allocators.large_objects import (
     is_bounded,
     is_fresh,
     large_of,
+    span_at,
     trim_large,
     usable_in,
 )
@@ -105,7 +105,7 @@ from heapwright.allocators.size_classes import class_of
 from heapwright.bits import align_up, below
 from heapwright.layout import NULL, Array, Inline, Struct
 from heapwright.locks import acquire, release
-from heapwright.spans import FREE, OWN, UNUSED, USED
+from heapwright.spans import OWN, UNUSED
 
 THREADS = "own"
 RACES = ("Superblock.bump: it only rises while an object is in use, and the object lies below it",)
@@ -305,9 +305,9 @@ def walk(heap, start, end):
             yield place, size, OWN
             place += size
         else:
-            large = LargeObject(heap.memory, place)
-            yield place, large.size, USED if large.magic == LARGE_MAGIC else FREE
-            place += large.size
+            size, kind = span_at(heap, place, end)
+            yield place, size, kind
+            place += size
 
 
 def check(heap, start, end):

@@ -30,6 +30,7 @@ from heapwright.allocators.huge_blocks import map_aligned
 from heapwright.bits import align_down, align_up
 from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
+from heapwright.spans import FREE, UNUSED, USED
 
 BOUNDARY = 1 << 16  # a multiple of every size of page
 MOST_BYTES = 1 << 62
@@ -303,6 +304,14 @@ def is_fresh(heap, address):
     """Whether an object in use is large, and full of the kernel's zeros."""
     large = large_of(heap, address)
     return large.magic == LARGE_MAGIC and large.is_fresh != 0
+
+
+def span_at(heap, start, end):
+    """The size and kind of a range; zeros are what was cut off to align one, and the kernel did not take."""
+    large = LargeObject(heap.memory, start)
+    if large.size == 0:
+        return min(align_up(start + 1, BOUNDARY), end) - start, UNUSED
+    return large.size, USED if large.magic == LARGE_MAGIC else FREE
 
 
 def is_bounded(store):

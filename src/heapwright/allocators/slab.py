@@ -245,9 +245,18 @@ def open_thread(heap):
 
 
 def alloc_slowly(heap, size, align):
+    """Ask again after a reap when memory is exhausted: other caches may have it."""
     if is_absurd(size, align):
         return NULL
     open_heap(heap)
+    address = take(heap, size, align)
+    if address == NULL:
+        reap_caches(heap)
+        address = take(heap, size, align)
+    return address
+
+
+def take(heap, size, align):
     cache = cache_for(heap, size, align)
     return cache_alloc(heap, cache) if cache else alloc_large(heap, size, align)
 

@@ -5,7 +5,7 @@ Magazines hold objects in no order and `walk` has no sets, so it looks at a wind
 
 from __future__ import annotations
 
-from heapwright.allocators.large_objects import LARGE_MAGIC, LargeObject
+from heapwright.allocators.large_objects import span_at
 from heapwright.allocators.slab_caches import (
     EMPTY,
     END,
@@ -40,9 +40,8 @@ def walk_stretch(heap, start, end):
             for span in walk_slab(heap, slab):  # noqa: UP028  `yield from` does not compile
                 yield span
         else:
-            large = LargeObject(heap.memory, start)
-            size = large.size
-            yield start, size, USED if large.magic == LARGE_MAGIC else FREE
+            size, kind = span_at(heap, start, end)
+            yield start, size, kind
         start += size
 
 
