@@ -346,8 +346,17 @@ def test_what_nobody_needed_for_an_interval_goes_back_by_itself(heap):
     assert cache.empty_slabs == 10
     magazines.reap(heap.state, cache)  # begins an interval
     heap.alloc(8192)
-    held = heap.memory.held()
-    assert magazines.reap(heap.state, cache) == 9 * SLAB == held - heap.memory.held()
+    magazines.reap(heap.state, cache)
+    assert cache.empty_slabs == 0 and heap.state.large.kept == 9 * SLAB
+    heap.check()
+
+
+def test_before_the_kernel_gives_a_second_mib_for_slabs_all_that_is_free_is_taken(heap):
+    for size in range(100, 3000, 50):
+        for block in [heap.alloc(size) for _ in range(100)]:
+            heap.dealloc(block)
+    assert heap.memory.held() < 2 * MIB
+    assert sum(heap.state.caches[number].destroyed > 0 for number in range(SLAB_MODULE.PLAIN)) == 10
     heap.check()
 
 
@@ -363,26 +372,36 @@ def test_the_depot_is_reaped_every_256_visits(heap):
     heap.check()
 
 
-def test_a_slab_that_cannot_be_unmapped_serves_again(heap, monkeypatch):
+def test_a_slab_that_cannot_be_unmapped_loses_its_addresses_alone(heap, monkeypatch):
     heap.dealloc(heap.alloc(8192))
+    decommitted = []
     monkeypatch.setattr(heap.process.memory, "munmap", lambda address, size: -1)
+    monkeypatch.setattr(heap.process.memory, "decommit", lambda address, size: decommitted.append(size) or 0)
     assert heap.trim() == 0
-    assert heap.state.large.pages.kept_bytes > 0
-    held = heap.memory.held()
-    heap.alloc(8192)
-    assert heap.memory.held() == held
+    assert decommitted == [2 * SLAB - PAGE]  # the slab of magazines is beside it
+    assert heap.alloc(8192)
     heap.check()
 
 
 # --- large blocks, realloc, zeros
 
 
-def test_large_blocks_begin_where_no_object_does(heap):
+def test_large_blocks_begin_where_a_slab_has_its_head(heap):
     block = heap.alloc(LARGEST + 1)
-    assert block % SLAB == 0 and heap.usable_size(block) == 8 * PAGE
+    assert block % SLAB == 64 and heap.usable_size(block) == SLAB - 64
     heap.dealloc(block)
-    with pytest.raises(Fault, match="not a live block"):
+    with pytest.raises(Fault, match="double free"):
         heap.dealloc(block, unchecked=True)
+
+
+def test_slabs_and_large_blocks_come_from_the_same_ranges(heap):
+    heap.dealloc(heap.alloc(4 * SLAB))
+    held = heap.memory.held()
+    for size in (100, 1000, 4000):
+        heap.alloc(size)
+    assert heap.memory.held() == held == 5 * SLAB  # of the thread's record and the magazines, too
+    assert heap.state.large.kept == 0
+    heap.check()
 
 
 def test_blocks_move_between_caches_and_pages(heap):
@@ -515,6 +534,10 @@ def waste(heap):
     cache.slab_size *= 4
 
 
+def keep_more(heap):
+    heap.state.large.kept += SLAB
+
+
 @pytest.mark.parametrize(
     ("invariant", "damage"),
     [
@@ -527,6 +550,7 @@ def waste(heap):
         ("S7", misplace),
         ("S8", spread),
         ("S9|S5", waste),
+        ("S10", keep_more),
     ],
 )
 def test_check_finds_what_breaks_an_invariant(heap, invariant, damage):
