@@ -3,21 +3,26 @@
 import ctypes
 import random
 import threading
+from pathlib import Path
 
 import pytest
 
 from heapwright import allocator
 from heapwright.allocators import ptmalloc, ptmalloc_system
-from heapwright.allocators.ptmalloc_bins import index_of
+from heapwright.allocators.ptmalloc_bins import index_of, top_bytes
 from heapwright.allocators.ptmalloc_cache import ROOM, bin_for
-from heapwright.allocators.ptmalloc_chunks import KEPT, chunk_of, chunk_size_for, size_of
-from heapwright.allocators.ptmalloc_state import SEGMENT_BYTES, thread_of
+from heapwright.allocators.ptmalloc_checks import all_arenas
+from heapwright.allocators.ptmalloc_chunks import KEPT, chunk_of, chunk_size_for, is_mapped, size_of
+from heapwright.allocators.ptmalloc_state import SEGMENT_BYTES, segment_of, thread_of
 from heapwright.machine import Fault, start
+from heapwright.machine.shadow import ALLOCATOR
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
 DESIGN = allocator.load(ptmalloc.__file__)
 KIB, MIB = 1 << 10, 1 << 20
+LIBC = DESIGN.bind(Path(allocator.__file__).with_name("libc.py"))
 LARGE = 2000  # bytes that no cache takes
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 
 
 @pytest.fixture
@@ -286,6 +291,68 @@ def test_large_requests_are_mapped_until_one_was_freed(heap):
     heap.check()
 
 
+def test_a_mapping_that_the_kernel_does_not_take_back_stays_counted(heap):
+    block = heap.alloc(200 * KIB)
+    heap.process.kernel.returns.at(1, once=True)
+    heap.dealloc(block)
+    heap.check()
+    assert heap.state.mapped_chunks.load() == 1
+    assert heap.state.mapped_bytes.load() == heap.process.space.areas.size_of(ALLOCATOR)
+    with pytest.raises(Fault, match="double free"):
+        heap.dealloc(block, unchecked=True)
+
+
+def test_pages_that_the_kernel_does_not_take_back_are_not_taken_for_zeros(roomy):
+    threads = Threads(roomy)
+    roomy.alloc(24)
+    threads.run(1)
+    held = [roomy.alloc(100 * KIB) for _ in range(10)]
+    roomy.process.kernel.returns.at(1)
+    free_all(roomy, held)
+    roomy.state.mmap_threshold.store(SEGMENT_BYTES)
+    assert roomy.alloc_zeroed(700 * KIB) in held  # the machine compares
+    roomy.check()
+
+
+# --- what a program may set
+
+
+def test_a_threshold_that_is_set_follows_the_program_no_more(heap):
+    assert LIBC.mallopt(heap.state, M_MMAP_THRESHOLD, 64 * KIB) == 1
+    for _ in range(2):
+        block = heap.alloc(200 * KIB)
+        assert is_mapped(chunk_of(heap.state, block))
+        heap.dealloc(block)
+    assert not is_mapped(chunk_of(heap.state, heap.alloc(50 * KIB)))
+    heap.check()
+
+
+def test_a_top_may_be_kept_for_ever_or_padded_less(heap):
+    assert LIBC.mallopt(heap.state, M_TOP_PAD, 0) == 1
+    assert LIBC.mallopt(heap.state, M_TRIM_THRESHOLD, -1) == 1
+    blocks = [heap.alloc(100 * KIB) for _ in range(5)]
+    held = heap.memory.held()
+    assert held < 510 * KIB
+    free_all(heap, blocks)
+    assert heap.memory.held() == held
+    heap.check()
+
+
+def test_arenas_may_be_fewer(roomy):
+    assert LIBC.mallopt(roomy.state, M_ARENA_MAX, 2) == 1
+    threads = Threads(roomy)
+    for name in range(4):
+        threads.run(name)
+        roomy.alloc(100)
+    assert roomy.state.arenas == 2
+    roomy.check()
+
+
+@pytest.mark.parametrize(("option", "value"), [(M_MMAP_THRESHOLD, 1 << 30), (M_TOP_PAD, -1), (1, 64), (-9, 1), (0, 0)])
+def test_other_options_and_values_are_refused(heap, option, value):
+    assert LIBC.mallopt(heap.state, option, value) == 0
+
+
 @pytest.mark.parametrize("align", [32, 4096, 1 << 16])
 def test_a_mapped_chunk_is_aligned_and_grows(heap, align):
     above = heap.alloc(600 * KIB)
@@ -391,14 +458,14 @@ def test_an_arena_goes_on_in_another_segment_and_gives_it_back(roomy):
     threads.run(1)
     first = roomy.alloc(100 * KIB)
     arena = thread_of(roomy.state).arena
-    segment = ptmalloc.segment_of(chunk_of(roomy.state, first))
+    segment = segment_of(chunk_of(roomy.state, first))
     fill = SEGMENT_BYTES - segment.size  # pretend that the rest is in use
     segment.size += fill
     ptmalloc_system.lengthen_top(arena, fill)
-    roomy.state.mmap_threshold = SEGMENT_BYTES
-    most = roomy.alloc(ptmalloc.top_bytes(arena) - 64)
+    roomy.state.mmap_threshold.store(SEGMENT_BYTES)
+    most = roomy.alloc(top_bytes(arena) - 64)
     other = roomy.alloc(100 * KIB)
-    assert ptmalloc.segment_of(chunk_of(roomy.state, other)).previous == segment
+    assert segment_of(chunk_of(roomy.state, other)).previous == segment
     roomy.check()
     held = mapped_bytes(roomy)
     roomy.dealloc(most)
@@ -419,7 +486,7 @@ def test_story_of_several_threads(roomy):
         roomy.thread_exit()
     roomy.check()
     assert kinds(roomy, USED) == kinds(roomy, CACHED) == []
-    assert all(arena.threads == 0 for arena in ptmalloc.all_arenas(roomy.state))
+    assert all(arena.threads == 0 for arena in all_arenas(roomy.state))
 
 
 def test_a_child_has_its_parents_heap_and_no_locks(heap):
@@ -429,7 +496,7 @@ def test_a_child_has_its_parents_heap_and_no_locks(heap):
     assert child.alloc(100) == heap.alloc(100) == blocks[0]
     child.check()
     heap.check()
-    assert all(arena.lock.load() == 0 for each in (heap, child) for arena in ptmalloc.all_arenas(each.state))
+    assert all(arena.lock.load() == 0 for each in (heap, child) for arena in all_arenas(each.state))
 
 
 def test_in_a_child_the_arenas_of_other_threads_are_free(roomy):

@@ -34,10 +34,6 @@ from heapwright.layout import NULL
 
 FENCE = 16
 LAST_FENCE = FENCE | MAPPED | NON_MAIN  # but for P
-TOP_PAD = 131072  # asked for beyond what is needed, and kept when the top is trimmed
-MMAP_THRESHOLD = 131072  # at first; it follows the largest mapping freed, up to:
-MOST_MMAP_THRESHOLD = 32 << 20
-TRIM_THRESHOLD = 131072  # at first; then twice the other
 MOST_MAPPED = 65536  # chunks with a mapping of their own
 WORTH_TRIMMING = 65536  # a free chunk this large is worth a look at the top
 LEAST_MAPPING = 1 << 20  # in place of the break
@@ -88,9 +84,9 @@ def unmap_chunk(heap, chunk):
     base = base_of(chunk)
     if base.head & MAPPED == 0 or (base.address | length) & (heap.memory.PAGE - 1):
         heap.memory.fault("invalid pointer", address_of(chunk))
-    if heap.mmap_threshold < size <= MOST_MMAP_THRESHOLD:
-        heap.mmap_threshold = size
-        heap.trim_threshold = 2 * size
+    if heap.mmap_threshold.load() < size <= heap.most_threshold.load():
+        heap.mmap_threshold.store(size)
+        heap.trim_threshold.store(2 * size)
     if unmap(heap.memory, base.address, length):
         heap.mapped_chunks.add(-1)
         heap.mapped_bytes.add(-length)
@@ -168,7 +164,7 @@ def grow_main(heap, size):
     place = heap.memory.sbrk(0)
     need = size + LEAST
     need += -top_bytes(arena) if place == end_of_top(arena) else UNIT
-    length = align_up(place + need + TOP_PAD, heap.memory.PAGE) - place
+    length = align_up(place + need + heap.top_pad.load(), heap.memory.PAGE) - place
     start = heap.memory.sbrk(length)
     if start == -1:
         return map_more(heap, size)
@@ -181,7 +177,7 @@ def grow_main(heap, size):
 
 def map_more(heap, size):
     """Go on in a mapping when the break is stuck."""
-    length = align_up(max(size + LEAST + TOP_PAD, LEAST_MAPPING), heap.memory.PAGE)
+    length = align_up(max(size + LEAST + heap.top_pad.load(), LEAST_MAPPING), heap.memory.PAGE)
     start = heap.memory.mmap(length)
     if start == -1:
         return False
@@ -237,9 +233,9 @@ def map_aligned(memory):
     return start
 
 
-def padded_size(memory, need):
+def padded_size(heap, need):
     """How much of a new segment to use at first, or 0 if `need` bytes do not fit one."""
-    size = align_up(min(need, SEGMENT_BYTES) + TOP_PAD, memory.PAGE)
+    size = align_up(min(need, SEGMENT_BYTES) + heap.top_pad.load(), heap.memory.PAGE)
     return min(size, SEGMENT_BYTES) if need <= SEGMENT_BYTES else 0
 
 
@@ -251,7 +247,7 @@ def grow_segments(heap, arena, size):
         segment.size += need
         lengthen_top(arena, need)
         return True
-    first_size = padded_size(heap.memory, size + LEAST + Segment.SIZE)
+    first_size = padded_size(heap, size + LEAST + Segment.SIZE)
     if first_size == 0:
         return False
     fresh = map_segment(heap.memory, first_size)
@@ -273,7 +269,7 @@ def trim_segments(heap, arena, pad):
             return released
         released += size
     spare = spare_bytes(arena, pad, heap.memory.PAGE)
-    if top_bytes(arena) < heap.trim_threshold or spare == 0:
+    if top_bytes(arena) < heap.trim_threshold.load() or spare == 0:
         return released
     if heap.memory.decommit(end_of_top(arena) - spare, spare) == -1:
         return released
@@ -333,6 +329,6 @@ def trim_if_worth(heap, arena, size):
     if size < WORTH_TRIMMING:
         return
     if not is_main(arena):
-        trim_segments(heap, arena, TOP_PAD)
-    elif top_bytes(arena) >= heap.trim_threshold:
-        trim_main(heap, TOP_PAD)
+        trim_segments(heap, arena, heap.top_pad.load())
+    elif top_bytes(arena) >= heap.trim_threshold.load():
+        trim_main(heap, heap.top_pad.load())

@@ -285,7 +285,7 @@ def wander_through(
 
 # --- the check
 
-SIZES = 40, 2000, 20_000  # what a cache takes, what a bin or slab serves, and what is large to most
+SIZES = 40, 2000, 20_000, 200_000  # what a cache takes, what a bin or slab serves, what is large to most, a mapping
 MOST_SCHEDULES = 10, 40  # of one scenario and size
 
 

@@ -95,6 +95,10 @@ def trim(heap):
     return inner.trim(heap.heap)
 
 
+def tune(heap, option, value):
+    return inner.tune(heap.heap, option, value)
+
+
 def survey(heap, stats):
     inner.survey(heap.heap, stats)
     stats.live_bytes = heap.live_bytes.load()

@@ -48,6 +48,13 @@ def trim(heap):
     return given_back
 
 
+def tune(heap, option, value):
+    acquire(heap.memory, heap.lock)
+    is_set = inner.tune(heap.heap, option, value)
+    release(heap.memory, heap.lock)
+    return is_set
+
+
 def survey(heap, stats):
     acquire(heap.memory, heap.lock)
     inner.survey(heap.heap, stats)
