@@ -58,6 +58,7 @@ ORDER_BITS = 0x3F
 
 SLOW_PATHS = ("add_arena", "keep_or_return", "alloc_huge", "realloc_alone", "dealloc_huge", "move", "report")
 DETECTS = ("double free", "interior")
+RETAINS = 0
 
 
 class Block(Struct):

@@ -109,7 +109,8 @@ from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
 
 MOST_SMALL = 232  # the largest request whose chunk lies in a small bin
 MOST_BYTES = MOST // 4
-DETECTS = ("double free",)  # for sure only of what has not merged since
+DETECTS = ("double free at once",)  # for sure only of what has not merged since
+RETAINS = 2 << 12  # the break is cut to the end of a page
 SLOW_PATHS = (
     "alloc_aligned",
     "corrupted",

@@ -85,6 +85,7 @@ from heapwright.spans import OWN, UNUSED
 
 THREADS = "own"
 DETECTS = ("double free",)
+RETAINS = "all that sbrk gave: the last chunk may be in the cache of a thread"
 TIDIES = True  # a search sorts what it passes, also when it finds nothing
 RACES = (
     "Halves.lower: who frees a chunk reads its size there; only the flag P changes under it",

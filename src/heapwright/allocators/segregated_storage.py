@@ -53,6 +53,7 @@ UNIT = 16
 
 SLOW_PATHS = ("next_fresh", "alloc_huge", "dealloc_huge", "move", "report")
 DETECTS = ("double free", "foreign", "interior")
+RETAINS = "all that sbrk gave: a run has one class for good"
 
 
 class Block(Struct):

@@ -99,6 +99,7 @@ SLOW_PATHS = (
     *("new_slab", "destroy_slabs", "alloc_large", "free_range"),
 )
 DETECTS = ("foreign",)  # at once; a double free only when the object returns to its slab
+RETAINS = 1 << 16  # the slab with the thread's record
 TIDIES = True
 
 UNIT = 16
