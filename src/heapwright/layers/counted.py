@@ -8,8 +8,6 @@ from __future__ import annotations
 from heapwright.layers import inner
 from heapwright.layout import NULL, Atomic, Inline, Struct, Word
 
-THREADS = getattr(inner, "THREADS", "one")
-
 
 class Heap(Struct):
     live_bytes: Atomic[Word]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heapwright.layers import inner
 from heapwright.layout import Atomic, Inline, Struct, Word
-from heapwright.locks import acquire, release
+from heapwright.locks import FREE, acquire, release
 
 THREADS = "own"
 
@@ -54,18 +54,30 @@ def survey(heap, stats):
     release(heap.memory, heap.lock)
 
 
-def fork_prepare(heap):
+def thread_exit(heap):
     acquire(heap.memory, heap.lock)
+    inner.thread_exit(heap.heap)
+    release(heap.memory, heap.lock)
+    return 0
+
+
+def fork_prepare(heap):
+    """Hold the lock while the process forks: the child finds a whole heap."""
+    acquire(heap.memory, heap.lock)
+    inner.fork_prepare(heap.heap)
     return 0
 
 
 def fork_parent(heap):
+    inner.fork_parent(heap.heap)
     release(heap.memory, heap.lock)
     return 0
 
 
 def fork_child(heap):
-    heap.lock.store(0)
+    """Free the lock anew: whoever slept for it is not in the child."""
+    inner.fork_child(heap.heap)
+    heap.lock.store(FREE)
     return 0
 
 

@@ -63,5 +63,11 @@ def usable_size(heap, address):
     return header_of(heap, address).size
 
 
+trim = inner.trim
+survey = inner.survey
+thread_exit = inner.thread_exit
+fork_prepare = inner.fork_prepare
+fork_parent = inner.fork_parent
+fork_child = inner.fork_child
 walk = inner.walk
 check = inner.check

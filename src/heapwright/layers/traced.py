@@ -11,7 +11,6 @@ from heapwright.layers import inner
 from heapwright.layout import NULL
 from heapwright.traces.raw import ALLOC, ALLOC_ZEROED, DEALLOC, REALLOC_FROM, REALLOC_TO, THREAD_EXIT
 
-THREADS = getattr(inner, "THREADS", "one")
 Heap = inner.Heap
 PLAIN_ALIGN = 16  # what malloc gives: no alignment was asked for
 
