@@ -16,7 +16,7 @@ from heapwright.lab.programs import PROGRAMS, PreparedProgram
 from heapwright.lab.replay import Contestant
 from heapwright.lab.sample import RunError, Sample
 from heapwright.lab.workloads import WORKLOADS, expand
-from heapwright.native.bench_job import DRAWS, MOST_ROWS
+from heapwright.native.runtime.bench_job import DRAWS, MOST_ROWS
 
 TINY = 0.0002
 ROWS = expand(WORKLOADS, (1, 2), TINY)

@@ -89,7 +89,7 @@ def check_output(output: Path | None) -> None:
 
 
 def threads_of(text: str) -> tuple[int, ...]:
-    from heapwright.native.bench_job import MOST_THREADS
+    from heapwright.native.runtime.bench_job import MOST_THREADS
 
     counts = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
     if not all(1 <= n <= MOST_THREADS for n in counts):

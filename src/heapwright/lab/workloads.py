@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from heapwright.lab.distributions import DISTRIBUTIONS, Step
+from heapwright.lab.jobs import do_job, job_file
 from heapwright.lab.replay import Contestant
-from heapwright.lab.sample import RunError, Sample, ending, too_long
-from heapwright.native.bench_job import DRAWS, GAVE_UP, Job
+from heapwright.lab.sample import RunError, Sample
 from heapwright.native.library import cached, key_of
+from heapwright.native.runtime.bench_job import BATCHES, DRAWS, GAVE_UP, Batch, Job, Slot
 
 KIB, MIB = 1 << 10, 1 << 20
-SLOT_WORDS_OF_A_BATCH = 32  # a batch of 512 bytes lies in so many slots of 16
+SLOTS_OF_A_BATCH = Batch.SIZE // Slot.SIZE
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ WORKLOADS = (
     one("large", ALONE, "random_set", 6_000, 64 * KIB, 4 * MIB, blocks=16),
     many("random_sets", "random_set", 3_000_000, 16, 512, blocks=10_000),
     many("fleet_3s", "production", 3_000_000, sizes="fleet_3"),
-    many("producer_consumer", "producer_consumer", 20_000, 16, 256, blocks=16 * SLOT_WORDS_OF_A_BATCH, multiple_of=2),
+    many("producer_consumer", "producer_consumer", 20_000, 16, 256, blocks=BATCHES * SLOTS_OF_A_BATCH, multiple_of=2),
     many("server", "server", 200, 16, 512, blocks=1000),
     many("churn", "churn", 3_000, 16, 512, blocks=100),
     many("scratch", "scratch", 3_000_000, 8),
@@ -108,31 +105,12 @@ def expand(workloads: tuple[Workload, ...], threads: tuple[int, ...], scale: flo
 # --- one run
 
 
-class JobBytes:
-    """A job file's bytes, as the memory that its structs lie in."""
-
-    PAGE = 4096
-
-    def __init__(self, data: Any):
-        self.data = data
-
-    def load(self, address: int, size: int) -> int:
-        return int.from_bytes(self.data[address : address + size], "little", signed=size == 8)
-
-    def store(self, address: int, size: int, value: int) -> None:
-        self.data[address : address + size] = value.to_bytes(size, "little", signed=size == 8)
-
-
 def run(workload: Workload, contestant: Contestant, timeout: float) -> Sample:
     """Do the work once; raises RunError when the process dies or hangs."""
-    with tempfile.TemporaryDirectory(prefix="heapwright-") as work:
-        path = Path(work, "job")
-        path.write_bytes(bytes(Job.SIZE))
-        with path.open("r+b") as file, mmap.mmap(file.fileno(), Job.SIZE) as data:
-            job: Any = Job(JobBytes(data), 0)  # type: ignore[arg-type]  # structs need only loads and stores
-            write(job, workload)
-            launch(path, contestant, timeout)
-            return read(job)
+    with job_file(Job) as (path, job):
+        write(job, workload)
+        do_job(path, workloads_library(), contestant.library, timeout, GAVE_UP)
+        return read(job)
 
 
 def write(job: Any, workload: Workload) -> None:
@@ -166,19 +144,6 @@ def write_sizes(job: Any, steps: tuple[Step, ...]) -> None:
 def workloads_library() -> Path:
     """The library of all bodies, which does a job when it is loaded: the same for a whole bench."""
     return cached("workloads", key_of(None), ["workloads", ""])
-
-
-def launch(path: Path, contestant: Contestant, timeout: float) -> None:
-    """The allocator's library comes last in LD_PRELOAD, so that its constructors run first."""
-    libraries = [str(each) for each in (workloads_library(), contestant.library) if each is not None]
-    environment = {"PATH": os.defpath, "LD_PRELOAD": " ".join(libraries), "HEAPWRIGHT_BENCH": str(path)}
-    program = shutil.which("true") or "/bin/true"
-    try:
-        done = subprocess.run([program], env=environment, capture_output=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise RunError(too_long(timeout)) from error
-    if done.returncode != 0:
-        raise RunError(GAVE_UP.get(done.returncode) or ending(done.returncode, done.stderr))
 
 
 def read(job: Any) -> Sample:

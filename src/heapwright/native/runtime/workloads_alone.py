@@ -6,8 +6,8 @@ Written in the dialect. The same bodies are run by several threads at once, each
 from __future__ import annotations
 
 from heapwright.layout import NULL
-from heapwright.native.bench_job import DRAWS
-from heapwright.native.workloads import empty, fill, give, grow, pick, pick_size, replace, slot_at, take
+from heapwright.native.runtime.bench_job import DRAWS
+from heapwright.native.runtime.workloads import empty, fill, give, grow, pick, pick_size, replace, slot_at, take
 
 
 def pairs(worker):

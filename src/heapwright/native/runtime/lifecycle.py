@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from heapwright.layers import inner
 from heapwright.native import c
-from heapwright.native.runtime import abandon, reserve
+from heapwright.native.runtime.kernel import abandon, reserve
 
 Heap = inner.Heap
 

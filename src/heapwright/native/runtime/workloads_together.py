@@ -1,17 +1,15 @@
 """What threads do with blocks that they share, pass on or leave behind.
 
-Written in the dialect; see `heapwright.native.workloads_alone`.
+Written in the dialect; see `heapwright.native.runtime.workloads_alone`.
 """
 
 from __future__ import annotations
 
 from heapwright.layout import NULL
 from heapwright.native import c
-from heapwright.native.bench_job import Batch, Cell
-from heapwright.native.workloads import empty, give, meet, pick, pick_size, replace, run_child, slot_at, take
+from heapwright.native.runtime.bench_job import BATCHES, PER_BATCH, Batch, Cell
+from heapwright.native.runtime.workloads import empty, give, meet, pick, pick_size, replace, run_child, slot_at, take
 
-BATCHES = 16  # between a producer and its consumer
-PER_BATCH = 63
 PER_GENERATION = 10_000  # blocks that one thread of the server replaces
 KEEPS = 4  # a short-lived thread leaves every fourth block behind
 WRITES = 100  # to each block that may share a cache line

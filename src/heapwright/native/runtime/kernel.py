@@ -11,12 +11,20 @@ from __future__ import annotations
 from heapwright.bits import align_up
 from heapwright.layout import NULL, Array, Atomic, Struct, Word, Word32
 from heapwright.native import c
-from heapwright.native.areas import Areas, lowest, map_pages, remap_pages, unmap_pages
+from heapwright.native.runtime.areas import Areas, lowest, map_pages, remap_pages, unmap_pages
+from heapwright.native.runtime.linux import (
+    DONT_NEED,
+    FIXED_NO_REPLACE,
+    FUTEX,
+    FUTEX_WAIT,
+    FUTEX_WAKE,
+    MAY_MOVE,
+    NO_RESERVE,
+    PAGE,
+    PRIVATE_ANONYMOUS,
+    READ_WRITE,
+)
 
-PROT_READ_WRITE, PRIVATE_ANONYMOUS, NO_RESERVE, FIXED_NO_REPLACE = 3, 0x22, 0x4000, 0x100000
-MAY_MOVE, DONT_NEED = 1, 4
-FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129
-PAGE = 4096
 SLOW_PATHS = ("sbrk", "mmap", "munmap", "mremap", "decommit", "wait", "wake")
 LEAST_WINDOW = 1 << 20
 
@@ -72,9 +80,9 @@ def reserve(start, size):
     The whole heap then lies in the region: the break grows up from its start, mappings down from its end.
     """
     state = runtime()
-    table = c.mmap(0, Areas.SIZE, PROT_READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
+    table = c.mmap(0, Areas.SIZE, READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
     fixed = FIXED_NO_REPLACE if start != 0 else 0
-    place = c.mmap(start, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE | fixed, -1, 0)
+    place = c.mmap(start, size, READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE | fixed, -1, 0)
     if table == -1 or place == -1:
         return -1
     state.memory.fill(state.address, Runtime.SIZE, 0)
@@ -183,7 +191,7 @@ def from_window(n):
         return -1
     if n > state.window_end - state.window:
         size = align_up(max(n, LEAST_WINDOW), PAGE)
-        start = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+        start = c.mmap(0, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
         if start == -1:
             return -1
         state.window = start
@@ -209,7 +217,7 @@ def mmap(size):
     if state.areas:
         address = map_pages(state.areas, size, floor())
     else:
-        address = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+        address = c.mmap(0, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
     set_errno(saved)
     if address != -1:
         account(size)

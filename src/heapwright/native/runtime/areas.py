@@ -9,9 +9,8 @@ from heapwright.bits import align_up
 from heapwright.layout import Array, Atomic, Inline, Struct, Word
 from heapwright.locks import acquire, release
 from heapwright.native import c
+from heapwright.native.runtime.linux import DONT_NEED, PAGE
 
-PAGE = 4096
-DONT_NEED = 4
 CAPACITY = 16384
 
 
@@ -26,7 +25,7 @@ class Areas(Struct):
     lock: Atomic[Word]
     top: Word  # where the region ends
     count: Word
-    table: Array[Inline[Area], 16384]
+    table: Array[Inline[Area], CAPACITY]
 
 
 def place(areas, size, floor):
