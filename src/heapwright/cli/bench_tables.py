@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-BASE = "system"
+from heapwright.lab.bench_figures import BASE
 
 
 def tables(report: dict[str, Any]) -> None:

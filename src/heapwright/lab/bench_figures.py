@@ -10,7 +10,7 @@ from typing import Any
 from heapwright.lab.bench import Cell, Measured
 from heapwright.lab.sample import Sample
 
-BASE = "system"
+BASE = "system"  # the C library's malloc: ratios are to it
 UNSTABLE = 0.15  # a spread above it deserves a warning
 LEAST_RESIDENT = 1 << 20  # bytes: a smaller peak counts as this, for its ratio would say nothing
 
