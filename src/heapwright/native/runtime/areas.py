@@ -39,6 +39,7 @@ def place(areas, size, floor):
 
 
 def lowest(areas):
+    """Where the lowest area starts; the region's end if there is none."""
     return areas.table[areas.count - 1].start if areas.count > 0 else areas.top
 
 
@@ -51,6 +52,7 @@ def index_of(areas, address):
 
 
 def insert(areas, start, end):
+    """Enter an area at its place; the table must have room."""
     i = index_of(areas, start)
     entry = areas.table[i].address
     areas.memory.copy(entry + Area.SIZE, entry, (areas.count - i) * Area.SIZE)
@@ -60,6 +62,7 @@ def insert(areas, start, end):
 
 
 def remove(areas, i):
+    """Take the i-th area out of the table."""
     entry = areas.table[i].address
     areas.count -= 1
     areas.memory.copy(entry, entry + Area.SIZE, (areas.count - i) * Area.SIZE)
@@ -87,6 +90,7 @@ def unmap_pages(areas, start, size):
 
 
 def cut(areas, start, end):
+    """Take a range of whole pages out of all areas that it meets: one that it lies within is split."""
     i = 0
     while i < areas.count:
         area = areas.table[i]

@@ -53,6 +53,7 @@ class Recorder(Struct):
 
 
 def recorder():
+    """The library's own words."""
     return Recorder(c.process_memory(), c.recorder_words())
 
 
@@ -60,6 +61,7 @@ def recorder():
 
 
 def record(operation, log2_align, address, old, size):
+    """Append a record to the thread's chunk, if anything is recorded; `old` is what a realloc was given."""
     chunk = current_chunk()
     if not chunk:
         return
@@ -114,6 +116,7 @@ def thread_number():
 
 
 def begin_once():
+    """Begin, unless another thread did so meanwhile."""
     state = recorder()
     acquire(state.memory, state.lock)
     if not state.header:
@@ -150,12 +153,14 @@ def create(folder):
 
 
 def create_one(folder):
+    """A new file's descriptor, or -1 with EEXIST if there is one of that name."""
     state = recorder()
     c.file_name(state.path.address, MOST_PATH, folder, c.getpid(), state.execs)
     return c.c_open(state.path.address, OPEN_NEW, OWNERS_ALONE)
 
 
 def fill_header(header):
+    """Say whose recording it is; the magic comes last, for it makes the file one."""
     state = recorder()
     header.version = VERSION
     header.pid = c.getpid()
@@ -183,6 +188,7 @@ def has_room(index):
 
 
 def grow():
+    """Have the file system promise room for more chunks; whether it did."""
     state = recorder()
     file = c.c_open(state.path.address, OPEN_TO_WRITE, 0)
     if file < 0:

@@ -37,6 +37,7 @@ class Slot(Struct):
 
 
 def request(event, old):
+    """Make the request of one event; `old` is what a realloc is given. The new address, or 0."""
     if event.op == ALLOC:
         return c.malloc(event.size) if event.log2_align == 0 else c.memalign(1 << event.log2_align, event.size)
     if event.op == ALLOC_ZEROED:
@@ -60,6 +61,7 @@ def step(event, slot):
 
 
 def timed_pass(job, events, slots):
+    """Do what the events say, and nothing else."""
     memory = job.memory
     for i in range(job.events):
         event = FlatEvent(memory, events + i * FlatEvent.SIZE)
@@ -67,6 +69,7 @@ def timed_pass(job, events, slots):
 
 
 def measured_pass(job, events, slots):
+    """Do what the events say, touch every page of every block, and look at the heap's size now and then."""
     memory = job.memory
     for i in range(job.events):
         event = FlatEvent(memory, events + i * FlatEvent.SIZE)
@@ -88,6 +91,7 @@ def touch(memory, address, size):
 
 
 def free_all(job, slots):
+    """Free what the events left behind, so that the next pass finds the slots empty."""
     for i in range(job.slots):
         slot = Slot(job.memory, slots + i * Slot.SIZE)
         if slot.block != NULL:
@@ -130,6 +134,7 @@ def resident_slots(job):
 
 
 def measure(job, events, slots):
+    """How much memory one pass takes: resident, and by what the allocator says."""
     job.heap_before = heap_bytes() if job.sample != 0 else 0
     job.resident_before = resident_peak()
     measured_pass(job, events, slots)
@@ -148,6 +153,7 @@ def own_heap_peak(job):
 
 
 def time_rounds(job, events, slots):
+    """Run passes against the clock until there were enough, or the budget is spent."""
     spent = 0
     while job.done < job.rounds and (job.done == 0 or spent < job.budget):
         began = c.nanoseconds(STEADY)

@@ -27,6 +27,7 @@ class Record(Struct):
 
 
 def mallinfo2(heap, place):
+    """Fill in a Mallinfo2 at `place`, in bytes, and answer `place`: C returns the struct through it."""
     stats = c.on_stack(Stats)
     inner.survey(heap, stats)
     info = Mallinfo2(heap.memory, place)
@@ -40,6 +41,7 @@ def mallinfo2(heap, place):
 
 
 def mallinfo(heap, place):
+    """The same in ints; what is too large for one is the largest int."""
     wide = c.on_stack(Mallinfo2)
     mallinfo2(heap, wide.address)
     numbers = Mallinfo(heap.memory, place).numbers
@@ -50,6 +52,7 @@ def mallinfo(heap, place):
 
 
 def malloc_stats(heap):
+    """Print a few numbers to standard error, without a buffer: no memory is asked for."""
     stats = c.on_stack(Stats)
     inner.survey(heap, stats)
     c.say(STANDARD_ERROR, "heap bytes      = %12ld\n", stats.heap_bytes)
@@ -74,6 +77,7 @@ def malloc_info(heap, options, file):
 
 
 def stats(heap, place):
+    """Fill in the Stats at `place`."""
     inner.survey(heap, Stats(heap.memory, place))
     return 0
 

@@ -72,6 +72,7 @@ def touch(address, start, size):
 
 
 def expect(address, word):
+    """End the process if a block's first word is not the one that was written to it."""
     if Cell(c.process_memory(), address).word.load() != word:
         c.exit_now(CHANGED)
 
@@ -80,15 +81,18 @@ def expect(address, word):
 
 
 def slot_at(worker, index):
+    """A worker's slot by its index."""
     return Slot(worker.memory, worker.slots + index * Slot.SIZE)
 
 
 def fill(slot, size):
+    """Allocate a block for an empty slot."""
     slot.block = take(size)
     slot.size = size
 
 
 def empty(slot):
+    """Free a slot's block."""
     give(slot.block)
     slot.block = NULL
 
@@ -126,6 +130,7 @@ def pick(worker, n):
 
 
 def pick_size(worker):
+    """A random size between the job's least and most."""
     job = worker.job
     return job.least + pick(worker, job.most - job.least + 1)
 
@@ -167,6 +172,7 @@ def pin(core):
 
 
 def work(worker):
+    """Do a worker's rounds against the clock."""
     worker.began = c.nanoseconds(STEADY)
     worker.operations = c.call(worker.job.entry, worker.address)
     worker.ended = c.nanoseconds(STEADY)
@@ -194,6 +200,7 @@ def bench():
 
 
 def prepare(job):
+    """Find the body, give each worker its slots and its random numbers, and set up the barrier."""
     job.entry = c.dlsym(0, job.body.address)
     if job.entry == NULL:
         c.exit_now(NO_BODY)
@@ -211,6 +218,7 @@ def prepare(job):
 
 
 def do(job):
+    """Have the main thread, or as many threads as the job says, do the work."""
     if job.is_threaded == 0:
         work(job.workers[0])
         return

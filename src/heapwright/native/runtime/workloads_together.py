@@ -30,10 +30,12 @@ def producer_consumer(worker):
 
 
 def batch_at(worker, i):
+    """The i-th batch of a producer: they are used in turn."""
     return Batch(worker.memory, worker.slots + (i & (BATCHES - 1)) * Batch.SIZE)
 
 
 def produce(worker, batch):
+    """Fill a batch once it is empty."""
     wait_until(batch, 0)
     for i in range(PER_BATCH):
         batch.blocks[i] = take(pick_size(worker))
@@ -41,6 +43,7 @@ def produce(worker, batch):
 
 
 def consume(batch):
+    """Free a batch's blocks once it is full."""
     wait_until(batch, 1)
     for i in range(PER_BATCH):
         give(batch.blocks[i])
@@ -48,6 +51,7 @@ def consume(batch):
 
 
 def wait_until(batch, state):
+    """Let others run until a batch is full (1) or empty (0)."""
     while batch.is_full.load() != state:
         c.sched_yield()
 
@@ -64,6 +68,7 @@ def server(worker):
 
 
 def generation(worker):
+    """One thread of the server."""
     for _ in range(PER_GENERATION):
         replace(slot_at(worker, pick(worker, worker.job.blocks)), pick_size(worker))
     return 0
@@ -78,6 +83,7 @@ def churn(worker):
 
 
 def short_life(worker):
+    """One thread of the churn."""
     blocks = worker.job.blocks
     for i in range(blocks):
         replace(slot_at(worker, i), pick_size(worker))
@@ -112,6 +118,7 @@ def thrash(worker):
 
 
 def write_often(address):
+    """Write a block's first word again and again."""
     cell = Cell(c.process_memory(), address)
     for _ in range(WRITES):
         cell.word.store(NULL)
