@@ -10,7 +10,7 @@ from typing import Any
 
 from heapwright.errors import Mendable
 from heapwright.lab.replay import Contestant, Replayed, replay
-from heapwright.lab.sample import RunError
+from heapwright.lab.sample import RunError, spread
 from heapwright.native.library import library_of
 from heapwright.traces.events import Process, Summary
 from heapwright.traces.flat import flatten
@@ -44,9 +44,9 @@ class Figures:
         return median(self.repeats)
 
     @property
-    def spread(self) -> float:
-        """The distance of the slowest from the fastest repeat, as a part of the median."""
-        return (max(self.repeats) - min(self.repeats)) / self.seconds
+    def spread(self) -> float | None:
+        """How far apart the repeats lie: see `heapwright.lab.sample.spread`."""
+        return spread(self.repeats)
 
     def as_json(self, summary: Summary) -> dict[str, Any]:
         heap = max(self.heap)

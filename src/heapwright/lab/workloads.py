@@ -53,8 +53,8 @@ class Workload:
         names = ("rounds", "least", "most", "blocks", "sizes")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
-    def run(self, contestant: Contestant, timeout: float) -> Sample:
-        return run(self, contestant, timeout)
+    def run(self, contestant: Contestant, timeout: float, repeat: int = 0) -> Sample:
+        return run(self, contestant, timeout, repeat)
 
 
 def one(name: str, group: str, body: str, rounds: int, least: int = 8, most: int = 0, **more: Any) -> Workload:
@@ -105,15 +105,16 @@ def expand(workloads: tuple[Workload, ...], threads: tuple[int, ...], scale: flo
 # --- one run
 
 
-def run(workload: Workload, contestant: Contestant, timeout: float) -> Sample:
+def run(workload: Workload, contestant: Contestant, timeout: float, repeat: int) -> Sample:
     """Do the work once; raises RunError when the process dies or hangs."""
     with job_file(Job) as (path, job):
-        write(job, workload)
+        write(job, workload, repeat)
         do_job(path, workloads_library(), contestant.library, timeout, GAVE_UP)
         return read(job)
 
 
-def write(job: Any, workload: Workload) -> None:
+def write(job: Any, workload: Workload, repeat: int) -> None:
+    """Say what to do; the first thread's core is another one in each repeat, for cores are not alike."""
     for i, letter in enumerate(f"heapwright_bench_{workload.body}".encode()):
         job.body[i] = letter
     job.is_threaded = int(workload.is_threaded)
@@ -121,7 +122,7 @@ def write(job: Any, workload: Workload) -> None:
     job.rounds, job.least, job.most, job.blocks = workload.rounds, workload.least, workload.most, workload.blocks
     cores = sorted(os.sched_getaffinity(0))
     for i in range(job.threads):
-        job.workers[i].core = cores[i % len(cores)]
+        job.workers[i].core = cores[(repeat + i) % len(cores)]
     if workload.sizes:
         write_sizes(job, DISTRIBUTIONS[workload.sizes])
 
