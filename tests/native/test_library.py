@@ -9,7 +9,16 @@ import pytest
 
 from heapwright.allocator import load
 from heapwright.native.heap import DOORS, NativeHeap
-from heapwright.native.library import NEVER_COMPILED, PACKAGE, compiler_sources, key_of, sources_of, stack_for
+from heapwright.native.library import (
+    NEVER_COMPILED,
+    PACKAGE,
+    BuildError,
+    compiler_sources,
+    key_of,
+    library_of,
+    sources_of,
+    stack_for,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -88,3 +97,11 @@ def test_a_library_has_every_door():
         heap.dealloc(address, 100, 16)
     finally:
         heap.close()
+
+
+def test_a_library_that_cannot_be_made_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEAPWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr("heapwright.native.library.compile_to", lambda output, what: output.write_text("no object"))
+    with pytest.raises(BuildError):
+        library_of("kr")
+    assert list(tmp_path.iterdir()) == []

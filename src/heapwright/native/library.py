@@ -77,8 +77,10 @@ def alone(place: Path) -> Iterator[None]:
     """Let one process at a time make a library; the others then find it made."""
     with place.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    place.with_suffix(".lock").unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            place.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def make(what: list[str], linker: list[str], work: Path, place: Path) -> None:
