@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from heapwright.bits import MOST
 from heapwright.dialect_source import Key, Program, Source, locals_of, parts_of
 
+MOST = (1 << 63) - 1
 MOST_SHIFT = 62
 
 ALLOWED_IMPORTS = {
