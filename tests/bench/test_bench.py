@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -269,21 +267,25 @@ def test_what_was_measured_survives_an_interruption():
     assert failures([a, b]) == []
 
 
-def test_an_interruption_shows_and_writes_what_there_is(tmp_path):
-    output = tmp_path / "part.json"
-    command = [sys.executable, "-m", "heapwright", "bench", "-a", "kr", "--no-peers", "-w", "fifo", "-w", "thrash"]
-    command += ["--scale", "0.01", "-n", "100", "-o", str(output)]
-    bench_process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(8)
-    bench_process.send_signal(signal.SIGINT)
-    out, err = bench_process.communicate(timeout=60)
-    assert bench_process.returncode == 130, err
-    assert "interrupted" in err and "Traceback" not in err
-    assert "fifo" in out
+def test_an_interruption_shows_and_writes_what_there_is(monkeypatch, tmp_path):
+    runs, output = [], tmp_path / "part.json"
+
+    def run(*arguments):
+        runs.append(arguments)
+        if len(runs) > 5:
+            raise KeyboardInterrupt
+        return Sample(1, 2, 1 << 21, 100)
+
+    monkeypatch.setattr(workloads, "run", run)
+    chosen = ["-a", "kr", "--no-peers", "-w", "fifo", "-w", "lifo", "-n", "9", "-o", str(output)]
+    done = CliRunner().invoke(cli_bench.command, chosen)
+    assert done.exit_code == 130
+    assert "heapwright: interrupted" in done.output
+    assert "geometric mean" in done.output
     report = json.loads(output.read_text())
     assert report["interrupted"]
     assert report["failures"] == []
-    assert 0 < len(report["rows"][0]["results"]["system"]["wall"]) < 100
+    assert [len(result["wall"]) for row in report["rows"] for result in row["results"].values()] == [1, 2, 1, 1]
 
 
 def test_a_file_that_cannot_be_written_is_one_line_and_the_numbers_are_printed(monkeypatch, tmp_path):
