@@ -188,12 +188,6 @@ def test_stories(options, foreign):
         assert h.state.top_size < 2 * h.memory.PAGE and len(segments_of(h.state)) == 1
 
 
-def test_a_misaligned_break():
-    h = heap()
-    h.user.sbrk(13)
-    finish(h, story(h, 6, 200, 2000)[1])
-
-
 def test_a_moved_break_starts_a_segment_and_closes_the_last():
     h = opened()
     h.user.sbrk(PAGE)
@@ -220,33 +214,6 @@ def test_the_break_is_not_given_up_for_a_request_that_nobody_can_serve():
     assert h.alloc(1 << 50) == 0
     assert h.state.break_failed == 0
     h.check()
-
-
-@pytest.mark.parametrize("size", [-1, -(1 << 62), (1 << 63) - 1, (1 << 63) - 100, 1 << 61, 1 << 50])
-@pytest.mark.parametrize("align", [16, 64, 1 << 30])
-def test_absurd_sizes(size, align):
-    h = opened()
-    before = h.state.footprint
-    block = h.alloc(100)
-    assert h.alloc(size, align) == 0
-    assert h.realloc(block, size) == 0
-    assert h.state.footprint == before
-    h.check()
-
-
-@pytest.mark.parametrize("k", range(1, 12))
-def test_a_refusing_kernel(k):
-    h = heap()
-    h.process.kernel.calls.at(k)
-    live = [h.alloc(size, 1 << 4 + size % 7) for size in (10, 5000, 300 * KIB, 70000, 9000, 4 * KIB, 600 * KIB) * 2]
-    assert not all(live)
-    live = [address for address in live if address]
-    h.check()
-    for i, address in enumerate(live):
-        live[i] = h.realloc(address, 100_000) or address
-    h.process.kernel.calls.at(10**9)
-    h.check()
-    finish(h, live)
 
 
 # --- mappings

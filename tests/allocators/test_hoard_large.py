@@ -2,21 +2,13 @@
 
 from pathlib import Path
 
-import pytest
-
 from heapwright import allocator
 from heapwright.allocators import hoard_large as larges
 from heapwright.allocators.hoard_superblocks import SUPERBLOCK
-from heapwright.machine import Fault, start
 from heapwright.spans import FREE
 
 DESIGN = allocator.load(str(Path(larges.__file__).with_name("hoard.py")))
 MIB = 1 << 20
-
-
-@pytest.fixture
-def heap():
-    return start(DESIGN)
 
 
 def test_a_large_object_is_kept_and_serves_its_class(heap):
@@ -78,10 +70,3 @@ def test_aligned_objects_are_kept(heap):
     heap.dealloc(heap.alloc(10, 4 * SUPERBLOCK))
     assert heap.state.large.kept == 2 * SUPERBLOCK
     heap.check()
-
-
-def test_a_second_free_of_a_large_object_is_reported(heap):
-    block = heap.alloc(100_000)
-    heap.dealloc(block)
-    with pytest.raises(Fault, match="double free"):
-        heap.dealloc(block, unchecked=True)
