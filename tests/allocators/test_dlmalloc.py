@@ -179,13 +179,13 @@ def test_growing_into_the_victim():
 # --- memory from elsewhere
 
 
-@pytest.mark.parametrize("options", [{}, {"page": 65536}, {"lazy": True}])
+@pytest.mark.parametrize("page", [PAGE, 65536])
 @pytest.mark.parametrize("foreign", [0.0, 0.05])
-def test_stories(options, foreign):
-    h = heap(**options)
+def test_when_all_is_free_and_the_break_its_own_a_page_or_two_are_left(page, foreign):
+    h = heap(page=page)
     finish(h, story(h, 5, 500, 4000, foreign=foreign)[1])
     if not foreign:
-        assert h.state.top_size < 2 * h.memory.PAGE and len(segments_of(h.state)) == 1
+        assert h.state.top_size < 2 * page and len(segments_of(h.state)) == 1
 
 
 def test_a_moved_break_starts_a_segment_and_closes_the_last():
@@ -230,14 +230,6 @@ def test_a_large_request_is_mapped_once_the_heap_is_open():
     assert not h.process.areas
     h.dealloc(first)
     h.check()
-
-
-def test_a_mapping_is_not_cleared_again():
-    h = opened()
-    stores = []
-    h.process.observe(access=lambda operation, address, *rest: stores.append(operation == "fill"))
-    block = h.alloc_zeroed(300 * KIB)
-    assert h.process.peek(block, 300 * KIB).count(0) == 300 * KIB and not any(stores)
 
 
 @pytest.mark.parametrize("align", [16, 64, PAGE, 64 * KIB, MIB])
@@ -296,13 +288,11 @@ def misuse(call, *arguments, **options):
     return str(caught.value)
 
 
-def test_a_double_free_is_noticed():
+def test_a_double_free_is_noticed_even_of_what_became_top():
     h = heap()
-    [hole] = holes(h, 100)
-    assert "double free" in misuse(h.dealloc, hole, unchecked=True)
     last = h.alloc(5000)
     h.dealloc(last)
-    assert "double free" in misuse(h.dealloc, last, unchecked=True), "even after it became top"
+    assert "double free" in misuse(h.dealloc, last, unchecked=True)
 
 
 def test_a_foreign_address_is_noticed():

@@ -134,6 +134,3 @@ def test_an_aligned_block_is_cut_at_both_ends(heap):
     assert address == taken + 16 + (-(taken + 16) & 1023)
     assert spans(heap, FREE) == [(BASE, address - 16 - BASE), (address + 112, tail - address - 112)]
     heap.check()
-
-
-# --- check

@@ -277,6 +277,3 @@ def test_giving_back_bytes_that_are_partly_free_is_noticed(heap, offset, size):
     heap.dealloc(blocks[1])
     with pytest.raises(Fault, match="double free"):
         DESIGN.dealloc(heap.state, blocks[1] + offset, size, 16)
-
-
-# --- check

@@ -188,22 +188,13 @@ def test_removal_leaves_every_other_block_to_be_found(heap):
     assert all(heap.usable_size(address) == PAGE for address in list(heap.live))
 
 
-# --- failure
-
-
 # --- misuse
 
 
-@pytest.mark.parametrize("offset", [0, 16, PAGE])
-def test_what_is_no_live_block_is_noticed(heap, offset):
-    block, _ = heap.alloc(2 * PAGE), heap.alloc(1)
-    if offset == 0:
-        heap.dealloc(block)
+def test_a_page_inside_a_block_is_no_block(heap):
+    block = heap.alloc(2 * PAGE)
     with pytest.raises(Fault, match="not a live block"):
-        DESIGN.dealloc(heap.state, block + offset, 16, 16)
-
-
-# --- check
+        DESIGN.dealloc(heap.state, block + PAGE, 16, 16)
 
 
 # --- compiled

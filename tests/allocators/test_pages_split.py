@@ -142,9 +142,3 @@ def test_what_is_no_block_is_noticed(heap, offset):
     block = heap.alloc(112)
     with pytest.raises(Fault, match="not a live block"):
         DESIGN.dealloc(heap.state, block + offset, 16, 16)
-
-
-# --- check
-
-
-# --- compiled

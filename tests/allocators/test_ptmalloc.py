@@ -1,32 +1,20 @@
-"""The heap of glibc: what the cache, the bins, the top, the arenas and the mappings do, by the address."""
-
-import random
+"""The heap of glibc: what the cache, the bins, the top and the mappings do, by the address."""
 
 import pytest
 from heaps import spans
 
 from heapwright import allocator
-from heapwright.allocators import ptmalloc, ptmalloc_system
+from heapwright.allocators import ptmalloc
 from heapwright.allocators.ptmalloc_bins import index_of
 from heapwright.allocators.ptmalloc_cache import ROOM, bin_for
 from heapwright.allocators.ptmalloc_chunks import KEPT, chunk_of, chunk_size_for, size_of
-from heapwright.allocators.ptmalloc_state import SEGMENT_BYTES, thread_of
-from heapwright.machine import Fault, start
+from heapwright.conformance.story import Play, busy_day
+from heapwright.machine import Fault
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
 DESIGN = allocator.load(ptmalloc.__file__)
 KIB, MIB = 1 << 10, 1 << 20
 LARGE = 2000  # bytes that no cache takes
-
-
-@pytest.fixture
-def roomy():
-    """A machine with room for segments."""
-    return start(DESIGN, frames=1 << 16, budget=1 << 30)
-
-
-def mapped_bytes(heap):
-    return sum(end - start for start, end in heap.stretches())
 
 
 def free_all(heap, blocks):
@@ -37,35 +25,6 @@ def free_all(heap, blocks):
 def separated(heap, sizes):
     """Blocks of the given sizes, each followed by a small one that stays, so that none merge."""
     return [(heap.alloc(size), heap.alloc(24))[0] for size in sizes]
-
-
-def story(heap, steps, seed, most=300_000):
-    """Random requests of all kinds; yields after each."""
-    rng = random.Random(seed)
-    for _ in range(steps):
-        choice, size = rng.random(), rng.choice([rng.randrange(100), rng.randrange(3000), rng.randrange(most)])
-        if heap.live and choice < 0.42:
-            heap.dealloc(rng.choice(list(heap.live)))
-        elif heap.live and choice < 0.52:
-            heap.realloc(rng.choice(list(heap.live)), size)
-        elif choice < 0.6:
-            heap.alloc_zeroed(size)
-        else:
-            heap.alloc(size, 16 if choice < 0.9 else 1 << rng.randrange(4, 14))
-        yield
-
-
-class Threads:
-    """Several threads of one heap, one running at a time: each has its own first word."""
-
-    def __init__(self, heap):
-        self.words, self.heap, self.now = {0: 0}, heap, 0
-
-    def run(self, name):
-        memory = self.heap.memory
-        self.words[self.now] = memory.local(0)
-        memory.set_local(0, self.words.get(name, 0))
-        self.now = name
 
 
 # --- sizes
@@ -145,21 +104,12 @@ def test_the_cache_serves_aligned_requests_with_what_happens_to_be_aligned(heap)
     assert heap.alloc(100, 64) == block
 
 
-@pytest.mark.parametrize("between", [0, 1, 5])
+@pytest.mark.parametrize("between", [1, 5])
 def test_double_free_in_the_cache(heap, between):
     block, *others = [heap.alloc(100) for _ in range(between + 1)]
     free_all(heap, [block, *others])
     with pytest.raises(Fault, match="double free"):
         heap.dealloc(block, unchecked=True)
-
-
-def test_double_free_by_another_thread(roomy):
-    threads = Threads(roomy)
-    block = roomy.alloc(100)
-    roomy.dealloc(block)
-    threads.run(1)
-    with pytest.raises(Fault, match="double free"):
-        roomy.dealloc(block, unchecked=True)
 
 
 @pytest.mark.parametrize("first", [LARGE, 300 * KIB])
@@ -305,103 +255,13 @@ def test_realloc_moves_else(heap):
     heap.check()
 
 
-# --- threads
-
-
-def test_each_thread_has_an_arena_of_its_own(roomy):
-    threads, blocks = Threads(roomy), []
-    for name in (0, 1, 2):
-        threads.run(name)
-        blocks.append(roomy.alloc(100))
-        roomy.check()
-    assert len({block // SEGMENT_BYTES for block in blocks[1:]}) == 2
-    assert roomy.state.arenas == 3
-
-
-def test_a_freed_block_goes_back_to_its_arena(roomy):
-    threads = Threads(roomy)
-    threads.run(0)
-    roomy.alloc(24)
-    threads.run(1)
-    block, _ = roomy.alloc(LARGE), roomy.alloc(24)
-    threads.run(0)
-    roomy.dealloc(block)
-    assert (block - 8, chunk_size_for(LARGE)) in spans(roomy, FREE)
-    roomy.check()
-
-
-def test_a_thread_that_ends_leaves_its_arena_to_the_next(roomy):
-    threads = Threads(roomy)
-    roomy.alloc(24)
-    threads.run(1)
-    blocks = [roomy.alloc(100) for _ in range(3)]
-    free_all(roomy, blocks[:2])
-    roomy.thread_exit()
-    assert spans(roomy, CACHED) == []
-    roomy.dealloc(blocks[2])
-    assert spans(roomy, CACHED) == []
-    late = roomy.alloc(100)
-    assert late // SEGMENT_BYTES == 0
-    roomy.thread_exit()
-    threads.run(2)
-    assert roomy.alloc(100) // SEGMENT_BYTES == blocks[0] // SEGMENT_BYTES
-    assert roomy.state.arenas == 2
-    roomy.check()
-
-
-def test_an_arena_goes_on_in_another_segment_and_gives_it_back(roomy):
-    threads = Threads(roomy)
-    roomy.alloc(24)
-    threads.run(1)
-    first = roomy.alloc(100 * KIB)
-    arena = thread_of(roomy.state).arena
-    segment = ptmalloc.segment_of(chunk_of(roomy.state, first))
-    fill = SEGMENT_BYTES - segment.size  # pretend that the rest is in use
-    segment.size += fill
-    ptmalloc_system.lengthen_top(arena, fill)
-    roomy.state.mmap_threshold = SEGMENT_BYTES
-    most = roomy.alloc(ptmalloc.top_bytes(arena) - 64)
-    other = roomy.alloc(100 * KIB)
-    assert ptmalloc.segment_of(chunk_of(roomy.state, other)).previous == segment
-    roomy.check()
-    held = mapped_bytes(roomy)
-    roomy.dealloc(most)
-    roomy.dealloc(other)
-    assert mapped_bytes(roomy) == held - SEGMENT_BYTES
-    roomy.check()
-
-
-def test_a_child_has_its_parents_heap_and_no_locks(heap):
-    blocks = [heap.alloc(100) for _ in range(3)]
-    heap.dealloc(blocks[0])
-    child = heap.fork()
-    assert child.alloc(100) == heap.alloc(100) == blocks[0]
-    child.check()
-    heap.check()
-    assert all(arena.lock.load() == 0 for each in (heap, child) for arena in ptmalloc.all_arenas(each.state))
-
-
-def test_in_a_child_the_arenas_of_other_threads_are_free(roomy):
-    threads = Threads(roomy)
-    roomy.alloc(24)
-    threads.run(1)
-    block = roomy.alloc(100)
-    threads.run(0)
-    child = roomy.fork()
-    child.memory.set_local(0, 0)
-    assert child.alloc(100) // SEGMENT_BYTES == block // SEGMENT_BYTES
-    child.check()
-
-
 # --- the whole
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_everything_is_given_back(heap, seed):
-    for step, _ in enumerate(story(heap, 600, seed)):
-        if step % 50 == 0:
-            heap.check()
-    free_all(heap, list(heap.live))
+def test_everything_is_given_back(heap):
+    play = Play(heap)
+    play.play(busy_day(300))
+    play.end()
     heap.thread_exit()
     heap.trim()
     heap.check()
@@ -414,6 +274,3 @@ def test_walk_tells_the_caches_and_records(heap):
     found = {kind for _, _, kind in heap.spans()}
     assert found == {OWN, CACHED, USED, FREE} and UNUSED not in found
     assert chunk_of(heap.state, blocks[0]).head & KEPT
-
-
-# --- compiled

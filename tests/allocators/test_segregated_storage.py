@@ -77,9 +77,6 @@ def test_after_all_was_freed_the_largest_request_is_served(heap):
     heap.check()
 
 
-# --- alignment
-
-
 # --- large blocks
 
 
@@ -115,9 +112,6 @@ def test_a_mapping_is_resized_where_it_is(heap):
     moved = heap.realloc(block, 100)
     assert heap.process.peek(moved, 100) == bytes([7]) * 100
     heap.check()
-
-
-# --- without memory
 
 
 # --- misuse

@@ -364,9 +364,3 @@ def test_what_is_no_object_is_noticed_when_it_returns_to_its_slab(heap, offset):
     block = heap.alloc(112)
     with pytest.raises(Fault, match="not a live block"):
         DESIGN.dealloc(heap.state, block + offset, 16, 16)
-
-
-# --- check
-
-
-# --- compiled

@@ -277,9 +277,6 @@ def test_a_huge_realloc_fails_and_does_not_shrink_the_block_to_nothing(heap, new
     assert heap.usable_size(address) == 56
 
 
-# --- without memory
-
-
 # --- misuse
 
 

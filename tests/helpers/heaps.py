@@ -1,8 +1,15 @@
-"""Ways to look at a heap that is at work, and to call it from several threads."""
+"""Heaps that tests use: ways to begin one, to look at it, and to call it from several threads."""
 
 from contextlib import contextmanager
 
+from heapwright import allocator
+from heapwright.machine import start
 from heapwright.spans import KINDS
+
+
+def fresh(spec, **options):
+    """A heap of an allocator in a machine of its own."""
+    return start(allocator.load(spec), **options)
 
 
 def spans(heap, wanted):
@@ -28,5 +35,7 @@ def kernel_calls(heap):
 def on(heap, thread):
     """Inside, calls come from another thread."""
     before, heap.process.thread = heap.process.thread, thread
-    yield
-    heap.process.thread = before
+    try:
+        yield
+    finally:
+        heap.process.thread = before
