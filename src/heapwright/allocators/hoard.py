@@ -51,6 +51,7 @@ from heapwright.allocators.hoard_inspect import (
     buffers_hold,
     chain_of,
     free_in,
+    lists,  # noqa: F401  for pictures
     superblocks_of,
     threads_of,
     walk_superblock,

@@ -52,7 +52,12 @@ from heapwright.allocators.slab_caches import (
     put_object,
     take_object,
 )
-from heapwright.allocators.slab_inspect import check_cache, check_magazines, walk_stretch
+from heapwright.allocators.slab_inspect import (
+    check_cache,
+    check_magazines,
+    lists,  # noqa: F401  for pictures
+    walk_stretch,
+)
 from heapwright.allocators.slab_large import (
     alloc_large,
     free_large,
