@@ -194,7 +194,7 @@ def frames_of(error: BaseException) -> Iterator[Any]:
 def complete(module: ModuleType, name: str) -> ModuleType:
     """The module with every function of the interface: its own, or the default over its own."""
     whole = instantiate(f"complete({name})", HERE / "layers" / "complete.py", module)
-    for extra in ("usable_size", "Thread", *TRAITS):
+    for extra in ("usable_size", "lists", "Thread", *TRAITS):
         if hasattr(module, extra):
             setattr(whole, extra, getattr(module, extra))
     return whole

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 PACKAGE = Path(__file__).resolve().parent
 COMPILED_ANEW = {"floor_log2", "lowest_bit", "count_bits", "shift_right", "below", "times"}  # of bits.py, in native
+INTERPRETED = ("check", "lists")
 CALLED_FROM_OUTSIDE = {"alloc", "dealloc", "realloc", "alloc_zeroed", "usable_size", "trim", "survey", "walk"}
 MOST_FOLDED_SHIFT = 256
 MOST_DEPTH = 50
@@ -175,13 +176,13 @@ class Program:
         return found
 
     def exempt(self) -> set[Key]:
-        """`check`, what is used by it alone, and the functions of bits.py that compiled code has as instructions."""
+        """What is used by `check` and `lists` alone, and the functions of bits.py that are instructions if compiled."""
         users: dict[Key, set[Key]] = {}
         for user, used in self.uses.items():
             for key in used:
                 if key.name not in CALLED_FROM_OUTSIDE:
                     users.setdefault(key, set()).add(user)
-        found = {Key(path, "check") for path in self.sources}
+        found = {Key(path, name) for path in self.sources for name in INTERPRETED}
         found |= {Key(PACKAGE / "bits.py", name) for name in COMPILED_ANEW}
         while more := {key for key, by in users.items() if by <= found and key not in found}:
             found |= more

@@ -62,10 +62,10 @@ def size_of(rng):
 
 @pytest.fixture
 def native(request):
-    """With the doors that a NativeHeap does not have: for threads that end, and for fork."""
+    """With the doors that are no methods of a NativeHeap: for threads that end, and for fork."""
     heap = NativeHeap(request.param)
-    for name, arity in {"thread_exit": 1, "fork_prepare": 0, "fork_parent": 0}.items():
-        setattr(heap, name, heap._door(name, arity))
+    for name in ("thread_exit", "fork_prepare", "fork_parent"):
+        setattr(heap, name, heap._door(name))
     yield heap
     heap.close()
 

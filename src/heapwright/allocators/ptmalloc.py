@@ -50,11 +50,10 @@ caches the heap's own.
 from __future__ import annotations
 
 from heapwright.allocators.ptmalloc_arenas import decommit_free, renew, resize
-from heapwright.allocators.ptmalloc_bins import UNSORTED, anchor_of, index_of, is_small, top_bytes
+from heapwright.allocators.ptmalloc_bins import UNSORTED, index_of, is_small, top_bytes
 from heapwright.allocators.ptmalloc_cache import (
     LEAST_BIN,
     ROOM,
-    after,
     bin_for,
     bin_of,
     can_be_kept,
@@ -79,6 +78,13 @@ from heapwright.allocators.ptmalloc_chunks import (
     next_of,
     size_of,
     usable_in,
+)
+from heapwright.allocators.ptmalloc_inspect import (
+    all_arenas,
+    entries_of,
+    lists,  # noqa: F401  for pictures
+    members,
+    segments_of,
 )
 from heapwright.allocators.ptmalloc_serve import alloc_slowly, dealloc_slowly, is_absurd, serve
 from heapwright.allocators.ptmalloc_state import (
@@ -290,25 +296,6 @@ def check(heap, start, end):
     check_cache(heap, thread_of(heap))
 
 
-def all_arenas(heap):
-    arenas = [heap.main]
-    while arenas[-1].next:
-        arenas.append(arenas[-1].next)
-    return arenas
-
-
-def members(arena, index):
-    """The chunks of a bin, from the first on."""
-    anchor, found = anchor_of(arena, index), []
-    chunk = anchor.forward
-    while chunk != anchor:
-        both_ways = chunk.forward.back == chunk and chunk.back.forward == chunk
-        assert both_ways, "PT4   the lists of the bins are linked both ways"
-        found.append(chunk)
-        chunk = chunk.forward
-    return found
-
-
 def check_arena(arena):
     for index in range(1, BINS):
         chunks = members(arena, index)
@@ -324,13 +311,6 @@ def check_arena(arena):
     if not is_main(arena):
         total = sum(segment.size for segment in segments_of(arena))
         assert total == arena.system_bytes, "PT10  the segments of an arena make its system_bytes"
-
-
-def segments_of(arena):
-    segments = [segment_of(arena.top)]
-    while segments[-1].previous:
-        segments.append(segments[-1].previous)
-    return segments
 
 
 def check_free(arena, chunk):
@@ -387,9 +367,6 @@ def check_cache(heap, thread):
         return
     rule = "PT8   a bin of the cache and its room make sixteen; its entries have its size and say K"
     for index in range(LEAST_BIN, CACHE_BINS):
-        count, entry = 0, thread.entries[index]
-        while entry:
-            chunk = chunk_of(heap, entry.address)
-            assert size_of(chunk) == index * UNIT and is_kept(chunk), rule
-            count, entry = count + 1, after(entry)
-        assert count + thread.room[index] == ROOM, rule
+        chunks = [chunk_of(heap, entry.address) for entry in entries_of(thread, index)]
+        assert all(size_of(chunk) == index * UNIT and is_kept(chunk) for chunk in chunks), rule
+        assert len(chunks) + thread.room[index] == ROOM, rule
