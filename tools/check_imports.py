@@ -9,7 +9,7 @@ from pathlib import Path
 
 LADDER = (
     ("errors", "layout", "bits", "spans"),
-    ("locks", "stats", "dialect_source"),
+    ("files", "locks", "stats", "dialect_source"),
     ("dialect",),
     ("allocators", "layers"),
     ("allocator",),

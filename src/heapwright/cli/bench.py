@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from heapwright.cli.compare import progress
+from heapwright.cli.terminal import progress
+from heapwright.files import written_whole
 
 if TYPE_CHECKING:
     from heapwright.lab.bench import Row
@@ -72,7 +73,8 @@ def command(
     progress("")
     report = report_of(table, contestants, clock)
     if output:
-        output.write_text(compact(report))
+        with written_whole(output) as file:
+            file.write(compact(report).encode())
     show(report, as_json)
     if report["failures"]:
         raise click.exceptions.Exit(1)

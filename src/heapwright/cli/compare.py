@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from heapwright.cli.terminal import console, progress
+
 if TYPE_CHECKING:
     from heapwright.traces.events import Process, Summary, Trace
 
 DEFAULT = ("linked_list", "kr", "system")
+WIDTH = 110  # columns, where nobody says how many there are
 
 
 @click.command()
@@ -52,11 +54,6 @@ def largest(trace: Trace) -> Process:
     return max(trace.processes, key=lambda process: len(process.events))
 
 
-def progress(line: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{line}", err=True, nl=False)
-
-
 def head(path: Path, trace: Trace, process: Process, summary: Summary) -> dict[str, Any]:
     return {
         "file": str(path),
@@ -67,16 +64,14 @@ def head(path: Path, trace: Trace, process: Process, summary: Summary) -> dict[s
 
 
 def table(trace: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    out = console(WIDTH)
     of = f" (the largest of {trace['processes']} processes)" if trace["processes"] > 1 else ""
-    console.print(f"{trace['command'] or trace['file']}{of}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
+    out.print(f"{trace['command'] or trace['file']}{of}", markup=False, soft_wrap=True)
+    out.print(
         f"{trace['events']:,} events of {trace['threads']} threads, at most {trace['peak_live_bytes']:,} bytes "
         f"live in {trace['peak_live_blocks']:,} blocks",
-        highlight=False,
         soft_wrap=True,
     )
     fastest = min(result["seconds"] for result in results)
@@ -85,7 +80,7 @@ def table(trace: dict[str, Any], results: list[dict[str, Any]]) -> None:
         grid.add_column(name, justify="left" if name == "allocator" else "right")
     for result in results:
         grid.add_row(*row(result, fastest))
-    console.print(grid)
+    out.print(grid)
 
 
 def row(result: dict[str, Any], fastest: float) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from heapwright.files import written_whole
 from heapwright.traces.arrays import Mask, np
 from heapwright.traces.calls import note
 from heapwright.traces.events import (
@@ -23,7 +24,6 @@ from heapwright.traces.events import (
     live,
     starts,
 )
-from heapwright.traces.files import written_whole
 
 FAILED = "failed requests, left out"
 THREADS = "threads, all of them written as one"
@@ -39,7 +39,7 @@ STRIDE = 1 << 32  # between the addresses made up for Android text
 def write_rep(path: str | Path, events: Events, balanced: bool = False) -> Counter[str]:
     """Write one process's events as `.rep` v2; `balanced` adds a free for each block that is live at the end.
 
-    Raises TraceError when the file cannot be written.
+    Raises Mendable when the file cannot be written.
     """
     notes = lost_in_rep(events)
     events = events[~events.failed & (events.op != THREAD_EXIT)]
@@ -90,7 +90,7 @@ def survivors(events: Events) -> list[int]:
 def write_android(path: str | Path, events: Events) -> Counter[str]:
     """Write one process's events as memory_replay text, in a zip if the name ends so; addresses are made up.
 
-    Raises TraceError when the file cannot be written.
+    Raises Mendable when the file cannot be written.
     """
     notes: Counter[str] = Counter()
     note(notes, ALIGNED_ZEROED, ((events.op == ALLOC_ZEROED) & (events.log2_align > 0)).sum())
