@@ -14,6 +14,8 @@ COMMANDS = {
     "run": "Run a real program on a compiled allocator.",
     "record": "Record every allocation of a real program.",
     "compare": "Replay a recording on several allocators, side by side.",
+    "convert": "Write a trace as another kind, for or from other tools.",
+    "synthesize": "Make up a trace, where no program can be recorded.",
     "check": "Prove an allocator: the conformance suite, for yours too.",
     "build": "Compile an allocator to a library to keep.",
     "bench": "Measure allocators against each other and those installed.",

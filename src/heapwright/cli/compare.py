@@ -37,7 +37,7 @@ def command(trace: Path, allocators: tuple[str, ...], repeats: int, as_json: boo
     from heapwright.traces.importers import open_trace
 
     loaded = open_trace(trace)
-    process = largest(loaded)
+    process = loaded.largest
     chosen = [contestant(name) for name in allocators or DEFAULT]
     figures = compare(process, chosen, repeats, progress)
     progress("")
@@ -47,11 +47,6 @@ def command(trace: Path, allocators: tuple[str, ...], repeats: int, as_json: boo
         click.echo(json.dumps({"trace": head(trace, loaded, process, summary), "results": results}, indent=2))
     else:
         table(head(trace, loaded, process, summary), results)
-
-
-def largest(trace: Trace) -> Process:
-    """The process with the most events: a shell that starts the program is not what was meant."""
-    return max(trace.processes, key=lambda process: len(process.events))
 
 
 def head(path: Path, trace: Trace, process: Process, summary: Summary) -> dict[str, Any]:
