@@ -73,10 +73,11 @@ def subject_of(allocator: str, quick: bool) -> Subject:
 
 
 def chosen(only: Iterable[str], slow: bool) -> list[Check]:
+    """The checks to make, the linter's first: a rule that is broken explains much of the rest."""
     from heapwright.conformance import checks_for
 
     try:
-        return checks_for(only, slow)
+        return sorted(checks_for(only, slow), key=lambda check: check.name != "lint")
     except KeyError as error:
         raise click.UsageError(f"there is no check named {error}: see --list") from error
 
