@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -117,6 +118,14 @@ def test_the_example_of_the_overview_runs() -> None:
 def test_the_example_of_the_story_runs() -> None:
     [example] = re.findall(r"```python\n(.*?)```", (DOCS / "first-malloc.md").read_text(), re.S)
     exec(example, {})  # noqa: S102  our own document
+
+
+def test_the_table_of_collections_is_what_the_example_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    [shown] = re.findall(
+        r"```\n\$ python examples/choose_a_collection.py\n(.*?)```", (DOCS / "collections.md").read_text(), re.S
+    )
+    run_path(str(DOCS.parent / "examples" / "choose_a_collection.py"))["main"](["linked_list", "kr", "buddy"])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == shown.splitlines()
 
 
 def test_errata_are_numbered_without_gaps() -> None:
