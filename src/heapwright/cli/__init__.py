@@ -7,6 +7,7 @@ from importlib import import_module
 
 import click
 
+from heapwright.cli.terminal import progress
 from heapwright.errors import Mendable
 
 COMMANDS = {
@@ -66,6 +67,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (click.ClickException, Mendable) as error:
+        progress("")
         click.echo(f"heapwright: {getattr(error, 'message', None) or error}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
