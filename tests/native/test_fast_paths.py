@@ -11,7 +11,7 @@ import pytest
 from heapwright.native.library import library_of
 
 MOST = 25
-CACHING = ("ptmalloc", "hoard")
+CACHING = ("ptmalloc", "hoard", "slab")
 
 
 def straight_path(library, function):

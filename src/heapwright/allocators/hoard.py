@@ -15,7 +15,7 @@ Objects of one size lie in superblocks of 64 KiB (hoard_superblocks), which belo
                                                             +--------------------+
 
 The heap's own words: heap 0, the global heap, and heaps 1 to P, each with a lock, the bytes in use u, the bytes held
-a, and lists of superblocks by class and fullness; the store of fresh superblocks; large objects (hoard_large); the
+a, and lists of superblocks by class and fullness; the store of fresh superblocks; large objects (large_objects); the
 roster of threads and their buffers (hoard_threads).
 
 A thread takes from its home heap, fullest superblock first. What is freed goes to the buffer of the thread that
@@ -49,23 +49,10 @@ from heapwright.allocators.hoard_heaps import Store, free_chain, is_too_empty, t
 from heapwright.allocators.hoard_inspect import (
     buffered_in,
     buffers_hold,
-    chain_of,
     free_in,
     superblocks_of,
     threads_of,
     walk_superblock,
-)
-from heapwright.allocators.hoard_large import (
-    KEPT_MAGIC,
-    LARGE_MAGIC,
-    LargeObject,
-    LargeObjects,
-    alloc_large,
-    bound,
-    free_large,
-    large_of,
-    trim_large,
-    usable_in,
 )
 from heapwright.allocators.hoard_superblocks import (
     EMPTY,
@@ -101,17 +88,30 @@ from heapwright.allocators.hoard_threads import (
     take,
     this_thread,
 )
+from heapwright.allocators.large_objects import (
+    KEPT_MAGIC,
+    LARGE_MAGIC,
+    LargeObjects,
+    alloc_large,
+    free_range,
+    is_absurd,
+    is_bounded,
+    is_fresh,
+    large_of,
+    span_at,
+    trim_large,
+    usable_in,
+)
 from heapwright.allocators.size_classes import class_of
 from heapwright.bits import align_up, below
 from heapwright.layout import NULL, Array, Inline, Struct
 from heapwright.locks import acquire, release
-from heapwright.spans import FREE, OWN, UNUSED, USED
+from heapwright.spans import OWN, UNUSED
 
 THREADS = "own"
 RACES = ("Superblock.bump: it only rises while an object is in use, and the object lies below it",)
 SLOW_PATHS = ("alloc_slowly", "dealloc_slowly")
 DETECTS = ("double free", "foreign")  # for sure only of what was freed last, and where it is slow
-MOST_BYTES = 1 << 62
 
 
 class Heap(Struct):
@@ -131,18 +131,12 @@ def usable_size(heap, address):
     return usable_in(large_of(heap, address))
 
 
-def is_fresh(heap, address):
-    """Whether an object in use is full of the kernel's zeros."""
-    large = large_of(heap, address)
-    return large.magic == LARGE_MAGIC and large.is_fresh != 0
-
-
 # --- the slow paths
 
 
 def alloc_slowly(heap, size, align):
     """What the buffer does not have: refill it, take a larger object, or map one."""
-    if size < 0 or size > MOST_BYTES - align:
+    if is_absurd(size, align):
         return NULL
     rounded = align_up(max(size, 1), align)
     if rounded > MOST_SMALL:
@@ -174,7 +168,7 @@ def dealloc_slowly(heap, address):
     if superblock.magic == SUPERBLOCK_MAGIC and is_object(superblock, address):
         free_object(heap, Object(heap.memory, address), superblock.size_class)
     elif superblock.magic == LARGE_MAGIC:
-        free_large(heap, large_of(heap, address))
+        free_range(heap, large_of(heap, address))
     elif superblock.magic == KEPT_MAGIC:
         heap.memory.fault("double free", address)
     else:
@@ -312,9 +306,9 @@ def walk(heap, start, end):
             yield place, size, OWN
             place += size
         else:
-            large = LargeObject(heap.memory, place)
-            yield place, large.size, USED if large.magic == LARGE_MAGIC else FREE
-            place += large.size
+            size, kind = span_at(heap, place, end)
+            yield place, size, kind
+            place += size
 
 
 def check(heap, start, end):
@@ -340,7 +334,7 @@ def check(heap, start, end):
     assert all(buffers_hold(thread) for thread in threads_of(heap)), (
         "H6  a buffered object counts as in use, and a buffer never exceeds its limit"
     )
-    assert sum(large.size for large in chain_of(heap.large.first)) == heap.large.kept <= bound(heap.large), (
+    assert is_bounded(heap.large), (
         "H7  kept large objects are within 1 MiB and half of the most ever live, and with the live ones 9/8 of it"
     )
 

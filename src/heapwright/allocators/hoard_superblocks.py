@@ -23,11 +23,12 @@ a table. Each class is a multiple of any alignment that its smallest request was
 
 from __future__ import annotations
 
+from heapwright.allocators.large_objects import BOUNDARY
 from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_down, align_up, floor_log2
 from heapwright.layout import NULL, Array, Atomic, Struct, Word
 
-SUPERBLOCK = 1 << 16  # S; the paper has 8 KiB
+SUPERBLOCK = BOUNDARY  # S; the paper has 8 KiB
 MOST_SMALL = SUPERBLOCK // 16 * 7  # the largest class of which two fit, the paper's S / 2
 QUARTER = floor_log2(SUPERBLOCK) - 2
 SUPERBLOCK_MAGIC = 0x0A11F0E5

@@ -1,23 +1,25 @@
 """The slab allocator: for each kind of object a cache, for each cache slabs, for each thread magazines.
 
 Source: J. Bonwick, The Slab Allocator, USENIX 1994; J. Bonwick, J. Adams, Magazines and Vmem, USENIX 2001; illumos
-kmem.c. Slabs and constructors are the matter of slab_caches, magazines and the depot of slab_magazines.
+kmem.c. Slabs and constructors are the matter of slab_caches, magazines, the depot and reaping of slab_magazines; the
+pages of both slabs and large blocks, and which are kept when free, of large_objects.
 
       slab -> +--------------------+       object in use: the caller's bytes, all of them
               | Slab, links        |       object free:   as it was left; its link lies before the first object
               +--------------------+
-              | colour             |       large, a multiple of 64 KiB -> +--------------------+
-              +--------------------+                                      | whole pages        |
-    object -> | object, object ... |                                      +--------------------+
-              +--------------------+
+              | colour             |       large -> +--------------------+
+              +--------------------+                | magic, size, lead  |
+    object -> | object, object ... |     address -> +--------------------+
+              +--------------------+                | the caller's bytes |
+                                                    +--------------------+
 
 The heap's own words: the lock under which it is opened, for each 16 bytes of a request the number of its cache, the
-caches, the threads' records, and pages for slabs and for large blocks.
+caches, the threads' records, how many slabs the kernel gave of late, and the ranges kept for slabs and large blocks.
 
 malloc's caches are of 45 sizes: 16, 32 ... 128 bytes, then four to the doubling up to 8 KiB, then what divides a slab
 by 7, 6 ... 2; and of 128 to 8192 bytes aligned as much as they are large, for alignments above 64. A block that is
-larger still has pages of its own and begins at a multiple of 64 KiB, where no object ever does: so `dealloc` knows it
-by its address. `cache_create` makes a cache of a program's own; its objects come from `cache_alloc`.
+larger still has a range of its own. What begins at the multiple of 64 KiB before an address says whether it is an
+object. `cache_create` makes a cache of a program's own; its objects come from `cache_alloc`.
 
 Invariants
     S1  objects in use and on the free list are those that were ever handed out
@@ -29,38 +31,43 @@ Invariants
     S7  a magazine in the depot is full among the full or empty among the empty, and none exceeds its rounds
     S8  the slab of an object is found by masking its address
     S9  at most an eighth of a slab is not objects
+    S10  kept ranges are within 1 MiB and half of the most that slabs and blocks had, and with these 9/8 of it
+
+Bound: kept for later are two magazines of at most 32 KiB for each thread and size, ten in each depot, empty slabs
+until the next reap, and S10. Whenever the kernel has given 1 MiB for slabs, a reap comes first: of all depots and empty
+slabs, and of the magazines of the thread that asks.
 
 Vital statistics: header none, but 2 bytes of link, smallest object 16, alignment 16; alloc and dealloc O(1), without a
-lock but for one in 63 small ones, large ones with a system call and a lock; empty slabs are given back by a reap. A
-class wastes at most a fifth of an object up to 8 KiB. Kept: two magazines of at most 32 KiB for each thread and size,
-ten in each depot, and empty slabs until the next reap.
+lock but for one in 63 small ones; large ones have a header of 64 bytes, a lock, and no system call as long as what is
+kept suffices. A class wastes at most a fifth of an object up to 8 KiB. `trim` gives back all that is not in use.
 """
 
 from __future__ import annotations
 
-from heapwright.allocators.pages import Heap as PageHeap
-from heapwright.allocators.pages import check as check_pages
-from heapwright.allocators.pages import is_absurd
+from heapwright.allocators.large_objects import (
+    KEPT_MAGIC,
+    LARGE_MAGIC,
+    LargeObjects,
+    alloc_large,
+    free_range,
+    is_absurd,
+    is_bounded,
+    is_fresh,
+    large_of,
+    trim_large,
+    usable_in,
+)
 from heapwright.allocators.slab_caches import (
     LARGEST_OBJECT,
-    SLAB,
-    TAG,
     Cache,
     Magazine,
-    Slab,
+    number_of,
     open_cache,
     put_object,
+    slab_at,
     take_object,
 )
 from heapwright.allocators.slab_inspect import check_cache, check_magazines, walk_stretch
-from heapwright.allocators.slab_large import (
-    alloc_large,
-    free_large,
-    is_object,
-    resize_large,
-    trim_large,
-    usable_large,
-)
 from heapwright.allocators.slab_magazines import (
     CACHES,
     MAGAZINES,
@@ -78,7 +85,7 @@ from heapwright.allocators.slab_magazines import (
     pop,
     purge,
     push,
-    reap_all,
+    reap_caches,
     set_thread,
     thread_of,
 )
@@ -88,9 +95,8 @@ from heapwright.locks import FREE, acquire, release
 
 THREADS = "own"
 SLOW_PATHS = (
-    *("alloc_slowly", "dealloc_slowly", "load_rounds", "load_room", "hand_in", "reap", "open_heap", "move"),
-    *("new_slab", "destroy_slabs", "take_pages", "give_back"),
-    *("alloc_large", "free_large", "usable_large", "resize_large"),
+    *("alloc_slowly", "dealloc_slowly", "load_rounds", "load_room", "hand_in", "reap", "open_heap"),
+    *("new_slab", "destroy_slabs", "alloc_large", "free_range"),
 )
 DETECTS = ("foreign",)  # at once; a double free only when the object returns to its slab
 TIDIES = True
@@ -114,8 +120,8 @@ class Heap(Struct):
     threads: Thread
     nothing: Inline[Magazine]  # a magazine for no rounds
     nobody: Inline[Thread]  # of threads at their end
-    large_lock: Atomic[Word]
-    large: Inline[PageHeap]  # also of the slabs' pages
+    mapped: Atomic[Word]  # slabs that the kernel gave since all caches were reaped
+    large: Inline[LargeObjects]
 
 
 # --- the caches of malloc
@@ -172,7 +178,9 @@ def cache_for(heap, size, align):
 def cache_create(heap, size, align, prototype):
     """A cache of objects that are copies of a prototype, if that is not null; null when there is room for no more.
 
-    The prototype has the object size, `size` rounded up to the alignment, and stays where it is.
+    The prototype has the object size, `size` rounded up to the alignment, and stays as and where it is: buffers are
+    constructed from it whenever there is a new slab. Whoever frees an object leaves it constructed, for whoever has it
+    next gets it as it was left. There is no destructor: what a copy of bytes owns is nothing but its bytes.
     """
     open_heap(heap)
     cache = heap.caches[0].at(NULL)
@@ -236,31 +244,34 @@ def open_thread(heap):
 # --- the slow paths
 
 
-def slab_at(heap, address):
-    return Slab(heap.memory, align_down(address, SLAB))
-
-
-def number_of(slab):
-    """The number of a slab's cache; beyond CACHES if it is no slab."""
-    return slab.tag - TAG
-
-
 def alloc_slowly(heap, size, align):
+    """Ask again after a reap when memory is exhausted: other caches may have it."""
     if is_absurd(size, align):
         return NULL
     open_heap(heap)
+    address = take(heap, size, align)
+    if address == NULL:
+        reap_caches(heap)
+        address = take(heap, size, align)
+    return address
+
+
+def take(heap, size, align):
     cache = cache_for(heap, size, align)
     return cache_alloc(heap, cache) if cache else alloc_large(heap, size, align)
 
 
 def dealloc_slowly(heap, address):
-    if not is_object(address):
-        free_large(heap, address)
-        return
-    number = number_of(slab_at(heap, address))
-    if not below(number, SLOTS):
+    slab = slab_at(heap, address)
+    number = number_of(slab)
+    if below(number, SLOTS):
+        cache_free(heap, heap.caches[number], address)
+    elif slab.tag == LARGE_MAGIC:
+        free_range(heap, large_of(heap, address))
+    elif slab.tag == KEPT_MAGIC:
+        heap.memory.fault("double free", address)
+    else:
         heap.memory.fault("not a live block", address)
-    cache_free(heap, heap.caches[number], address)
 
 
 # --- the allocator
@@ -277,63 +288,34 @@ def alloc(heap, size, align):
 
 def dealloc(heap, address, size, align):
     """Into the thread's magazine, if there is room."""
-    if is_object(address):
-        number = number_of(slab_at(heap, address))
-        if below(number, heap.memory.local(NUMBERS)):
-            magazine = thread_of(heap).loaded[number]
-            if has_room(magazine):
-                push(magazine, address)
-                return
+    number = number_of(slab_at(heap, address))
+    if below(number, heap.memory.local(NUMBERS)):
+        magazine = thread_of(heap).loaded[number]
+        if has_room(magazine):
+            push(magazine, address)
+            return
     dealloc_slowly(heap, address)
 
 
 def usable_size(heap, address):
-    return slab_at(heap, address).object_size if is_object(address) else usable_large(heap, address)
+    slab = slab_at(heap, address)
+    return slab.object_size if below(number_of(slab), SLOTS) else usable_in(large_of(heap, address))
 
 
 def alloc_zeroed(heap, size, align):
-    """Objects may have been used; pages come as zeros."""
     address = alloc(heap, size, align)
-    if address != NULL and is_object(address):
+    if address != NULL and not is_fresh(heap, address):
         heap.memory.fill(address, size, 0)
     return address
 
 
-def realloc(heap, address, size, align, new_size):
-    """Stay where the object is at least half full; have the kernel add pages, or move."""
-    if is_absurd(new_size, align):
-        return NULL
-    usable = usable_size(heap, address)
-    if is_object(address):
-        if (usable - UNIT) >> 1 <= new_size <= usable:
-            return address
-    elif new_size > MOST_SMALL:
-        moved = resize_large(heap, address, align, new_size)
-        if moved != NULL:
-            return moved
-    return move(heap, address, min(usable, new_size), align, new_size)
-
-
-def move(heap, address, size, align, new_size):
-    """A copy elsewhere; without memory, a block that was to shrink stays."""
-    target = alloc(heap, new_size, align)
-    if target == NULL:
-        return address if size == new_size else NULL
-    heap.memory.copy(target, address, size)
-    dealloc(heap, address, size, align)
-    return target
-
-
 def trim(heap):
-    """Reap: give back this thread's magazines, the depots and every empty slab; return how many bytes went."""
+    """Reap, and give back what is kept; return how many bytes went."""
     open_heap(heap)
     thread = thread_of(heap)
     if thread and thread != heap.nobody:
         purge(heap, thread)
-    given_back = 0
-    for number in range(CACHES):
-        given_back += reap_all(heap, heap.caches[number])
-    return given_back + trim_large(heap)
+    return reap_caches(heap) + trim_large(heap)
 
 
 def thread_exit(heap):
@@ -353,11 +335,11 @@ def fork_prepare(heap):
     acquire(heap.memory, heap.lock)
     for number in range(CACHES):
         acquire(heap.memory, heap.caches[number].lock)
-    acquire(heap.memory, heap.large_lock)
+    acquire(heap.memory, heap.large.lock)
 
 
 def fork_parent(heap):
-    release(heap.memory, heap.large_lock)
+    release(heap.memory, heap.large.lock)
     for number in range(CACHES):
         release(heap.memory, heap.caches[number].lock)
     release(heap.memory, heap.lock)
@@ -365,7 +347,7 @@ def fork_parent(heap):
 
 def fork_child(heap):
     """Nobody waits for a lock here: make them as new."""
-    heap.large_lock.store(FREE)
+    heap.large.lock.store(FREE)
     for number in range(CACHES):
         heap.caches[number].lock.store(FREE)
     heap.lock.store(FREE)
@@ -381,9 +363,11 @@ def walk(heap, start, end):
 
 
 def check(heap, start, end):
-    check_pages(heap.large, start, end)
     for number in range(CACHES):
         cache = heap.caches[number]
         if cache.objects > 0:
             check_cache(cache)
             check_magazines(heap, cache)
+    assert is_bounded(heap.large), (
+        "S10  kept ranges are within 1 MiB and half of the most that slabs and blocks had, and with these 9/8 of it"
+    )

@@ -20,20 +20,22 @@ objects, and tell at once whether an object is free. The slab of an object is fo
 
 A constructor is a prototype, an object in memory whose bytes each buffer is given once, before it is first handed out.
 A cache keeps words, and no function can be put into one that means the same interpreted and compiled; an object that
-is constructed by copying bytes owns nothing, so a slab is destroyed by giving its pages back. From then on the rule is
-Bonwick's: whoever frees an object leaves it as it was constructed.
+is constructed by copying bytes owns nothing, so a slab is destroyed without a destructor, by giving its pages up. From
+then on the rule is Bonwick's: whoever frees an object leaves it as it was constructed.
+
+Pages come from the ranges that large blocks come from (large_objects), as all of kmem's come from vmem's heap arena; a
+slab that is given up is kept there, for whatever cache or large block is next, as far as the bound goes.
 
 The caller of what is below the title "slabs" holds the cache's lock.
 """
 
 from __future__ import annotations
 
-from heapwright.allocators.pages_kept import give_back, take_pages
+from heapwright.allocators.large_objects import BOUNDARY, LargeObject, free_range, take_range
 from heapwright.bits import align_down, align_up, below, floor_log2
 from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word, Word16
-from heapwright.locks import acquire, release
 
-SLAB = 64 << 10  # a multiple of every size of page
+SLAB = BOUNDARY  # 64 KiB
 LINK = 2  # bytes
 MOST_OBJECTS = 4096
 LARGEST_OBJECT = 1 << 30
@@ -133,6 +135,16 @@ def rounds_for(size):
 
 
 # --- objects of a slab
+
+
+def slab_at(heap, address):
+    """The slab of one of malloc's objects; what lies there is something else for another address."""
+    return Slab(heap.memory, align_down(address - 1, SLAB))
+
+
+def number_of(slab):
+    """The number of a slab's cache; beyond all caches if it is no slab."""
+    return slab.tag - TAG
 
 
 def slab_of(cache, address):
@@ -246,15 +258,16 @@ def unlink(cache, slab, which):
 
 def new_slab(heap, cache):
     """An empty slab, coloured; null when memory is exhausted."""
-    acquire(heap.memory, heap.large_lock)
-    start = take_pages(heap.large.pages, cache.slab_size, cache.slab_size)
-    release(heap.memory, heap.large_lock)
-    slab = Slab(heap.memory, start)
+    mapping = take_range(heap, cache.slab_size, cache.slab_size, 0)
+    if mapping and mapping.is_fresh:
+        heap.mapped.add(1)
+    slab = Slab(heap.memory, mapping.address)
     if slab:
         slab.tag = TAG + cache.number
         slab.object_size = cache.object_size
         slab.cache = cache
-        slab.first = start + head_size(cache) + cache.colour
+        slab.first = slab.address + head_size(cache) + cache.colour
+        slab.live = slab.fresh = 0
         slab.free = END
         cache.colour = cache.colour + cache.align if cache.colour < cache.slack else 0
         link(cache, slab, EMPTY)
@@ -262,7 +275,7 @@ def new_slab(heap, cache):
 
 
 def destroy_slabs(heap, cache, count):
-    """Give back as many empty slabs, those that were empty longest; return how many bytes went."""
+    """Give up as many empty slabs, those that were empty longest; return how many bytes the kernel got."""
     slab = cache.lists[EMPTY]
     for _ in range(cache.empty_slabs - count):
         slab = slab.next
@@ -271,8 +284,13 @@ def destroy_slabs(heap, cache, count):
         rest = slab.next
         unlink(cache, slab, EMPTY)
         cache.destroyed += slab.fresh
-        acquire(heap.memory, heap.large_lock)
-        given_back += give_back(heap.large.pages, slab.address, cache.slab_size)
-        release(heap.memory, heap.large_lock)
+        given_back += free_slab(heap, slab, cache.slab_size)
         slab = rest
     return given_back
+
+
+def free_slab(heap, slab, size):
+    """Make a slab's pages a range again, to keep or to give back."""
+    mapping = LargeObject(heap.memory, slab.address)
+    mapping.size = size
+    return free_range(heap, mapping)

@@ -5,7 +5,7 @@ Magazines hold objects in no order and `walk` has no sets, so it looks at a wind
 
 from __future__ import annotations
 
-from heapwright.allocators.pages import span_at
+from heapwright.allocators.large_objects import span_at
 from heapwright.allocators.slab_caches import (
     EMPTY,
     END,
@@ -18,9 +18,10 @@ from heapwright.allocators.slab_caches import (
     head_size,
     index_of,
     list_of,
+    number_of,
     slab_of,
 )
-from heapwright.allocators.slab_magazines import SLOTS
+from heapwright.allocators.slab_magazines import CACHES, SLOTS
 from heapwright.bits import below, bit
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
@@ -31,16 +32,16 @@ WINDOW = 62  # objects
 
 
 def walk_stretch(heap, start, end):
-    """The spans of a mapping: slabs, large blocks, and what the pages keep."""
+    """The spans of a mapping: slabs, large blocks, and kept ranges."""
     while start < end:
-        size, kind = span_at(heap.large, start)
-        if size > 0:
-            yield start, size, kind
-        else:
-            slab = Slab(heap.memory, start)
+        slab = Slab(heap.memory, start)
+        if below(number_of(slab), CACHES):
             size = slab.cache.slab_size
             for span in walk_slab(heap, slab):  # noqa: UP028  `yield from` does not compile
                 yield span
+        else:
+            size, kind = span_at(heap, start, end)
+            yield start, size, kind
         start += size
 
 

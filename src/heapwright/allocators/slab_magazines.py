@@ -15,10 +15,15 @@ USENIX 2001; the sheaves of Linux 6.18 (mm/slub.c).
 A thread takes from and puts into the loaded magazine. When that is empty, or full, and the previous one is not, the two
 change places; else the depot gives a full one for an empty one, or the other way round.
 
+Two kinds of reap. As Bonwick's of every 15 seconds, one gives up what a cache did not need since the last, its working
+set apart; time is counted in visits to the depot, 256 of them. As Bonwick's when memory is short, another gives up all
+that is free in all caches; it comes before the kernel has to give more, once it gave 1 MiB for slabs. Then the thread
+hands in its magazines too: few objects in them keep many slabs from being empty, for slabs have 64 KiB, not a page.
+
 Deviations. An empty depot does not mean one object from the slabs but a magazine of them, as sheaves are refilled: then
 allocating alone rarely locks. A depot holds at most ten full magazines, as a sheaf's barn does, and empties others into
 their slabs. Magazines belong to threads, not to processors, for a thread is not told when it moves. They do not grow
-with contention. Time is counted in visits to the depot: what was not needed since the last reap goes back at the next.
+with contention, but are as large as they may be at once: with reaping on demand small ones save no memory.
 
 A thread's record and all magazines are objects of two caches of the heap's own, without magazines of theirs.
 """
@@ -37,6 +42,7 @@ from heapwright.locks import acquire, release
 
 THREAD, SIZES, NUMBERS = 0, 1, 2  # a thread's words: its record; below which size and number of a cache that serves
 MOST_FULL = 10
+DEMAND = 16  # slabs that the kernel gives from one reap of all caches to the next
 SLOTS = 61  # caches with magazines
 RECORDS, MAGAZINES = SLOTS, SLOTS + 1  # the heap's own caches
 CACHES = SLOTS + 2
@@ -169,6 +175,9 @@ def load_rounds(heap, cache, thread):
     index = cache.number
     if thread.previous[index].rounds > 0:
         return swap(thread, index)
+    if heap.mapped.load() >= DEMAND:  # before anything is loaded
+        purge(heap, thread)
+        reap_caches(heap)
     acquire(heap.memory, cache.lock)
     full = fetch(cache.full)
     if full:
@@ -249,6 +258,15 @@ def reap_all(heap, cache):
     cache.least_empty = cache.empty_slabs
     given_back = reap(heap, cache)
     release(heap.memory, cache.lock)
+    return given_back
+
+
+def reap_caches(heap):
+    """Empty the depots and give up every empty slab; return how many bytes the kernel got."""
+    heap.mapped.store(0)
+    given_back = 0
+    for number in range(CACHES):
+        given_back += reap_all(heap, heap.caches[number])
     return given_back
 
 

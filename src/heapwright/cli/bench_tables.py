@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from heapwright.cli.terminal import console
+from heapwright.lab.bench_figures import BASE, NOT_RUN
 
-BASE = "system"
 WIDTH = 160  # columns, where nobody says how many there are
 
 
@@ -48,7 +48,7 @@ def table_of(first: str, names: list[str]) -> Any:
 def cell(name: str, result: dict[str, Any]) -> str:
     """The base in seconds and MiB, the others as multiples: time, then memory."""
     if "error" in result:
-        return "failed"
+        return "-" if result["error"] == NOT_RUN else "failed"
     if name == BASE:
         return f"{result['seconds']:.3f} s {result['peak_resident_bytes'] / (1 << 20):.1f} M"
     if not result.get("time_ratio"):

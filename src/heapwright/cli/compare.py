@@ -27,7 +27,8 @@ def command(trace: Path, allocators: tuple[str, ...], repeats: int, as_json: boo
 
     TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep or glibc mtrace file. Each replay is
     a fresh process whose malloc is the allocator's; all threads' events are replayed in their recorded order by
-    one thread. The repeats of the allocators take turns; times are medians of passes over warm pages.
+    one thread. The repeats of the allocators take turns; times are medians of passes over warm pages, and their spread
+    is the distance between the quartiles of the repeats, as a part of the median.
 
     \b
     heapwright compare demo.hwt -a kr -a linked_list -a system
@@ -83,7 +84,7 @@ def row(result: dict[str, Any], fastest: float) -> tuple[str, ...]:
     return (
         result["allocator"],
         f"{result['seconds']:.4f}",
-        f"{result['spread']:.0%}",
+        "-" if result["spread"] is None else f"{result['spread']:.0%}",
         f"{result['events_per_second'] / 1e6:.1f} M",
         f"{result['seconds'] / fastest:.2f}",
         f"{heap:,}" if heap else "-",

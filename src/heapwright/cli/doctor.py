@@ -22,13 +22,7 @@ LEAST_PYTHON = (3, 11)
 LEAST_GLIBC = (2, 34)  # where dlsym and pthread_key_create moved into libc itself, which every program has
 PACKAGES = ("numba", "llvmlite", "numpy", "click", "rich", "greenlet", "hypothesis")
 FEATURES = ("sse4_2", "popcnt")  # that compiled code takes for granted: x86-64-v2
-LIBRARY_FOLDERS = ("/usr/local/lib", f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/lib")
-PEERS = {  # libraries to measure against, and the Debian packages that bring them
-    "libjemalloc.so.2": "libjemalloc2",
-    "libmimalloc.so.2.0": "libmimalloc2.0",
-    "libtcmalloc_minimal.so.4": "libtcmalloc-minimal4",
-}
-PROGRAMS = {  # that tests run, and the same
+PROGRAMS = {  # that tests run, and the Debian packages that bring them
     "g++": "g++",
     "git": "git",
     "perl": "perl",
@@ -156,19 +150,18 @@ def is_writable(folder: Path) -> bool:
 
 
 def useful() -> Iterator[Finding]:
-    for name, debian in PEERS.items():
-        yield optional(name, find_library(name), debian)
+    from heapwright.lab.machine_facts import PEERS, locate
+
+    for peer in PEERS.values():
+        yield optional(peer.library, locate(peer.library), peer.debian)
     for name, debian in PROGRAMS.items():
         yield optional(name, shutil.which(name), debian)
 
 
-def optional(name: str, place: str | None, debian: str) -> Finding:
-    return Finding(name, place or "not installed", bool(place), f"Debian: apt-get install {debian}", is_needed=False)
-
-
-def find_library(name: str) -> str | None:
-    paths = (Path(folder, name) for folder in LIBRARY_FOLDERS)
-    return next((str(path) for path in paths if path.exists()), None)
+def optional(name: str, place: str | Path | None, debian: str) -> Finding:
+    return Finding(
+        name, str(place or "not installed"), bool(place), f"Debian: apt-get install {debian}", is_needed=False
+    )
 
 
 # --- the self-test

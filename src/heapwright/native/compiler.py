@@ -1,7 +1,9 @@
 """Functions to one object file: Numba types them, LLVM joins and optimises them as a whole.
 
-Public Numba API throughout, but for `fndesc.llvm_func_name` and its calling convention,
-`int32 f(result *, trouble **, arguments...)`, which has been stable since Numba 0.57.
+What is not public in Numba, and must be looked at with each of its releases: a compiled function's `fndesc` and
+`library`, its calling convention, `int32 f(result *, trouble **, arguments...)`, the code library that
+`heapwright.native.lean` puts in place of Numba's own, and, in the modules that give structs and memory their meaning,
+what they take from `numba.core`: data models, casts, attribute templates and `cgutils`.
 """
 
 from __future__ import annotations

@@ -1,27 +1,28 @@
-"""Hoard's large objects: where they lie, which are kept, and what goes back."""
+"""Large objects of Hoard and the slab allocator: where they lie, which are kept, and what goes back."""
 
 from pathlib import Path
 
 import pytest
 
 from heapwright import allocator
-from heapwright.allocators import hoard_large as larges
-from heapwright.allocators.hoard_superblocks import SUPERBLOCK
+from heapwright.allocators import large_objects as larges
+from heapwright.allocators.large_objects import BOUNDARY
 from heapwright.machine import Fault, start
 from heapwright.spans import FREE
 
-DESIGN = allocator.load(str(Path(larges.__file__).with_name("hoard.py")))
+USERS = "hoard", "slab"
+DESIGNS = {name: allocator.load(str(Path(larges.__file__).with_name(f"{name}.py"))) for name in USERS}
 MIB = 1 << 20
 
 
-@pytest.fixture
-def heap():
-    return start(DESIGN)
+@pytest.fixture(params=USERS)
+def heap(request):
+    return start(DESIGNS[request.param])
 
 
 def test_a_large_object_is_kept_and_serves_its_class(heap):
     block = heap.alloc(100_000)
-    assert block % SUPERBLOCK == larges.LEAD
+    assert block % BOUNDARY == larges.LEAD
     heap.dealloc(block)
     assert [size for _, size, kind in heap.spans() if kind == FREE and size > 100_000]
     assert heap.alloc(110_000) == block
@@ -75,8 +76,8 @@ def test_huge_objects_go_back_at_once(heap):
 
 
 def test_aligned_objects_are_kept(heap):
-    heap.dealloc(heap.alloc(10, 4 * SUPERBLOCK))
-    assert heap.state.large.kept == 2 * SUPERBLOCK
+    heap.dealloc(heap.alloc(10, 4 * BOUNDARY))
+    assert heap.state.large.kept == 2 * BOUNDARY
     heap.check()
 
 
@@ -85,3 +86,33 @@ def test_a_second_free_of_a_large_object_is_reported(heap):
     heap.dealloc(block)
     with pytest.raises(Fault, match="double free"):
         heap.dealloc(block, unchecked=True)
+
+
+def test_what_was_kept_is_cleared_and_what_is_mapped_is_not(heap):
+    fills = []
+    heap.process.observe(access=lambda what, at, size, *rest: fills.append(size) if what == "fill" else None)
+    block = heap.alloc_zeroed(100_000)
+    assert not fills
+    heap.user.fill(block, 100_000, 7)
+    heap.dealloc(block)
+    fills.clear()
+    assert heap.alloc_zeroed(90_000) == block and fills == [90_000]
+
+
+def test_trim_gives_back_every_range(heap):
+    held = heap.memory.held()
+    for block in [heap.alloc(100_000) for _ in range(8)]:
+        heap.dealloc(block)
+    kept = heap.state.large.kept
+    assert kept > 0 and heap.trim() == kept and heap.memory.held() == held
+    heap.check()
+
+
+def test_a_range_that_cannot_be_unmapped_loses_its_frames(heap, monkeypatch):
+    block = heap.alloc(100_000)
+    heap.user.fill(block, 100_000, 7)
+    heap.dealloc(block)
+    monkeypatch.setattr(heap.process.memory, "munmap", lambda address, size: -1)
+    assert heap.trim() == 0 and heap.state.large.kept == 0
+    assert heap.process.peek(block + 4096, 90_000) == bytes(90_000)
+    heap.check()

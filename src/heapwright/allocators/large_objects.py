@@ -1,30 +1,39 @@
-"""Hoard's large objects: one mapping each, and a store of freed ones for the requests that come after.
+"""Large objects: one mapping each, and a store of freed ones for the requests that come after.
 
-    mapping -> +--------------------+  a multiple of the superblock size S, as a superblock's header is
+Sources: the large objects of github.com/emeryberger/Hoard 3.13; for ranges that coalesce and from which requests are
+cut, the arenas of J. Bonwick, J. Adams, Magazines and Vmem, USENIX 2001, section 4.
+
+    mapping -> +--------------------+  a multiple of 64 KiB, as the header of a superblock or a slab is
              0 | magic              |
-             8 | size               |  of the mapping, a multiple of S
+             8 | size               |  of the mapping, a multiple of 64 KiB
             16 | lead               |  bytes before the address
             24 | is fresh           |  whether its bytes are the kernel's zeros
             32 | previous, next     |  while kept
                +--------------------+
-    address -> | the caller's bytes |  at 64; further on for an alignment, and at S for one of S or more
+    address -> | the caller's bytes |  at 64; further on for an alignment, and at 64 KiB for one of that or more
                +--------------------+
 
 Page faults cost more than all else here, so freed pages are kept, and handed out again whatever the size: the ranges
 kept are in one list, highest first; those that touch become one, and a request is cut from the one that fits best.
 Kept are at most 1 MiB and half of the most that was ever live, with the live 1 MiB and 9/8 of it, and 64 ranges, for
 each costs time to search. The rest goes back to the kernel, from the highest range: mappings are made downwards, and
-the oldest are in the most pieces.
+the oldest are in the most pieces. Of what the kernel refuses to unmap it gets the frames; the addresses are lost.
+
+A vmem arena keeps the boundary tags of its segments outside of them and finds one that is in use by hashing; here the
+memory is there to be written to, and an address finds its header by masking. Vmem returns a span to its source as soon
+as all of it is free, and so would fault its pages in again with each large object.
 """
 
 from __future__ import annotations
 
-from heapwright.allocators.hoard_superblocks import SUPERBLOCK
 from heapwright.allocators.huge_blocks import map_aligned
 from heapwright.bits import align_down, align_up
 from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
+from heapwright.spans import FREE, UNUSED, USED
 
+BOUNDARY = 1 << 16  # a multiple of every size of page
+MOST_BYTES = 1 << 62
 LARGE_MAGIC = 0x0A11F0E7
 KEPT_MAGIC = 0x0A11F0E8
 LEAD = 64
@@ -56,8 +65,13 @@ class LargeObjects(Struct):
 # --- large objects
 
 
+def is_absurd(size, align):
+    return size < 0 or size > MOST_BYTES - align
+
+
 def large_of(heap, address):
-    return LargeObject(heap.memory, align_down(address - 1, SUPERBLOCK))
+    """The header before an address: not the address itself, which may be a multiple of 64 KiB."""
+    return LargeObject(heap.memory, align_down(address - 1, BOUNDARY))
 
 
 def address_in(large):
@@ -73,14 +87,13 @@ def end_of(large):
 
 
 def lead_for(align):
-    """How far from a multiple of S an object lies that has this alignment."""
-    return align_up(LEAD, align) if align < SUPERBLOCK else SUPERBLOCK
+    """How far behind a mapping's start an object lies that has this alignment."""
+    return align_up(LEAD, align) if align < BOUNDARY else BOUNDARY
 
 
-def map_large(heap, size, align):
-    """A mapping of its own; null when the kernel refuses."""
-    boundary = max(align, SUPERBLOCK)
-    large = LargeObject(heap.memory, map_aligned(heap.memory, size, boundary, align_down(lead_for(align), SUPERBLOCK)))
+def map_range(heap, size, boundary, before):
+    """A mapping of its own, so that what lies `before` bytes on is aligned; null when the kernel refuses."""
+    large = LargeObject(heap.memory, map_aligned(heap.memory, size, boundary, before))
     if large:
         large.size = size
         large.is_fresh = 1
@@ -88,11 +101,22 @@ def map_large(heap, size, align):
 
 
 def unmap_chain(heap, large):
-    """Give mappings back; one that the kernel does not take stays mapped and is lost."""
+    """Give mappings back; return how many bytes went."""
+    given_back = 0
     while large:
         rest = large.next
-        heap.memory.munmap(large.address, large.size)
+        given_back += unmap_large(heap, large)
         large = rest
+    return given_back
+
+
+def unmap_large(heap, large):
+    """Give a mapping back, or all of its frames but the header's, which `walk` needs."""
+    size = large.size
+    if heap.memory.munmap(large.address, size) == -1:
+        heap.memory.decommit(large.address + heap.memory.PAGE, size - heap.memory.PAGE)
+        return 0
+    return size
 
 
 # --- the ranges kept
@@ -176,7 +200,7 @@ def excess(store):
     """How much of the highest range must go: what exceeds the bound, or all when there are too many."""
     if store.ranges > MOST_RANGES:
         return store.first.size
-    return min(align_up(max(store.kept - bound(store), 0), SUPERBLOCK), store.first.size)
+    return min(align_up(max(store.kept - bound(store), 0), BOUNDARY), store.first.size)
 
 
 def evict(store):
@@ -228,36 +252,73 @@ def keep(store, large):
 # --- what the allocator calls
 
 
-def alloc_large(heap, size, align):
-    """The address of `size` bytes in a mapping of their own, or NULL."""
-    whole = align_up(lead_for(align) + size, SUPERBLOCK)
-    large = take_kept(heap, whole) if align < SUPERBLOCK else LargeObject(heap.memory, NULL)
+def take_range(heap, size, boundary, before):
+    """A range cut from what is kept, or else mapped; null when the kernel refuses. All are multiples of 64 KiB."""
+    large = LargeObject(heap.memory, NULL)
+    if boundary == BOUNDARY and before == 0:
+        large = take_kept(heap, size)
     if not large:
-        large = map_large(heap, whole, align)
-    if not large:
-        return NULL
-    large.magic = LARGE_MAGIC
-    large.lead = lead_for(align)
-    count_live(heap, whole)
-    return address_in(large)
+        large = map_range(heap, size, boundary, before)
+    if large:
+        count_live(heap, size)
+    return large
 
 
-def free_large(heap, large):
+def free_range(heap, large):
+    """Keep a range or give it back; return how many bytes went back to the kernel."""
     store = heap.large
     acquire(heap.memory, store.lock)
     store.live -= large.size
     chain = keep(store, large)
     release(heap.memory, store.lock)
-    unmap_chain(heap, chain)
+    return unmap_chain(heap, chain)
+
+
+def alloc_large(heap, size, align):
+    """The address of `size` bytes in a range of their own, or NULL."""
+    lead = lead_for(align)
+    whole = align_up(lead + size, BOUNDARY)
+    large = take_range(heap, whole, max(align, BOUNDARY), align_down(lead, BOUNDARY))
+    if not large:
+        return NULL
+    large.magic = LARGE_MAGIC
+    large.lead = lead
+    return address_in(large)
 
 
 def trim_large(heap):
-    """Give back all that is kept; return its bytes."""
+    """Give back all that is kept; return how many bytes went."""
     store = heap.large
     acquire(heap.memory, store.lock)
-    given_back, chain = store.kept, store.first
+    chain = store.first
     store.first = chain.at(NULL)
     store.kept = store.ranges = 0
     release(heap.memory, store.lock)
-    unmap_chain(heap, chain)
-    return given_back
+    return unmap_chain(heap, chain)
+
+
+# --- looking at it
+
+
+def is_fresh(heap, address):
+    """Whether an object in use is large, and full of the kernel's zeros."""
+    large = large_of(heap, address)
+    return large.magic == LARGE_MAGIC and large.is_fresh != 0
+
+
+def span_at(heap, start, end):
+    """The size and kind of a range; zeros are what was cut off to align one, and the kernel did not take."""
+    large = LargeObject(heap.memory, start)
+    if large.size == 0:
+        return min(align_up(start + 1, BOUNDARY), end) - start, UNUSED
+    return large.size, USED if large.magic == LARGE_MAGIC else FREE
+
+
+def is_bounded(store):
+    """Whether the ranges kept are apart, the highest first, and their sum is within the bound."""
+    kept, large = [], store.first
+    while large:
+        kept.append(large)
+        large = large.next
+    apart = all(end_of(low) < high.address for high, low in zip(kept, kept[1:], strict=False))
+    return apart and len(kept) == store.ranges and sum(large.size for large in kept) == store.kept <= bound(store)
