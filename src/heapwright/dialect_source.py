@@ -16,6 +16,8 @@ CALLED_FROM_OUTSIDE = {"alloc", "dealloc", "realloc", "alloc_zeroed", "usable_si
 MOST_FOLDED_SHIFT = 256
 MOST_DEPTH = 50
 
+Found = Iterator[tuple[ast.AST, str, str]]  # of a rule: where, its name, what to do instead
+
 OPERATORS: dict[type[ast.AST], Callable[..., int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -117,6 +119,11 @@ class Source:
     def is_layer(self) -> bool:
         """Whether the module is written over `inner`."""
         return any(alias.name == "inner" for node in self.imports for alias in node.names)
+
+    @property
+    def is_allocator(self) -> bool:
+        """Whether the module is a whole allocator, not a part of one."""
+        return "Heap" in self.structs and "check" in self.functions
 
     def names(self) -> set[str]:
         imported = {alias.asname or alias.name for node in self.imports for alias in node.names}

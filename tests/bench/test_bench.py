@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -27,15 +27,15 @@ TINY = 0.0002
 ROWS = expand(WORKLOADS, (1, 2), TINY)
 
 
+@pytest.fixture
+def heapwright(heapwright):
+    return partial(heapwright, "bench")
+
+
 def bench(rows, contestants, repeats, progress):
     table = empty_table(rows, contestants)
     lab_bench.bench(table, contestants, repeats, progress)
     return table
-
-
-def heapwright(*arguments):
-    command = [sys.executable, "-m", "heapwright", "bench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
 
 
 @pytest.mark.parametrize("malloc", ["system", "kr"])
@@ -113,7 +113,7 @@ def test_a_death_is_one_line_and_the_rest_goes_on(broken, name, text, said):
     assert means(rows)[name]["all"] == {"time": None, "resident": None, "rows": 0, "of": 1}
 
 
-def test_a_death_is_exit_status_1(broken, tmp_path):
+def test_a_death_is_exit_status_1(heapwright, broken, tmp_path):
     library = broken("dies2", DIES).library
     done = heapwright("-a", "kr", "--no-peers", "--against", f"dies={library}", "-w", "fifo", "--scale", TINY, "-n", 1)
     assert done.returncode == 1
@@ -142,7 +142,7 @@ def test_a_program_that_hangs_is_ended(tmp_path):
         (("-o", "/nowhere/at/all.json"), "there is no folder /nowhere/at"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(arguments, said):
+def test_what_is_wrong_is_said_in_one_line(heapwright, arguments, said):
     done = heapwright("--no-peers", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_said_in_one_line(arguments, said):
 # --- what is reported
 
 
-def test_the_json_holds_every_raw_number(tmp_path):
+def test_the_json_holds_every_raw_number(heapwright, tmp_path):
     output = tmp_path / "numbers.json"
     chosen = ("-a", "kr", "--no-peers", "-w", "thrash", "-w", "fifo", "--scale", TINY, "-n", 2, "--json")
     done = heapwright(*chosen, "-o", output)
@@ -172,13 +172,13 @@ def test_the_json_holds_every_raw_number(tmp_path):
     assert "thrash x2" in report["scaling"]["kr"]
 
 
-def test_the_list_names_what_can_be_chosen():
+def test_the_list_names_what_can_be_chosen(heapwright):
     done = heapwright("--list")
     assert done.returncode == 0
     assert [line.split()[1] for line in done.stdout.splitlines()] == [each.name for each in (*WORKLOADS, *PROGRAMS)]
 
 
-def test_the_table_names_every_row():
+def test_the_table_names_every_row(heapwright):
     done = heapwright("-a", "kr", "--no-peers", "-w", "fifo", "--scale", TINY, "-n", 1)
     assert done.returncode == 0, done.stderr
     assert "geometric mean" in done.stdout

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from heapwright.cli.compare import progress
+from heapwright.cli.terminal import progress
+from heapwright.errors import Mendable
+from heapwright.files import written_whole
 
 if TYPE_CHECKING:
     from heapwright.lab.bench import Measured, Row
@@ -227,9 +229,10 @@ def compact(report: dict[str, Any]) -> str:
 def write(output: Path, report: dict[str, Any]) -> str:
     """Write the report to a file; what is wrong if that cannot be done, for an hour's work must not be lost."""
     try:
-        output.write_text(compact(report))
-    except OSError as error:
-        return f"cannot write {output}: {error.strerror}"
+        with written_whole(output) as file:
+            file.write(compact(report).encode())
+    except Mendable as error:
+        return str(error)
     return ""
 
 

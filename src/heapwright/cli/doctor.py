@@ -18,8 +18,9 @@ import click
 
 from heapwright.errors import Mendable
 
-LEAST_PYTHON, LEAST_GLIBC = (3, 11), (2, 32)
-PACKAGES = ("numba", "llvmlite", "numpy", "click", "rich", "greenlet")
+LEAST_PYTHON = (3, 11)
+LEAST_GLIBC = (2, 34)  # where dlsym and pthread_key_create moved into libc itself, which every program has
+PACKAGES = ("numba", "llvmlite", "numpy", "click", "rich", "greenlet", "hypothesis")
 FEATURES = ("sse4_2", "popcnt")  # that compiled code takes for granted: x86-64-v2
 PROGRAMS = {  # that tests run, and the Debian packages that bring them
     "g++": "g++",
@@ -89,11 +90,11 @@ def needed() -> Iterator[Finding]:
     yield cache_folder()
 
 
-def package(name: str, is_needed: bool = True) -> Finding:
+def package(name: str) -> Finding:
     try:
-        return Finding(name, version(name), is_needed=is_needed)
+        return Finding(name, version(name))
     except PackageNotFoundError:
-        return Finding(name, "not installed", False, f"pip install {name}", is_needed)
+        return Finding(name, "not installed", False, f"pip install {name}")
 
 
 def processor() -> Finding:
@@ -110,9 +111,9 @@ def processor() -> Finding:
 def glibc() -> Finding:
     name, number = platform.libc_ver()
     enough = name == "glibc" and tuple(map(int, number.split("."))) >= LEAST_GLIBC
-    return Finding(
-        "C library", f"{name} {number}".strip() or "unknown", enough, "compiled code needs glibc 2.32 or later"
-    )
+    least = ".".join(map(str, LEAST_GLIBC))
+    value = f"{name} {number}".strip() or "unknown"
+    return Finding("C library", value, enough, f"compiled code needs glibc {least} or later")
 
 
 def linker() -> Finding:
@@ -151,7 +152,6 @@ def is_writable(folder: Path) -> bool:
 def useful() -> Iterator[Finding]:
     from heapwright.lab.machine_facts import PEERS, locate
 
-    yield package("hypothesis", is_needed=False)
     for peer in PEERS.values():
         yield optional(peer.library, locate(peer.library), peer.debian)
     for name, debian in PROGRAMS.items():

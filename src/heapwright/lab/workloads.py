@@ -66,7 +66,6 @@ def many(name: str, body: str, rounds: int, least: int = 8, most: int = 0, **mor
 
 
 PAIRS, ALONE, THREADS = "pairs", "alone", "threads"
-GROUPS = (PAIRS, ALONE, THREADS)
 WORKLOADS = (
     one("pairs_16", PAIRS, "pairs", 20_000_000, 16),
     one("pairs_64", PAIRS, "pairs", 20_000_000, 64),

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from types import FunctionType
 from typing import NamedTuple
 
+import numba
 from llvmlite import binding as llvm
 from numba import njit, types
 from numba.core.errors import NumbaError
@@ -97,6 +98,9 @@ def lower(export: Export) -> tuple[str, LeanLibrary]:
     return overload.fndesc.llvm_func_name, overload.library
 
 
+MACHINERY = (os.path.dirname(__file__), os.path.dirname(numba.__file__))  # no line of theirs is what a user can mend
+
+
 def explain(error: NumbaError) -> str:
     """The innermost reason of Numba's report, at the line of source that it is about."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
@@ -105,8 +109,10 @@ def explain(error: NumbaError) -> str:
     lines = [line.strip() for line in inner.splitlines()[1:]]
     reason = next((line for line in lines if line and not line.startswith("During:")), str(error).splitlines()[0])
     places = re.findall(r"at (\S+\.py) \((\d+)\)|File \"([^\"]+)\", line (\d+)", inner)
-    path, line = next(((a or c, b or d) for a, b, c, d in places), ("the allocator", "?"))
-    return f"{os.path.abspath(path)}:{line}: {reason}"  # Numba says it relative to where we are, if that is shorter
+    found = [(os.path.abspath(a or c), b or d) for a, b, c, d in places]  # Numba may say it relative to where we are
+    outside = (each for each in found if not each[0].startswith(MACHINERY))
+    path, line = next(outside, found[0] if found else ("the allocator", "?"))
+    return f"{path}:{line}: {reason}"
 
 
 # --- C names

@@ -32,11 +32,21 @@ class BuildError(Mendable):
 def stack_for(spec: str, counted: bool = False) -> Allocator:
     """The allocator as many threads and C need it: `sized` and `locked` where it does not do so itself."""
     allocator = load(spec)
+    keep_the_rules(allocator)
     if not allocator.has_usable_size:
         allocator = load(f"sized({allocator.spec})")
     if not allocator.is_threaded:
         allocator = load(f"locked({allocator.spec})")
     return load(f"counted({allocator.spec})") if counted else allocator
+
+
+def keep_the_rules(allocator: Allocator) -> None:
+    """Refuse a user's file that breaks a rule of the dialect: the linter says what to do, the compiler does not."""
+    for part in allocator.parts:
+        if part.__file__ and not Path(part.__file__).is_relative_to(PACKAGE):
+            from heapwright.dialect import require
+
+            require(Path(part.__file__))
 
 
 def library_of(spec: str, counted: bool = False) -> Path:
