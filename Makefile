@@ -35,8 +35,8 @@ test-all: $(READY)
 	$(VENV)/bin/python -m pytest -q -n auto -m 'slow or not slow'
 
 lint: $(READY)
-	$(VENV)/bin/ruff check src tests tools examples
-	$(VENV)/bin/ruff format --check src tests tools examples
+	$(VENV)/bin/ruff check src tests tools examples bench
+	$(VENV)/bin/ruff format --check src tests tools examples bench
 	$(VENV)/bin/mypy
 
 clean:

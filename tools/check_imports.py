@@ -9,7 +9,8 @@ from pathlib import Path
 
 LADDER = (
     ("errors", "layout", "bits", "spans"),
-    ("locks", "stats", "dialect_source"),
+    ("files", "locks", "stats", "dialect_source"),
+    ("dialect_types",),
     ("dialect",),
     ("allocators", "layers"),
     ("allocator",),

@@ -21,7 +21,7 @@ import heapwright.layers
 from heapwright.allocators import ALLOCATORS
 from heapwright.errors import Mendable
 from heapwright.layers import LAYERS
-from heapwright.layout import StructMeta
+from heapwright.layout import ArrayKind, AtomicKind, StructMeta
 
 REQUIRED = ("Heap", "alloc", "dealloc", "walk", "check")
 HERE = Path(__file__).parent
@@ -139,9 +139,16 @@ def require(module: ModuleType, path: Path) -> None:
 def resolve(struct: StructMeta, path: Path) -> None:
     try:
         for field in struct:
-            getattr(field.kind, "struct", None)
+            getattr(innermost(field.kind), "struct", None)
     except TypeError as error:
         raise AllocatorError(f"{path}: {error}") from error
+
+
+def innermost(kind: Any) -> Any:
+    """What an array's elements or an atomic cell hold; else the kind itself."""
+    while isinstance(kind, ArrayKind | AtomicKind):
+        kind = kind.element if isinstance(kind, ArrayKind) else kind.cell
+    return kind
 
 
 class bound:  # noqa: N801  reads as a statement
@@ -187,10 +194,10 @@ def frames_of(error: BaseException) -> Iterator[Any]:
 def complete(module: ModuleType, name: str) -> ModuleType:
     """The module with every function of the interface: its own, or the default over its own."""
     whole = instantiate(f"complete({name})", HERE / "layers" / "complete.py", module)
-    for extra in ("usable_size", "Thread", "THREADS", *TRAITS):
+    for extra in ("usable_size", "lists", "Thread", *TRAITS):
         if hasattr(module, extra):
             setattr(whole, extra, getattr(module, extra))
     return whole
 
 
-TRAITS = ("DETECTS", "WALK")
+TRAITS = ("THREADS", "DETECTS", "WALK")

@@ -17,14 +17,17 @@ def align_up(n, alignment):
 
 
 def align_down(n, alignment):
+    """The largest multiple of a power of two that is at most `n`."""
     return n & -alignment
 
 
 def is_aligned(n, alignment):
+    """Whether `n` is a multiple of a power of two."""
     return n & (alignment - 1) == 0
 
 
 def is_power_of_two(n):
+    """Whether exactly one bit of `n` is set, and `n` is positive."""
     return n > 0 and n & (n - 1) == 0
 
 
@@ -54,6 +57,7 @@ def lowest_bit(n):
 
 
 def count_bits(n):
+    """How many of the 64 bits are set: 64 for -1."""
     return (n & MASK).bit_count()
 
 
@@ -73,4 +77,5 @@ def times(a, b):
 
 
 def signed(n):
+    """The signed number with the same 64 bits as 0 <= n < 2**64."""
     return n - (1 << 64) if n > MOST else n

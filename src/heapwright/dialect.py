@@ -2,27 +2,36 @@
 
     python -m heapwright.dialect FILE.py...
 
-It reads the source and never runs it. `check`, and what only `check` uses, is interpreted only and may be any
-Python. D7 is advice. D8, and what D10 says of values that come out of a call, are left to the reader, the
-conformance suite and the compiler.
+It reads the source and never runs it; what a user wants compiled must pass first. `check`, and what only `check`
+uses, is interpreted only and may be any Python. D7 is advice. D8, and what D10 says of values that come out of a
+call, are left to the reader, the conformance suite and the compiler.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from heapwright.dialect_source import Key, Program, Source, locals_of, parts_of
-
-MOST = (1 << 63) - 1
-MOST_SHIFT = 62
+from heapwright.dialect_source import PACKAGE, Found, Key, Program, Source, locals_of, parts_of
+from heapwright.dialect_types import numbers, one_type, too_large
+from heapwright.errors import Mendable
 
 ALLOWED_IMPORTS = {
     "__future__",
     *(f"heapwright.{name}" for name in ("layout", "bits", "spans", "locks", "stats", "allocators")),
+}
+INTERFACE = {
+    "alloc": ("heap", "size", "align"),
+    "dealloc": ("heap", "address", "size", "align"),
+    "realloc": ("heap", "address", "size", "align", "new_size"),
+    "alloc_zeroed": ("heap", "size", "align"),
+    "usable_size": ("heap", "address"),
+    "walk": ("heap", "start", "end"),
+    **dict.fromkeys(("trim", "thread_exit", "fork_prepare", "fork_parent", "fork_child"), ("heap",)),
 }
 ALLOWED_BUILTINS = {"min", "max", "len", "range", "abs", "int", "bool"}
 WORLDLY = {"load", "store", "exchange", "compare_exchange", "add"}  # of memory: for the fields of structs alone
@@ -44,7 +53,8 @@ class Violation(NamedTuple):
         return f"{self.path}:{self.line}: {self.rule}{' (advice)' if self.is_advice else ''}: {self.sentence}"
 
 
-Found = Iterator[tuple[ast.AST, str, str]]  # where, which rule, what to do instead
+class DialectError(Mendable):
+    """A file that breaks a rule: one line that names the place, the rule and what to do instead."""
 
 
 def lint(path: Path | str) -> list[Violation]:
@@ -58,6 +68,28 @@ def lint(path: Path | str) -> list[Violation]:
         Violation(path, getattr(node, "lineno", 1), rule, sentence) for node, rule, sentence in everything(program)
     }
     return sorted(found, key=lambda each: (each.line, each.rule, each.sentence))
+
+
+def require(path: Path) -> None:
+    """Raise DialectError for the first rule that a file, or a sibling that it imports, breaks; advice is no rule.
+
+    Nothing is read of what we ship: our tests do that.
+    """
+    if path.resolve().is_relative_to(PACKAGE):
+        return
+    found = [each for part in own_sources(path) for each in lint(part) if not each.is_advice]
+    if found:
+        more = f" (and {len(found) - 1} more: heapwright check {path} --only lint)" if found[1:] else ""
+        raise DialectError(f"{found[0]}{more}")
+
+
+def own_sources(path: Path) -> list[Path]:
+    """A file, then the siblings that it takes things from."""
+    try:
+        sources = Program(path).sources
+    except SyntaxError:
+        return [path]
+    return [each for each in sources if not each.is_relative_to(PACKAGE)]
 
 
 def everything(program: Program) -> Found:
@@ -124,6 +156,9 @@ def signature(program: Program, function: ast.FunctionDef) -> Found:
         yield function.decorator_list[0], "D1", f"a decorator: define `{function.name}` plainly"
     if function.args.vararg or function.args.kwarg or function.args.kwonlyargs:
         yield function, "D1", f"`{function.name}` takes *args or keywords: name each argument"
+    wanted = INTERFACE.get(function.name)
+    if wanted and program.main.is_allocator and len(wanted) != len(function.args.args):
+        yield function, "D1", f"`{function.name}` takes {len(wanted)} arguments: {function.name}({', '.join(wanted)})"
 
 
 def fields_only(struct: ast.ClassDef) -> Found:
@@ -174,13 +209,20 @@ def memory_calls(function: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]:
                 yield node.func.attr, node
 
 
+def names_known(program: Program, function: ast.FunctionDef) -> Found:
+    known = locals_of(function) | program.main.names() | set(dir(builtins))
+    for node in parts_of(function):
+        if isinstance(node, ast.Name) and node.id not in known:
+            yield node, "D1", f"`{node.id}` is defined nowhere: import it, define it, or correct its name"
+
+
 def builtins_used(program: Program, function: ast.FunctionDef) -> Found:
     own = locals_of(function) | program.main.names()
     for node in parts_of(function):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id in own:
             continue
         name = node.func.id
-        if name not in ALLOWED_BUILTINS:
+        if name not in ALLOWED_BUILTINS and hasattr(builtins, name):
             yield node, "D2", f"`{name}()` outside check: compiled code knows {', '.join(sorted(ALLOWED_BUILTINS))}"
 
 
@@ -264,91 +306,12 @@ def recursion(program: Program, exempt: set[Key]) -> Found:
             yield function, "D5", f"recursion: {way}; write a loop"
 
 
-# --- D6 and D7: numbers
-
-
-def numbers(program: Program, function: ast.FunctionDef) -> Found:
-    for statement in function.body:
-        yield from too_large(program, statement)
-    for node in parts_of(function):
-        if isinstance(node, (ast.BinOp, ast.AugAssign)):
-            yield from arithmetic(program, node)
-        elif isinstance(node, ast.Attribute) and node.attr in ("bit_length", "bit_count"):
-            yield node, "D6", f".{node.attr}(): use floor_log2 or count_bits of heapwright.bits"
-
-
-def too_large(program: Program, node: ast.AST) -> Found:
-    """The largest constant expressions whose values do not fit."""
-    value = program.fold(node)
-    if value is None:
-        for child in ast.iter_child_nodes(node):
-            yield from too_large(program, child)
-    elif not -MOST - 1 <= value <= MOST and not isinstance(node, ast.Name):
-        yield node, "D6", f"{ast.unparse(node)} does not fit 64 bits and a sign: see times and shift_right of bits"
-
-
-def arithmetic(program: Program, node: ast.BinOp | ast.AugAssign) -> Found:
-    right = node.right if isinstance(node, ast.BinOp) else node.value
-    by = program.fold(right)
-    if isinstance(node.op, (ast.LShift, ast.RShift)):
-        if by is not None and not 0 <= by <= MOST_SHIFT and program.fold(node) is None:
-            yield node, "D6", f"a shift by {by}: shifts are by 0 to {MOST_SHIFT}; use shift_right of heapwright.bits"
-    elif isinstance(node.op, ast.Pow):
-        yield node, "D7", "`**`: shift, if it is a power of two"
-    elif isinstance(node.op, (ast.FloorDiv, ast.Mod)) and program.fold(node) is None and not is_cheap(right, by):
-        yield node, "D7", f"divides by {ast.unparse(right)}: shift or mask by a power of two where it must be fast"
-
-
-def is_cheap(divisor: ast.expr, value: int | None) -> bool:
-    """A power of two, or a constant that only the compiler knows, such as memory.PAGE."""
-    if value is not None:
-        return value > 0 and value & (value - 1) == 0
-    return isinstance(divisor, ast.Attribute) and divisor.attr.isupper()
-
-
-# --- D10: one type for a name
-
-
-def one_type(program: Program, function: ast.FunctionDef) -> Found:
-    known: dict[str, str] = {}
-    for name, value in assigned(function):
-        for kind in kinds(program, value):
-            if known.setdefault(name, kind) != kind:
-                both = f"{known[name]} and {kind}"
-                yield value, "D10", f"{name} is {both}: use a name for each; a null pointer is pointer.at(NULL)"
-
-
-def assigned(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
-    """What each local name is given, and what is returned."""
-    for node in parts_of(function):
-        if isinstance(node, ast.Return) and node.value is not None:
-            yield "the result", node.value
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    yield f"`{target.id}`", node.value
-
-
-def kinds(program: Program, value: ast.expr) -> Iterator[str]:
-    """What a value is, as far as that shows: a number, or a pointer to a struct."""
-    if isinstance(value, ast.IfExp):
-        yield from kinds(program, value.body)
-        yield from kinds(program, value.orelse)
-    elif isinstance(value, ast.Call) and (struct := program.struct_named(value.func)):
-        yield f"a pointer to {struct}"
-    elif isinstance(value, ast.BinOp) or program.fold(value) is not None or is_address(value):
-        yield "a number"
-
-
-def is_address(value: ast.expr) -> bool:
-    return isinstance(value, ast.Attribute) and value.attr == "address"
-
-
 Rule = Callable[[Program, ast.FunctionDef], Found]
 FUNCTION_RULES: tuple[Rule, ...] = (
     signature,
     constructs,
     values,
+    names_known,
     builtins_used,
     door,
     constants_kept,

@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 PACKAGE = Path(__file__).resolve().parent
 COMPILED_ANEW = {"floor_log2", "lowest_bit", "count_bits", "shift_right", "below", "times"}  # of bits.py, in native
+INTERPRETED = ("check", "lists")
 CALLED_FROM_OUTSIDE = {"alloc", "dealloc", "realloc", "alloc_zeroed", "usable_size", "trim", "survey", "walk"}
 MOST_FOLDED_SHIFT = 256
 MOST_DEPTH = 50
+
+Found = Iterator[tuple[ast.AST, str, str]]  # of a rule: where, its name, what to do instead
 
 OPERATORS: dict[type[ast.AST], Callable[..., int]] = {
     ast.Add: operator.add,
@@ -117,6 +120,11 @@ class Source:
         """Whether the module is written over `inner`."""
         return any(alias.name == "inner" for node in self.imports for alias in node.names)
 
+    @property
+    def is_allocator(self) -> bool:
+        """Whether the module is a whole allocator, not a part of one."""
+        return "Heap" in self.structs and "check" in self.functions
+
     def names(self) -> set[str]:
         imported = {alias.asname or alias.name for node in self.imports for alias in node.names}
         return {*self.functions, *self.structs, *self.constants, *imported}
@@ -175,13 +183,13 @@ class Program:
         return found
 
     def exempt(self) -> set[Key]:
-        """`check`, what is used by it alone, and the functions of bits.py that compiled code has as instructions."""
+        """What is used by `check` and `lists` alone, and the functions of bits.py that are instructions if compiled."""
         users: dict[Key, set[Key]] = {}
         for user, used in self.uses.items():
             for key in used:
                 if key.name not in CALLED_FROM_OUTSIDE:
                     users.setdefault(key, set()).add(user)
-        found = {Key(path, "check") for path in self.sources}
+        found = {Key(path, name) for path in self.sources for name in INTERPRETED}
         found |= {Key(PACKAGE / "bits.py", name) for name in COMPILED_ANEW}
         while more := {key for key, by in users.items() if by <= found and key not in found}:
             found |= more

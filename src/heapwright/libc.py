@@ -28,16 +28,19 @@ class Place(Struct):
 
 
 def malloc(heap, size):
+    """At least `size` bytes, aligned to 16; for size 0 a block of its own. Null and ENOMEM on failure."""
     address = inner.alloc(heap, size, ALIGN)
     return address if address != NULL else out_of_memory(heap)
 
 
 def free(heap, address):
+    """Take back a block; null is nothing. `errno` stays as it is."""
     if address != NULL:
         inner.dealloc(heap, address, UNKNOWN, ALIGN)
 
 
 def calloc(heap, count, size):
+    """`count` times `size` bytes, all zero. Null and ENOMEM on failure, and when the product overflows."""
     total = product(count, size)
     if total < 0:
         return out_of_memory(heap)
@@ -46,6 +49,7 @@ def calloc(heap, count, size):
 
 
 def realloc(heap, address, size):
+    """Make a block `size` bytes large, wherever it comes to lie. On failure null and ENOMEM: the old block lives on."""
     if address == NULL:
         return malloc(heap, size)
     if size == 0:
@@ -56,6 +60,7 @@ def realloc(heap, address, size):
 
 
 def reallocarray(heap, address, count, size):
+    """`realloc` to `count` times `size` bytes; null and ENOMEM when the product overflows."""
     total = product(count, size)
     return realloc(heap, address, total) if total >= 0 else out_of_memory(heap)
 
@@ -72,11 +77,13 @@ def product(count, size):
 
 
 def out_of_memory(heap):
+    """Set errno to ENOMEM; null."""
     heap.memory.set_errno(ENOMEM)
     return NULL
 
 
 def invalid(heap):
+    """Set errno to EINVAL; null."""
     heap.memory.set_errno(EINVAL)
     return NULL
 
@@ -98,6 +105,7 @@ def memalign(heap, align, size):
 
 
 def aligned_alloc(heap, align, size):
+    """As `aligned`; any size will do. Null and EINVAL for an alignment that is no power of two."""
     if align < 0 or not is_power_of_two(align):
         return invalid(heap)
     return aligned(heap, align, size)
@@ -115,10 +123,12 @@ def posix_memalign(heap, place, align, size):
 
 
 def valloc(heap, size):
+    """As `malloc`, aligned to a page."""
     return aligned(heap, heap.memory.PAGE, size)
 
 
 def pvalloc(heap, size):
+    """As `valloc`, of whole pages. Null and ENOMEM on failure, and when rounding up would overflow."""
     page = heap.memory.PAGE
     if size < 0 or size > MOST - page:
         return out_of_memory(heap)
@@ -129,6 +139,7 @@ def pvalloc(heap, size):
 
 
 def malloc_usable_size(heap, address):
+    """The bytes of a block that may be used, at least those asked for; 0 for null."""
     return inner.usable_size(heap, address) if address != NULL else 0
 
 
@@ -143,13 +154,15 @@ def mallopt(heap, option, value):
 
 
 def as_int(number):
-    """C's int is the lower half of what arrives."""
+    """C's int is the lower half of what arrives, sign-extended."""
     return (number << 32) >> 32
 
 
 def free_sized(heap, address, size):
+    """C23's `free` of a block from malloc, calloc or realloc, told its size: the allocator knows it."""
     free(heap, address)
 
 
 def free_aligned_sized(heap, address, align, size):
+    """C23's `free` of a block from aligned_alloc, told its alignment and size."""
     free(heap, address)

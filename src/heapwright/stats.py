@@ -35,6 +35,7 @@ def begin(memory, stats):
 
 
 def add_span(stats, size, kind):
+    """Count one span of a walk: its bytes, and its kind as `heapwright.spans` names them."""
     if kind == USED:
         stats.live_bytes += size
         stats.live_blocks += 1

@@ -1,31 +1,15 @@
 """The heap of Kernighan and Ritchie, by the address: the rover, the tails, the merges and the growth."""
 
 import pytest
+from heaps import kernel_calls, spans
 
 from heapwright import allocator
-from heapwright.machine import start
 from heapwright.spans import FREE
 
 DESIGN = allocator.load("kr")
 BASE = 0x4000  # where the heap of a small process starts
 END = BASE + 0x10000  # of the first growth
 KIB, MIB = 1 << 10, 1 << 20
-
-
-@pytest.fixture
-def heap():
-    return start(DESIGN)
-
-
-def free_spans(heap):
-    return [(begin, size) for begin, size, kind in heap.spans() if kind == FREE]
-
-
-def sbrk_calls(heap):
-    """A list that grows by the argument of each call."""
-    calls = []
-    heap.process.observe(call=lambda name, given, result, who: calls.append(given[0]))
-    return calls
 
 
 def stack_of(heap, count, size=48):
@@ -42,7 +26,7 @@ def test_blocks_are_cut_off_the_tail_of_the_region(heap):
     assert heap.alloc(40) == END - 48
     assert heap.alloc(0) == END - 64
     assert heap.alloc(1) == END - 96
-    assert free_spans(heap) == [(BASE, 0x10000 - 112)]
+    assert spans(heap, FREE) == [(BASE, 0x10000 - 112)]
     heap.check()
 
 
@@ -55,7 +39,7 @@ def test_an_exact_fit_is_unlinked(heap):
     blocks = stack_of(heap, 3)
     heap.dealloc(blocks[1])
     assert heap.alloc(48) == blocks[1]
-    assert free_spans(heap) == [(BASE, 0x10000 - 192)]
+    assert spans(heap, FREE) == [(BASE, 0x10000 - 192)]
 
 
 # --- next fit
@@ -92,7 +76,7 @@ def test_a_freed_block_merges(heap, freed_before, merged):
         heap.dealloc(blocks[i])
     heap.dealloc(blocks[2])
     lowest = blocks[4] - 16
-    assert (lowest + merged[0], merged[1]) in free_spans(heap)
+    assert (lowest + merged[0], merged[1]) in spans(heap, FREE)
     heap.check()
 
 
@@ -101,31 +85,31 @@ def test_in_any_order_all_becomes_one_block(heap, order):
     blocks = stack_of(heap, 3)
     for i in order:
         heap.dealloc(blocks[i])
-    assert free_spans(heap) == [(BASE, 0x10000)]
+    assert spans(heap, FREE) == [(BASE, 0x10000)]
 
 
 # --- growth
 
 
 def test_the_heap_grows_by_at_least_64_kib(heap):
-    calls = sbrk_calls(heap)
+    calls = kernel_calls(heap)
     heap.alloc(1)
-    assert [n for n in calls if n] == [64 * KIB]
+    assert [n for _, n in calls if n] == [64 * KIB]
 
 
 def test_a_large_request_grows_it_by_what_it_takes(heap):
-    calls = sbrk_calls(heap)
+    calls = kernel_calls(heap)
     assert heap.alloc(MIB) == BASE + 16
-    assert [n for n in calls if n] == [MIB + 16]
-    assert free_spans(heap) == []
+    assert [n for _, n in calls if n] == [MIB + 16]
+    assert spans(heap, FREE) == []
 
 
 def test_new_memory_merges_with_the_free_end(heap):
     heap.alloc(0x10000 - 16 - 64)
-    assert free_spans(heap) == [(BASE, 64)]
+    assert spans(heap, FREE) == [(BASE, 64)]
     heap.dealloc(END - 0x10000 + 64 + 16)
     heap.alloc(100 * KIB)
-    assert free_spans(heap) == [(BASE, 0x10000)]
+    assert spans(heap, FREE) == [(BASE, 0x10000)]
     heap.check()
 
 
@@ -148,46 +132,5 @@ def test_an_aligned_block_is_cut_at_both_ends(heap):
     tail = END - 32
     taken = tail - (8 + 64) * 16  # 7 units and a header, and room for the worst misfit
     assert address == taken + 16 + (-(taken + 16) & 1023)
-    assert free_spans(heap) == [(BASE, address - 16 - BASE), (address + 112, tail - address - 112)]
+    assert spans(heap, FREE) == [(BASE, address - 16 - BASE), (address + 112, tail - address - 112)]
     heap.check()
-
-
-# --- check
-
-
-def block(heap, address):
-    return DESIGN.parts[-1].Block(heap.process.memory, address - 16)
-
-
-def skip_the_anchor(heap, low, high):
-    block(heap, high).next = block(heap, low)
-    heap.state.rover = block(heap, low)
-
-
-def turn_around(heap, low, high):
-    """The circle goes down: from the high block to the low one, to the large one at the base."""
-    lowest = block(heap, BASE + 16)
-    heap.state.anchor.next = block(heap, high)
-    block(heap, high).next = block(heap, low)
-    block(heap, low).next = lowest
-    lowest.next = heap.state.anchor
-
-
-def touch(heap, low, high):
-    block(heap, low).units = (high - low) // 16
-
-
-def stick_out(heap, low, high):
-    block(heap, END - 48).units += 1
-
-
-@pytest.mark.parametrize(
-    ("invariant", "damage"), [("I1", skip_the_anchor), ("I2", turn_around), ("I3", touch), ("I4", stick_out)]
-)
-def test_check_finds_what_breaks_an_invariant(heap, invariant, damage):
-    blocks = stack_of(heap, 5)
-    heap.dealloc(blocks[1])
-    heap.dealloc(blocks[3])
-    damage(heap, blocks[3], blocks[1])
-    with pytest.raises(AssertionError, match=invariant):
-        DESIGN.check(heap.state, BASE, END)

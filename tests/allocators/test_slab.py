@@ -1,46 +1,22 @@
 """The slab allocator: caches, colours and constructors, slabs that come and go, magazines and depots, threads."""
 
-import ctypes
-import random
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from heaps import bytes_by_kind, on
 
 from heapwright import allocator
 from heapwright.allocators import slab_caches as caches
 from heapwright.allocators import slab_magazines as magazines
 from heapwright.allocators.slab_caches import SLAB
 from heapwright.machine import Fault, start
-from heapwright.native.heap import NativeHeap
-from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
+from heapwright.spans import CACHED, USED
 
 SPEC = str(Path(caches.__file__).with_name("slab.py"))
 DESIGN = allocator.load(SPEC)
 SLAB_MODULE = DESIGN.parts[-1]
 PAGE, KIB, MIB = 4096, 1 << 10, 1 << 20
 LARGEST = SLAB_MODULE.MOST_SMALL
-
-
-@pytest.fixture
-def heap():
-    return start(DESIGN)
-
-
-@contextmanager
-def on(heap, thread):
-    """Inside, calls come from another thread."""
-    before, heap.process.thread = heap.process.thread, thread
-    yield
-    heap.process.thread = before
-
-
-def kinds(heap):
-    sums = dict.fromkeys((FREE, USED, CACHED, OWN, UNUSED), 0)
-    for _, size, kind in heap.spans():
-        sums[kind] += size
-    return sums
 
 
 def cache_of(heap, size, align=16):
@@ -95,20 +71,6 @@ def test_at_most_an_eighth_of_any_slab_is_not_objects(heap):
     heap.alloc(1)
     for cache in (heap.state.caches[number] for number in range(magazines.CACHES)):
         assert 8 * (cache.slab_size - cache.objects * cache.object_size) <= cache.slab_size
-
-
-@pytest.mark.parametrize("align", [1 << k for k in range(21)])
-def test_every_alignment(heap, align):
-    for size in (0, 1, 48, align - 1, align, align + 1, 3 * align, 5000, 70_000):
-        first, second = heap.alloc(size, align), heap.alloc(size, align)
-        assert first and second and first != second
-        heap.dealloc(first)
-    heap.check()
-
-
-def test_blocks_of_no_bytes_differ(heap):
-    assert len({heap.alloc(0) for _ in range(10)}) == 10
-    heap.check()
 
 
 @pytest.mark.parametrize("page", [4096, 16384, 65536])
@@ -239,7 +201,7 @@ def test_an_allocation_loads_a_magazine_of_63(heap):
     heap.alloc(24)
     loaded = thread_of(heap).loaded[cache_of(heap, 24).number]
     assert (loaded.rounds, loaded.most) == (62, 63)
-    assert kinds(heap)[USED] == 32 and kinds(heap)[CACHED] == 62 * 32
+    assert bytes_by_kind(heap)[USED] == 32 and bytes_by_kind(heap)[CACHED] == 62 * 32
     heap.check()
 
 
@@ -277,7 +239,7 @@ def test_the_depot_holds_full_magazines_up_to_ten(heap):
         heap.dealloc(block)
     cache = cache_of(heap, 64)
     assert cache.full.count == 10
-    assert kinds(heap)[CACHED] == 64 * 63 * 12  # and two in the thread
+    assert bytes_by_kind(heap)[CACHED] == 64 * 63 * 12  # and two in the thread
     heap.check()
     again = [heap.alloc(64) for _ in range(20 * 63)]
     assert sorted(again) == sorted(blocks) and cache.full.count == 0
@@ -303,9 +265,9 @@ def test_at_the_end_of_a_thread_its_half_full_magazine_is_emptied(heap):
     heap.thread_exit()
     cache = cache_of(heap, 64)
     assert (cache.full.count, cache.empty.count) == (0, 1)
-    assert kinds(heap)[CACHED] == 0 and not heap.state.threads
+    assert bytes_by_kind(heap)[CACHED] == 0 and not heap.state.threads
     heap.dealloc(heap.alloc(64))
-    assert kinds(heap)[CACHED] == 0
+    assert bytes_by_kind(heap)[CACHED] == 0
     heap.check()
 
 
@@ -404,66 +366,7 @@ def test_slabs_and_large_blocks_come_from_the_same_ranges(heap):
     heap.check()
 
 
-def test_blocks_move_between_caches_and_pages(heap):
-    block = heap.alloc(100)
-    heap.user.fill(block, 100, 7)
-    for size in (105, 50, 20_000, 300_000, 100_000, 5000, 100):
-        block = heap.realloc(block, size)
-        heap.check()
-    assert heap.process.peek(block, 50) == bytes([7]) * 50
-
-
-def test_objects_are_cleared_and_fresh_pages_are_not(heap):
-    heap.dealloc(heap.alloc(100))
-    fills = []
-    heap.process.observe(access=lambda what, at, size, *rest: fills.append(size) if what == "fill" else None)
-    heap.alloc_zeroed(100)
-    heap.alloc_zeroed(100_000)
-    assert fills == [100]
-
-
 # --- failure and misuse
-
-
-@pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
-@pytest.mark.parametrize("k", range(1, 12))
-def test_a_kernel_call_that_fails_the_kth_time(heap, k, once):
-    heap.process.kernel.calls.at(k, once)
-    rng, failed = random.Random(3), 0
-    for _ in range(80):
-        choice = rng.random()
-        if choice < 0.6 or not heap.live:
-            address = heap.alloc(rng.choice((40, 1000, 9000, 40_000)), 1 << rng.randrange(15))
-        elif choice < 0.8:
-            address = heap.realloc(rng.choice(list(heap.live)), rng.randrange(60 * KIB))
-        else:
-            heap.dealloc(rng.choice(list(heap.live)))
-            continue
-        if address == 0:
-            failed += 1
-            heap.check()
-    heap.check()
-    assert failed <= 1 if once else failed >= 1
-
-
-def test_memory_that_is_all_used_up():
-    heap = start(DESIGN, frames=200)
-    while heap.alloc(3000):
-        pass
-    heap.check()
-    assert heap.alloc(3000) == 0
-    for block in list(heap.live):
-        heap.dealloc(block)
-    heap.check()
-    assert heap.trim() > 0 and heap.alloc(100_000)
-
-
-@pytest.mark.parametrize("size", [-(1 << 63), -1, (1 << 62) - 1, 1 << 62, (1 << 63) - 1])
-@pytest.mark.parametrize("align", [16, 4096, 1 << 30, 1 << 62])
-def test_sizes_that_are_absurd(heap, size, align):
-    block = heap.alloc(16)
-    assert heap.alloc(size, align) == 0 and heap.realloc(block, size) == 0
-    heap.check()
 
 
 def test_a_second_free_is_noticed_when_the_object_returns_to_its_slab(heap):
@@ -480,128 +383,3 @@ def test_what_is_no_object_is_noticed_when_it_returns_to_its_slab(heap, offset):
     block = heap.alloc(112)
     with pytest.raises(Fault, match="not a live block"):
         DESIGN.dealloc(heap.state, block + offset, 16, 16)
-
-
-# --- check
-
-
-def slab_in_use(heap):
-    return slabs_of(cache_of(heap, 64))[0]
-
-
-def gain_live(heap):
-    slab = slab_in_use(heap)
-    slab.live += 1
-
-
-def wrong_list(heap):
-    cache, slab = cache_of(heap, 64), slab_in_use(heap)
-    caches.unlink(cache, slab, caches.PARTIAL)
-    caches.link(cache, slab, caches.EMPTY)
-
-
-def beyond(heap):
-    slab = slab_in_use(heap)
-    slab.free, slab.live = slab.fresh + 1, slab.live - 1
-    slab.links[slab.fresh + 1] = caches.END
-
-
-def twice(heap):
-    loaded = thread_of(heap).loaded[cache_of(heap, 64).number]
-    loaded.objects[0] = loaded.objects[1]
-
-
-def discolour(heap):
-    slab_in_use(heap).first += 8
-
-
-def forget_construction(heap):
-    cache_of(heap, 64).constructed -= 1
-
-
-def misplace(heap):
-    cache = cache_of(heap, 64)
-    magazines.store(cache.empty, thread_of(heap).loaded[cache.number])
-
-
-def spread(heap):
-    slab = slab_in_use(heap)
-    slab.object_size = SLAB
-
-
-def waste(heap):
-    cache = cache_of(heap, 64)
-    cache.slab_size *= 4
-
-
-def keep_more(heap):
-    heap.state.large.kept += SLAB
-
-
-@pytest.mark.parametrize(
-    ("invariant", "damage"),
-    [
-        ("S1", gain_live),
-        ("S2", wrong_list),
-        ("S3", beyond),
-        ("S4", twice),
-        ("S5", discolour),
-        ("S6", forget_construction),
-        ("S7", misplace),
-        ("S8", spread),
-        ("S9|S5", waste),
-        ("S10", keep_more),
-    ],
-)
-def test_check_finds_what_breaks_an_invariant(heap, invariant, damage):
-    heap.alloc(64)
-    heap.check()
-    damage(heap)
-    with pytest.raises(AssertionError, match=invariant):
-        DESIGN.check(heap.state, 0, 0)
-
-
-def test_a_new_heap_is_sound(heap):
-    DESIGN.check(heap.state, 0, 0)
-    assert heap.trim() == 0
-
-
-# --- compiled
-
-
-@pytest.mark.slow
-def test_200_000_live_objects():
-    heap = NativeHeap(SPEC)
-    blocks = [heap.alloc(1 + i % 100, 16) for i in range(200_000)]
-    assert len(set(blocks)) == len(blocks) and all(blocks)
-    assert heap.stats()["heap_bytes"] < 200_000 * 80
-    for i, block in enumerate(blocks):
-        heap.dealloc(block, 1 + i % 100, 16)
-    heap.trim()
-    assert heap.stats()["heap_bytes"] == SLAB
-    heap.close()
-
-
-def test_threads_keep_their_bytes_and_free_each_other_s():
-    heap, board, spoilt, lock = NativeHeap(SPEC), [None] * 64, [], threading.Lock()
-
-    def work(number):
-        rng = random.Random(number)
-        for _ in range(4000):
-            size = rng.choice((rng.randrange(1, 300), rng.randrange(1, 40_000)))
-            block = heap.alloc(size, 16), size
-            ctypes.memset(block[0], size & 255, size)
-            place = rng.randrange(64)
-            with lock:
-                board[place], old = block, board[place]
-            if old is not None:
-                spoilt.append(ctypes.string_at(*old) != bytes([old[1] & 255]) * old[1])
-                heap.dealloc(*old, 16)
-
-    crew = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for each in crew:
-        each.start()
-    for each in crew:
-        each.join()
-    assert len(spoilt) > 20_000 and not any(spoilt)
-    heap.close()

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from functools import partial
 
 import pytest
+from click.testing import CliRunner
 
-from heapwright.lab.bench import bench
+from heapwright.cli import bench as cli_bench
+from heapwright.lab import bench as lab_bench
+from heapwright.lab import workloads
+from heapwright.lab.bench import empty_table
 from heapwright.lab.bench_figures import failures, figures, geometric_mean, means, scaling, unstable
 from heapwright.lab.compare import contestant
 from heapwright.lab.distributions import DISTRIBUTIONS
+from heapwright.lab.jobs import job_file
 from heapwright.lab.programs import PROGRAMS, PreparedProgram
 from heapwright.lab.replay import Contestant
-from heapwright.lab.sample import RunError, Sample
+from heapwright.lab.sample import RunError, Sample, spread
 from heapwright.lab.workloads import WORKLOADS, expand
-from heapwright.native.bench_job import DRAWS, MOST_ROWS
+from heapwright.native.runtime.bench_job import DRAWS, MOST_ROWS, Job
 
 TINY = 0.0002
 ROWS = expand(WORKLOADS, (1, 2), TINY)
 
 
-def heapwright(*arguments):
-    command = [sys.executable, "-m", "heapwright", "bench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+@pytest.fixture
+def heapwright(heapwright):
+    return partial(heapwright, "bench")
+
+
+def bench(rows, contestants, repeats, progress):
+    table = empty_table(rows, contestants)
+    lab_bench.bench(table, contestants, repeats, progress)
+    return table
 
 
 @pytest.mark.parametrize("malloc", ["system", "kr"])
@@ -102,7 +113,7 @@ def test_a_death_is_one_line_and_the_rest_goes_on(broken, name, text, said):
     assert means(rows)[name]["all"] == {"time": None, "resident": None, "rows": 0, "of": 1}
 
 
-def test_a_death_is_exit_status_1(broken, tmp_path):
+def test_a_death_is_exit_status_1(heapwright, broken, tmp_path):
     library = broken("dies2", DIES).library
     done = heapwright("-a", "kr", "--no-peers", "--against", f"dies={library}", "-w", "fifo", "--scale", TINY, "-n", 1)
     assert done.returncode == 1
@@ -131,7 +142,7 @@ def test_a_program_that_hangs_is_ended(tmp_path):
         (("-o", "/nowhere/at/all.json"), "there is no folder /nowhere/at"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(arguments, said):
+def test_what_is_wrong_is_said_in_one_line(heapwright, arguments, said):
     done = heapwright("--no-peers", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
@@ -141,7 +152,7 @@ def test_what_is_wrong_is_said_in_one_line(arguments, said):
 # --- what is reported
 
 
-def test_the_json_holds_every_raw_number(tmp_path):
+def test_the_json_holds_every_raw_number(heapwright, tmp_path):
     output = tmp_path / "numbers.json"
     chosen = ("-a", "kr", "--no-peers", "-w", "thrash", "-w", "fifo", "--scale", TINY, "-n", 2, "--json")
     done = heapwright(*chosen, "-o", output)
@@ -149,6 +160,7 @@ def test_the_json_holds_every_raw_number(tmp_path):
     report = json.loads(done.stdout)
     assert json.loads(output.read_text()) == report
     assert set(report["machine"]) == {"cpu", "cores", "kernel", "libc", "load"}
+    assert not report["interrupted"]
     assert report["allocators"]["system"] is None
     assert [row["title"] for row in report["rows"]] == ["fifo", "thrash x1", "thrash x2"]
     for row in report["rows"]:
@@ -160,13 +172,13 @@ def test_the_json_holds_every_raw_number(tmp_path):
     assert "thrash x2" in report["scaling"]["kr"]
 
 
-def test_the_list_names_what_can_be_chosen():
+def test_the_list_names_what_can_be_chosen(heapwright):
     done = heapwright("--list")
     assert done.returncode == 0
     assert [line.split()[1] for line in done.stdout.splitlines()] == [each.name for each in (*WORKLOADS, *PROGRAMS)]
 
 
-def test_the_table_names_every_row():
+def test_the_table_names_every_row(heapwright):
     done = heapwright("-a", "kr", "--no-peers", "-w", "fifo", "--scale", TINY, "-n", 1)
     assert done.returncode == 0, done.stderr
     assert "geometric mean" in done.stdout
@@ -183,7 +195,7 @@ class Row:
     def parameters(self):
         return {}
 
-    def run(self, malloc, timeout):
+    def run(self, malloc, timeout, repeat):
         return next(self.samples[malloc.name])
 
 
@@ -202,6 +214,88 @@ def test_ratios_are_of_medians():
     assert found["results"]["other"]["time_ratio"] == 0.5
     assert found["results"]["other"]["resident_ratio"] == 1
     assert [line.partition(" (")[0] for line in unstable([found])] == ["row on system", "row on other"]
+
+
+def test_spread_is_between_the_quartiles():
+    assert spread([1, 2, 3, 4, 5]) == 2 / 3
+    assert spread([10, 10, 10, 10, 10, 10, 99]) == 0, "one disturbed repeat of seven"
+    assert spread([1, 2, 9]) == 2
+    assert spread([4]) is None
+
+
+def test_a_cell_of_one_repeat_is_not_called_unstable():
+    found = figures(bench([Row("row", 0, {"system": samples(1)})], mallocs("system"), 1, lambda line: None), "wall")
+    assert found[0]["results"]["system"]["spread"] is None
+    assert unstable(found) == []
+
+
+def test_each_repeat_begins_on_another_core(monkeypatch):
+    monkeypatch.setattr(workloads.os, "sched_getaffinity", lambda process: {3, 5, 8})
+    first = []
+    for repeat in range(4):
+        with job_file(Job) as (_, job):
+            workloads.write(job, WORKLOADS[-1].with_threads(2), repeat)
+            first.append((job.workers[0].core, job.workers[1].core))
+    assert first == [(3, 5), (5, 8), (8, 3), (3, 5)]
+
+
+# --- what is not lost
+
+
+class Interrupted(Row):
+    """Interrupts the bench once its samples are used up."""
+
+    def run(self, malloc, timeout, repeat):
+        try:
+            return super().run(malloc, timeout, repeat)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+
+def test_what_was_measured_survives_an_interruption():
+    rows = [
+        Interrupted("a", 0, {"system": samples(1), "x": samples(2)}),
+        Interrupted("b", 0, {"system": samples(5), "x": samples()}),
+    ]
+    table = empty_table(rows, mallocs("system", "x"))
+    with pytest.raises(KeyboardInterrupt):
+        lab_bench.bench(table, mallocs("system", "x"), 1, lambda line: None)
+    [a, b] = figures(table, "wall")
+    assert a["results"]["x"]["time_ratio"] == 2
+    assert b["results"]["system"]["wall"] == [5]
+    assert b["results"]["x"] == {"error": "not run"}
+    assert failures([a, b]) == []
+
+
+def test_an_interruption_shows_and_writes_what_there_is(monkeypatch, tmp_path):
+    runs, output = [], tmp_path / "part.json"
+
+    def run(*arguments):
+        runs.append(arguments)
+        if len(runs) > 5:
+            raise KeyboardInterrupt
+        return Sample(1, 2, 1 << 21, 100)
+
+    monkeypatch.setattr(workloads, "run", run)
+    chosen = ["-a", "kr", "--no-peers", "-w", "fifo", "-w", "lifo", "-n", "9", "-o", str(output)]
+    done = CliRunner().invoke(cli_bench.command, chosen)
+    assert done.exit_code == 130
+    assert "heapwright: interrupted" in done.output
+    assert "geometric mean" in done.output
+    report = json.loads(output.read_text())
+    assert report["interrupted"]
+    assert report["failures"] == []
+    assert [len(result["wall"]) for row in report["rows"] for result in row["results"].values()] == [1, 2, 1, 1]
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_the_numbers_are_printed(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli_bench, "check_output", lambda output: None)  # as if the folder went later
+    chosen = ["-a", "kr", "--no-peers", "-w", "fifo", "--scale", str(TINY), "-n", "1", "-o", str(tmp_path / "no" / "a")]
+    done = CliRunner().invoke(cli_bench.command, chosen)
+    assert done.exit_code == 2
+    assert [line for line in done.output.splitlines() if line.startswith("heapwright:") and "No such file" in line]
+    assert "geometric mean" in done.output
+    assert '"rows": [' in done.output
 
 
 def test_scaling_is_of_throughput():

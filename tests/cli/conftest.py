@@ -1,23 +1,8 @@
-"""Running the command line as a user does: a process, its output and its status."""
+"""What the command line refuses."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
-
-
-@pytest.fixture
-def heapwright():
-    def run(*arguments, **environment):
-        command = [sys.executable, "-m", "heapwright", *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=110, check=False
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -68,6 +68,28 @@ def test_a_type_error(refused, source):
     assert "bottom" in line
 
 
+BREAKING = {
+    "recursion": ("def down(n):\n    return down(n - 1) if n else 0\n", 13, "D5: recursion: down calls down"),
+    "a set": ("def f(heap):\n    return len(set())\n", 14, "D2: `set()` outside check"),
+    "a decorator": ("def same(f):\n    return f\n@same\ndef g(heap):\n    return 0\n", 15, "D1: a decorator"),
+    "a wrong name": ("def f(heap):\n    return flor_log2(1)\n", 14, "`flor_log2` is defined nowhere"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKING)
+def test_a_rule_of_the_dialect_is_said_before_anything_is_compiled(refused, source, name):
+    body, line, sentence = BREAKING[name]
+    path = source(GOOD + body)
+    assert f"{path}:{line}: " in (said := refused("run", "-a", path, "--", "true", PATH="/nowhere"))
+    assert sentence in said
+
+
+def test_two_types_that_only_the_compiler_sees_are_told_at_the_users_line(refused, source):
+    mixed = "    place = heap.top + 16\n    place = heap\n    return place + size\n"
+    path = source(GOOD.replace("    return NULL\n", mixed))
+    assert f"heapwright: {path}:" in refused("run", "-a", path, "--", "true")
+
+
 def test_a_field_that_is_none(refused, source):
     assert "a field is a Word" in refused("run", "-a", source(GOOD.replace("Word\ndef", "Wort\ndef")), "--", "true")
 

@@ -67,7 +67,7 @@ def test_functions_in_a_text():
 
 def test_wrong_use(heapwright, refused, tmp_path):
     assert "did you mean 'kr'" in refused("build", "krr", "-o", tmp_path / "a.so")
-    assert "cannot write" in refused("build", "kr", "-o", tmp_path / "no" / "a.so")
+    assert "cannot be written" in refused("build", "kr", "-o", tmp_path / "no" / "a.so")
     for arguments in (["kr"], ["kr", "-o", "a.so", "--function", "malloc"], ["kr", "--emit", "asm", "--json"]):
         done = heapwright("build", *arguments)
         assert done.returncode == 2

@@ -1,19 +1,9 @@
 """Every allocator conforms: allocators × checks."""
 
-import pytest
-
 from heapwright.allocators import ALLOCATORS
 from heapwright.conformance import parametrize_with_checks
 
-HEAVY = ("segregated_storage", "pages_split")  # their runs are large: an interpreter takes its time over each
 
-
-@parametrize_with_checks(name for name in ALLOCATORS if name not in HEAVY)
+@parametrize_with_checks(ALLOCATORS)
 def test_conforms(subject, check):
-    check(subject)
-
-
-@pytest.mark.slow
-@parametrize_with_checks(HEAVY)
-def test_conforms_slowly(subject, check):
     check(subject)

@@ -1,8 +1,7 @@
 """The suite as others use it: at a prompt, from pytest, from Python."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,22 +23,22 @@ def broken(tmp_path):
     return path
 
 
-def heapwright(*arguments):
-    command = [sys.executable, "-m", "heapwright", "check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+@pytest.fixture
+def heapwright(heapwright):
+    return partial(heapwright, "check")
 
 
 # --- at a prompt
 
 
-def test_what_holds_exits_with_0():
+def test_what_holds_exits_with_0(heapwright):
     done = heapwright("kr", "--quick", "--only", "U1_alignment", "--only", "own")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "kr: 2 holds"
     assert done.stderr == ""
 
 
-def test_what_does_not_hold_exits_with_1_and_shows_the_story(broken):
+def test_what_does_not_hold_exits_with_1_and_shows_the_story(heapwright, broken):
     done = heapwright(broken, "--quick", "--only", "own_invariants")
     assert done.returncode == 1
     first, *rest = done.stdout.splitlines()
@@ -48,7 +47,7 @@ def test_what_does_not_hold_exits_with_1_and_shows_the_story(broken):
     assert any("alloc(" in line for line in rest)
 
 
-def test_json_is_stable(broken):
+def test_json_is_stable(heapwright, broken):
     done = heapwright(broken, "--quick", "--only", "own_invariants", "--only", "threads_take_turns", "--json")
     assert done.returncode == 1
     report = json.loads(done.stdout)
@@ -62,20 +61,20 @@ def test_json_is_stable(broken):
 @pytest.mark.parametrize(
     "arguments", [("nothing",), ("kr", "--only", "nothing"), ("kr", "--exhaustive", "0"), (), ("kr", "--nothing")]
 )
-def test_wrong_use_exits_with_2(arguments):
+def test_wrong_use_exits_with_2(heapwright, arguments):
     done = heapwright(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
 
 
-def test_the_list_leaves_out_what_does_not_apply():
+def test_the_list_leaves_out_what_does_not_apply(heapwright):
     names = [line.split()[0] for line in heapwright("linked_list", "--list", "--quick").stdout.splitlines()]
     assert "U1_alignment" in names
     assert "U4_usable_size" not in names
     assert "same_addresses" not in names
 
 
-def test_all_sequences(broken):
+def test_all_sequences(heapwright, broken):
     assert heapwright("kr", "--exhaustive", "2").stdout.startswith("all 22 sequences of up to 2 requests")
     done = heapwright(broken, "--exhaustive", "4")
     assert done.returncode == 1

@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 import heapwright
-from heapwright.dialect import Violation, lint
+from heapwright.dialect import DialectError, Violation, lint, require
 
 PACKAGE = Path(heapwright.__file__).parent
 SHIPPED = sorted(
@@ -109,6 +109,7 @@ BAD = {
     "remainder by seven": ("D7", "def f(heap, a):\n    return a % 7"),
     "power": ("D7", "def f(heap, a):\n    return 2**a"),
     "assert": ("D9", "def f(heap):\n    assert heap"),
+    "a name that is nowhere": ("D1", "def f(heap):\n    return flor_log2(heap.first)"),
     "number and pointer": ("D10", "def f(heap):\n    b = NULL\n    b = Block(heap.memory, 16)\n    return b"),
     "two results": ("D10", "def f(heap):\n    if heap.first:\n        return Block(heap.memory, 16)\n    return NULL"),
     "choice": ("D10", "def f(heap):\n    b = Block(heap.memory, 16) if heap.first else NULL\n    return b"),
@@ -206,6 +207,21 @@ def test_a_violation_names_line_rule_and_remedy(tmp_path: Path) -> None:
     [violation] = found(tmp_path, "def f(heap):\n    return 1.5")
     assert str(violation).startswith(f"{tmp_path / 'mine.py'}:{HEAD.count(chr(10)) + 2}: D2: ")
     assert "whole numbers" in violation.sentence
+
+
+def test_the_interface_has_its_arguments(tmp_path: Path) -> None:
+    body = "def alloc(heap, size):\n    return 0\ndef check(heap, start, end):\n    pass"
+    [violation] = found(tmp_path, body)
+    assert violation.sentence == "`alloc` takes 3 arguments: alloc(heap, size, align)"
+
+
+def test_what_is_to_be_compiled_must_pass_and_so_must_its_siblings(tmp_path: Path) -> None:
+    (tmp_path / "part.py").write_text("def half(heap):\n    return 0.5\n")
+    (tmp_path / "whole.py").write_text("from part import half\n\n\ndef f(heap):\n    return half(heap)\n")
+    with pytest.raises(DialectError, match=r"part\.py:2: D2: 0\.5 is no number"):
+        require(tmp_path / "whole.py")
+    (tmp_path / "part.py").write_text("def half(heap):\n    return 7 // 2\n")
+    require(tmp_path / "whole.py")
 
 
 @pytest.mark.parametrize(

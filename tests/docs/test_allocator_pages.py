@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,12 +15,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def make_docs() -> ModuleType:
-    spec = spec_from_file_location("make_docs", ROOT / "tools" / "make_docs.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def make_docs(tool: Callable[[str], ModuleType]) -> ModuleType:
+    return tool("make_docs")
 
 
 @pytest.mark.parametrize("name", ALLOCATORS)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import ctypes
 import re
 import subprocess
 import sys
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -120,8 +120,17 @@ def test_the_example_of_the_story_runs() -> None:
     exec(example, {})  # noqa: S102  our own document
 
 
-@pytest.mark.skipif(ctypes.sizeof(ctypes.c_void_p) != 8, reason="addresses have 64 bits")
-def test_errata_name_every_seed_defect() -> None:
-    rows = set(re.findall(r"^\| ([A-E]\d+) \|", (DOCS / "errata.md").read_text(), re.M))
-    wanted = {f"{part}{i}" for part, last in (("A", 17), ("B", 16), ("C", 13), ("E", 17)) for i in range(1, last + 1)}
-    assert rows == wanted
+def test_the_table_of_collections_is_what_the_example_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    [shown] = re.findall(
+        r"```\n\$ python examples/choose_a_collection.py\n(.*?)```", (DOCS / "collections.md").read_text(), re.S
+    )
+    run_path(str(DOCS.parent / "examples" / "choose_a_collection.py"))["main"](["linked_list", "kr", "buddy"])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == shown.splitlines()
+
+
+def test_errata_are_numbered_without_gaps() -> None:
+    rows = re.findall(r"^\| ([A-E])(\d+) \|", (DOCS / "errata.md").read_text(), re.M)
+    assert {part for part, _ in rows} == set("ABCE")
+    for part in "ABCE":
+        numbers = [int(number) for letter, number in rows if letter == part]
+        assert numbers == list(range(1, len(numbers) + 1))

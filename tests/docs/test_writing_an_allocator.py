@@ -7,12 +7,11 @@ block of shell has commands behind `$` and the output of each; `...` stands for 
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import STDOUT, CompletedProcess
 
 import pytest
 
@@ -20,7 +19,6 @@ pytest.importorskip("numba")
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "writing-an-allocator.md"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
-TIMEOUT = 100
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -68,23 +66,6 @@ def commands(block: str) -> list[tuple[str, str]]:
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def run(line: str, folder: Path) -> tuple[int, str]:
-    """The status of a command, and what it prints, on both streams."""
-    name, *arguments = shlex.split(line)
-    assert name == "heapwright", line
-    done = subprocess.run(
-        [sys.executable, "-m", "heapwright", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    return done.returncode, done.stdout
-
-
 def agrees(shown: str, printed: str) -> bool:
     """Whether the output is as shown, but for what `...` stands for, empty lines, and blanks at the ends of lines."""
     pattern = ".*".join(map(re.escape, trimmed(shown).split("...")))
@@ -97,16 +78,18 @@ def trimmed(text: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # it compiles four libraries, unless the cache has them
-def test_the_page_is_true(tmp_path: Path) -> None:
+def test_the_page_is_true(heapwright: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     for language, text in blocks():
         if language == "python":
             file.write_text(edited(file.read_text() if file.exists() else "", text))
             continue
         for line, shown in commands(text):
-            status, printed = run(line, tmp_path)
-            assert status == 0 or "killed by a fault" in shown, f"$ {line}\n{printed}"
-            assert agrees(shown, printed), f"$ {line}\n{printed}\ninstead of\n{shown}"
+            name, *arguments = shlex.split(line)
+            assert name == "heapwright", line
+            done = heapwright(*arguments, cwd=tmp_path, stderr=STDOUT, PYTHONUNBUFFERED="1")
+            assert done.returncode == 0 or "killed by a fault" in shown, f"$ {line}\n{done.stdout}"
+            assert agrees(shown, done.stdout), f"$ {line}\n{done.stdout}\ninstead of\n{shown}"
     assert file.read_text() == (ROOT / "examples" / "powers_of_two.py").read_text()
 
 

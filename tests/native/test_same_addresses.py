@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -117,18 +115,13 @@ def test_any_trace(spec):
 
 # --- a recorded trace
 
-FOLDER = os.environ.get("HEAPWRIGHT_TRACES")
 SLICE = 10_000
 
 
 @pytest.fixture(scope="module")
-def recorded():
+def recorded(surfaceflinger):
     """The first calls of a compositor's recording, as `play` takes them."""
-    if not FOLDER or not Path(FOLDER, "surfaceflinger.zip").is_file():
-        pytest.skip("surfaceflinger.zip is not there: set HEAPWRIGHT_TRACES to its folder")
-    from heapwright.traces.importers import open_trace
-
-    return list(calls_of(open_trace(Path(FOLDER, "surfaceflinger.zip")).events[:SLICE]))
+    return list(calls_of(surfaceflinger.events[:SLICE]))
 
 
 def calls_of(events):

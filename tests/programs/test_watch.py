@@ -1,14 +1,18 @@
 """What a watch learns of an allocator at work, and what a trace is as a program."""
 
+import random
+
 import pytest
 
 from heapwright import allocator
-from heapwright.collections import Box, drop, serve
+from heapwright.allocators import ALLOCATORS
+from heapwright.collections import Box, Vec, drop, serve
 from heapwright.machine import start
 from heapwright.pictures.scene import Look
 from heapwright.programs.replay import replay
 from heapwright.programs.run import run_program
 from heapwright.programs.watch import Watch
+from heapwright.spans import CACHED, FREE, OWN, USED
 from heapwright.traces.events import ALLOC, ALLOC_ZEROED, DEALLOC, FAILED, NONE, REALLOC, Events
 
 
@@ -61,9 +65,83 @@ def test_links_and_lists_are_the_allocators(name):
     (arrow,) = holed.arrows()
     free = [start for start, _, kind in holed.spans if kind == 0]
     assert sorted(arrow) == free
-    (chain,) = holed.chains()
+    (chain,) = holed.lists
     assert {f"{start:#x}" for start in free} < set(chain.nodes)
     assert looks[3].arrows() == []
+
+
+# --- the lists of every design
+
+WITHOUT_LISTS_OF_BLOCKS = {"pages", "pages_split"}  # one gives pages back at once, the other has bitmaps
+LISTS = {
+    "slab": {"partial slabs", "loaded magazine", "full magazine in the depot"},
+    "pages_split": {"runs with room", "spare run"},
+    "tlsf": {"list 0,", "list 1,"},
+    "dlmalloc": {"small bin", "tree bin", "victim", "top"},
+    "ptmalloc": {"cache bin", "small bin", "large bin", "unsorted bin", "main arena, top"},
+    "hoard": {"0/4 full", "objects of superblock", "buffer of 32 bytes", "large objects kept"},
+}
+
+
+def holes():
+    kept = [(Box(i), Vec.of([i] * 30)) for i in range(4)]
+    for box, vec in kept[::2]:
+        drop(box)
+        drop(vec)
+    Vec.of([1] * 1000)
+
+
+def addresses_in(looked):
+    """The blocks that are drawn in lists; the allocator's own words have names instead."""
+    return {int(node, 16) for chain in looked.lists for node in chain.nodes if node.startswith("0x")}
+
+
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_what_is_drawn_in_a_list_is_not_in_use(name):
+    steps, looks = watched(name, holes)
+    freed = 0
+    for step, look in zip(steps, looks, strict=True):
+        in_use = {start for start, _, kind in look.spans if kind == USED}
+        assert not addresses_in(look) & in_use
+        if step.operation.name == "dealloc" and name not in WITHOUT_LISTS_OF_BLOCKS:
+            freed += 1
+            assert look.start_of_span(step.operation.arguments[0]) in addresses_in(look)
+    assert freed >= 8 or name in WITHOUT_LISTS_OF_BLOCKS
+
+
+def heap_with_a_past(name):
+    heap, rng = start(allocator.load(name)), random.Random(3)
+    for _ in range(600):
+        if heap.live and rng.random() < 0.45:
+            heap.dealloc(rng.choice(list(heap.live)))
+        else:
+            heap.alloc(rng.choice([rng.randrange(300), 900, 3000, 20_000, 100_000]))
+    large, _ = heap.alloc(5000), heap.alloc(16)
+    heap.dealloc(large)
+    return heap
+
+
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_lists_have_their_names(name):
+    told = " ".join(each for each, _ in heap_with_a_past(name).lists())
+    assert {each for each in LISTS[name] if each not in told} == set()
+
+
+@pytest.mark.parametrize("name", sorted(LISTS.keys() - WITHOUT_LISTS_OF_BLOCKS))
+def test_a_block_that_is_free_is_in_one_list(name):
+    heap = heap_with_a_past(name)
+    spans = list(heap.spans())
+    listed = [span_of(address, spans) for _, addresses in heap.lists() for address in addresses]
+    free = [span for span in spans if span[2] in {FREE, CACHED}]
+    assert sorted(span for span in listed if span[2] != OWN) == free
+
+
+def span_of(address, spans):
+    (found,) = (span for span in spans if span[0] <= address < span[0] + span[1])
+    return found
+
+
+# --- traces
 
 
 def events(*rows):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from heapwright.allocators import ALLOCATORS
+from heapwright.lab.inputs import git_repository
 from heapwright.native.library import library_of
 
 THREADS_AND_CHILDREN = """
@@ -48,20 +49,9 @@ def files(tmp_path_factory):
     (folder / "lines.txt").write_text(lines)
     (folder / "fib.c").write_text(C_FILE)
     shutil.copytree(Path(json.__file__).parent, folder / "package")
-    make_repository(folder / "repository")
+    if shutil.which("git"):
+        git_repository(folder, scale=0.01)
     return folder
-
-
-def make_repository(folder):
-    if shutil.which("git") is None:
-        return
-    git = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t.invalid"]
-    folder.mkdir()
-    subprocess.run([*git, "init", "-q"], check=True)
-    for n in range(20):
-        (folder / f"file{n % 4}").write_text("line\n" * 200 * n)
-        subprocess.run([*git, "add", "."], check=True)
-        subprocess.run([*git, "commit", "-q", "-m", f"change {n}"], check=True)
 
 
 PROGRAMS = {

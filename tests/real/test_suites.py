@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from heapwright.allocators import ALLOCATORS
+from heapwright.lab.inputs import git_repository
 from heapwright.native.library import library_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -195,20 +196,13 @@ def test_gcc_writes_the_same_code(spec, tmp_path):
 @EACH
 def test_git_packs_a_repository(spec, tmp_path):
     """What it packs, with threads that look for deltas, is whole and the same to a git without the library."""
-    grow(tmp_path)
-    before = git(WITHOUT, tmp_path, "rev-list", "--objects", "--all")
-    git(spec, tmp_path, "-c", "pack.threads=2", "gc", "--quiet", "--aggressive", "--prune=now")
-    git(WITHOUT, tmp_path, "fsck", "--strict")
-    assert git(WITHOUT, tmp_path, "rev-list", "--objects", "--all") == before
-    assert "count: 0\n" in git(WITHOUT, tmp_path, "count-objects", "-v")
-
-
-def grow(folder):
-    git(WITHOUT, folder, "init", "-q")
-    for n in range(60):
-        (folder / f"file{n % 7}").write_text("".join(f"line {i * n % 1009}\n" for i in range(100 * n)))
-        git(WITHOUT, folder, "add", ".")
-        git(WITHOUT, folder, "-c", "user.name=t", "-c", "user.email=t@t.invalid", "commit", "-q", "-m", f"change {n}")
+    git_repository(tmp_path, scale=0.05)
+    repository = tmp_path / "repository"
+    before = git(WITHOUT, repository, "rev-list", "--objects", "--all")
+    git(spec, repository, "-c", "pack.threads=2", "gc", "--quiet", "--aggressive", "--prune=now")
+    git(WITHOUT, repository, "fsck", "--strict")
+    assert git(WITHOUT, repository, "rev-list", "--objects", "--all") == before
+    assert "count: 0\n" in git(WITHOUT, repository, "count-objects", "-v")
 
 
 def git(spec, folder, *words):

@@ -11,9 +11,13 @@ def test_what_is_too_long_is_found(tool, tree):
     files = {
         "src/a.py": function("long", 61) + function("short", 3) * 4,
         "src/b.py": "pass\n" * 400,
+        "tests/d.py": "pass\n" * 402,
+        "src/e.c": "int i;\n" * 401,
         "tools/c.py": "pass\n" * 100,
     }
     assert tool("check_sizes").problems(tree(files)) == [
+        "   402 > 399  tests/d.py",
+        "   401 > 399  src/e.c",
         "   400 > 399  src/b.py",
         "   100 > 99   tools/c.py",
         "    61 > 60   src/a.py:1 long",

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heapwright.errors import Mendable
 from heapwright.traces import columns, format
 from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace, TraceError, check
 from heapwright.traces.importers import open_trace
@@ -146,7 +147,7 @@ def test_a_file_that_is_not_there(path):
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
 def test_a_failure_while_writing_leaves_what_was_there(path, failure):
     path.write_bytes(b"older")
-    expected = TraceError if isinstance(failure, OSError) else KeyboardInterrupt
+    expected = Mendable if isinstance(failure, OSError) else KeyboardInterrupt
     with patch("os.fsync", side_effect=failure), pytest.raises(expected):
         format.write(path, Trace([Process(SMALL)]))
     assert path.read_bytes() == b"older"

@@ -1,9 +1,7 @@
 """Importing and exporting text traces: the grammars, the traps in real files, and what damage does."""
 
-import os
 import zipfile
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,8 +25,6 @@ from heapwright.traces.events import (
 )
 from heapwright.traces.importers import android, mtrace, open_trace, rep, text
 from heapwright.traces.synthesize import demo
-
-TRACES = os.environ.get("HEAPWRIGHT_TRACES", "")
 
 
 @pytest.fixture
@@ -309,14 +305,6 @@ def test_any_bytes_are_a_trace_or_a_trace_error(tmp_path_factory, content, start
 
 
 # --- a real trace
-
-
-@pytest.fixture(scope="module")
-def surfaceflinger():
-    path = Path(TRACES) / "surfaceflinger.zip"
-    if not path.exists():
-        pytest.skip("surfaceflinger.zip is not there: set HEAPWRIGHT_TRACES to its folder")
-    return open_trace(path)
 
 
 def test_a_real_trace_has_its_known_figures(surfaceflinger, tmp_path):

@@ -73,6 +73,7 @@ from heapwright.allocators.dlmalloc_checks import (
     is_top,
     is_tree_bin,
     is_victim,
+    lists,  # noqa: F401  for pictures
     segments_of,
     span_at,
     unused_chunks,

@@ -1,4 +1,4 @@
-"""What dlmalloc's `walk` and `check` ask. Everything here only looks; what `check` asks runs interpreted only."""
+"""What dlmalloc's `walk` and `check` ask, and its lists. Everything here only looks; but for `walk`, interpreted."""
 
 from __future__ import annotations
 
@@ -67,6 +67,23 @@ def next_start(heap, address, end):
             end = segment.start
         segment = segment.next
     return end
+
+
+# --- lists
+
+
+def lists(heap):
+    """Yield (name, addresses) for each small bin, each ring of a tree bin, the victim and top.
+
+    A ring's name is the bin's and the sides that lead to it.
+    """
+    for index in BINS:
+        yield f"small bin {index}", list(map(address_of, small_chunks(heap, index)))
+    for index in BINS:
+        for node, path in nodes_of(heap, index):
+            yield "/".join(map(str, (f"tree bin {index}", *path))), list(map(address_of, ring_of(node)))
+    for name, chunk in (("victim", heap.victim), ("top", heap.top)):
+        yield name, [address_of(chunk)] if chunk else []
 
 
 # --- what there is to check

@@ -50,6 +50,7 @@ from heapwright.allocators.hoard_inspect import (
     buffered_in,
     buffers_hold,
     free_in,
+    lists,  # noqa: F401  for pictures
     superblocks_of,
     threads_of,
     walk_superblock,

@@ -1,12 +1,14 @@
-"""Looking at Hoard's superblocks: the spans of one for `walk`, and what `check` asks of one.
+"""Looking at Hoard's superblocks: the spans of one for `walk`, all lists, and what `check` asks of one.
 
 Free lists are in no order and `walk` has no sets, so it looks at a window of objects at a time.
 """
 
 from __future__ import annotations
 
-from heapwright.allocators.hoard_superblocks import LISTS, SUPERBLOCK, first_of
-from heapwright.allocators.hoard_threads import BUFFERED, limit_of
+from heapwright.allocators.hoard_superblocks import EMPTY, LISTS, PARTLY_FULL, SUPERBLOCK, first_of
+from heapwright.allocators.hoard_threads import BUFFERED, PROCESSORS, limit_of
+from heapwright.allocators.large_objects import ranges_kept
+from heapwright.allocators.size_classes import size_of_class
 from heapwright.bits import bit
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
@@ -47,6 +49,36 @@ def buffered_window(heap, superblock, start):
         found |= window(thread.buffers[superblock.size_class].first, start, superblock.object_size)
         thread = thread.older
     return found
+
+
+# --- lists
+
+
+def lists(heap):
+    """Yield (name, addresses) for the superblocks of each heap by fullness, their free objects, and the buffers."""
+    for number in range(1 + PROCESSORS):
+        for i, superblock in first_ones(heap.processors[number]):
+            chain = list(chain_of(superblock))
+            yield f"heap {number}, {fullness(i)}", [each.address for each in chain]
+            for each in chain:
+                yield f"objects of superblock {each.address:#x}", free_in(each)
+    for thread in threads_of(heap):
+        for i in range(BUFFERED):
+            buffered = [each.address for each in chain_of(thread.buffers[i].first)]
+            yield f"thread {thread.address:#x}, buffer of {size_of_class(i)} bytes", buffered
+    yield "large objects kept", [large.address for large in ranges_kept(heap.large)]
+
+
+def first_ones(owner):
+    """The first superblock of each list of a heap that is not empty, with its list."""
+    return [(i, owner.lists[i]) for i in range(LISTS) if owner.lists[i]]
+
+
+def fullness(i):
+    """What the superblocks of a list have in common."""
+    if i < PARTLY_FULL:
+        return "empty" if i == EMPTY else "full"
+    return f"{size_of_class((i - PARTLY_FULL) // 4)} bytes, {(i - PARTLY_FULL) % 4}/4 full"
 
 
 # --- for check alone

@@ -129,12 +129,12 @@ def find(heap, units):
 
 def grow(heap, units):
     """Ask for more memory and free it into the list; False when there is none."""
-    units = max(units, LEAST_GROWTH)
-    start = heap.memory.sbrk(units * UNIT + padding(heap))
+    size = max(units, LEAST_GROWTH) * UNIT + padding(heap)
+    start = heap.memory.sbrk(size)
     if start == -1:
         return False
     block = Block(heap.memory, align_up(start, UNIT))
-    block.units = units
+    block.units = (start + size - block.address) // UNIT
     insert(heap, block)
     return True
 

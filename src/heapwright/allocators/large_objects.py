@@ -314,11 +314,17 @@ def span_at(heap, start, end):
     return large.size, USED if large.magic == LARGE_MAGIC else FREE
 
 
-def is_bounded(store):
-    """Whether the ranges kept are apart, the highest first, and their sum is within the bound."""
+def ranges_kept(store):
+    """The ranges kept, for `check` and pictures."""
     kept, large = [], store.first
     while large:
         kept.append(large)
         large = large.next
+    return kept
+
+
+def is_bounded(store):
+    """Whether the ranges kept are apart, the highest first, and their sum is within the bound."""
+    kept = ranges_kept(store)
     apart = all(end_of(low) < high.address for high, low in zip(kept, kept[1:], strict=False))
     return apart and len(kept) == store.ranges and sum(large.size for large in kept) == store.kept <= bound(store)

@@ -42,6 +42,7 @@ from heapwright.allocators.pages import check as check_pages
 from heapwright.allocators.pages import dealloc as dealloc_pages
 from heapwright.allocators.pages import entries, find, is_absurd, known, resize, span_at, whole_pages
 from heapwright.allocators.pages import trim as trim_pages
+from heapwright.allocators.pages_kept import kept_ranges
 from heapwright.bits import align_down, align_up, below, bit, floor_log2, lowest_bit
 from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
 from heapwright.spans import FREE, OWN, UNUSED, USED
@@ -57,6 +58,7 @@ WORDS = RUN // UNIT // BITS
 
 DETECTS = ("double free", "foreign", "interior")
 RETAINS = 0
+TIDIES = True  # the first large request makes a table for the others
 SLOW_PATHS = ("open_run", "retire", "move", "take_pages", "give_back", "resize", "resize_table")
 
 
@@ -322,6 +324,16 @@ def walk_run(run):
     end = address_of(run, run.blocks)
     if end < run.address + RUN:
         yield end, run.address + RUN - end, UNUSED
+
+
+def lists(heap):
+    """Yield (name, addresses) for the runs of each class with room, the spare one, and what the pages keep."""
+    for size_class in range(CLASSES):
+        runs = [run.address for run in members(heap, size_class)]
+        yield f"runs with room for {size_of(size_class)} bytes", runs
+    yield "spare run", [heap.spare.address] if heap.spare else []
+    for name, pages in (("runs", heap.runs.pages), ("large blocks", heap.large.pages)):
+        yield f"kept pages of {name}", [start for start, _ in kept_ranges(pages)]
 
 
 def check(heap, start, end):

@@ -52,7 +52,10 @@ caches the heap's own.
 from __future__ import annotations
 
 from heapwright.allocators.ptmalloc_arenas import decommit_free, renew, resize
+from heapwright.allocators.ptmalloc_bins import UNSORTED, index_of, is_small, top_bytes
 from heapwright.allocators.ptmalloc_cache import (
+    LEAST_BIN,
+    ROOM,
     bin_for,
     bin_of,
     can_be_kept,
@@ -61,27 +64,51 @@ from heapwright.allocators.ptmalloc_cache import (
     pop,
     push,
 )
-from heapwright.allocators.ptmalloc_checks import all_arenas, check_arena, check_cache, check_spans, members
 from heapwright.allocators.ptmalloc_chunks import (
+    LEAST,
+    NON_MAIN,
     OVERHEAD,
     UNIT,
+    Chunk,
     address_of,
     chunk_of,
     chunk_size_for,
+    follows_used,
+    is_in_use,
+    is_kept,
     is_mapped,
+    next_of,
+    size_of,
     usable_in,
 )
+from heapwright.allocators.ptmalloc_inspect import (
+    all_arenas,
+    entries_of,
+    lists,  # noqa: F401  for pictures
+    members,
+    segments_of,
+)
 from heapwright.allocators.ptmalloc_serve import alloc_slowly, dealloc_slowly, is_absurd, serve
-from heapwright.allocators.ptmalloc_state import BINS, Arena, Thread, arena_of, is_main, thread_of
+from heapwright.allocators.ptmalloc_state import (
+    BINS,
+    CACHE_BINS,
+    MAP_BITS,
+    Arena,
+    Thread,
+    arena_of,
+    is_main,
+    segment_of,
+    thread_of,
+)
 from heapwright.allocators.ptmalloc_stretches import end_of_part, end_of_span, first_chunk, is_last, kind_of
-from heapwright.allocators.ptmalloc_system import remap_chunk, trim_main, trim_segments
+from heapwright.allocators.ptmalloc_system import base_of, length_of, remap_chunk, trim_main, trim_segments
 from heapwright.allocators.ptmalloc_threads import close_thread, forget_threads, lock_all, open_thread, unlock_all
 from heapwright.allocators.ptmalloc_tune import set_option
-from heapwright.bits import is_aligned
+from heapwright.bits import bit, is_aligned
 from heapwright.layout import NULL, Atomic, Inline, Struct, Word
 from heapwright.locks import acquire
 from heapwright.locks import release as unlock
-from heapwright.spans import OWN, UNUSED
+from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
 THREADS = "own"
 DETECTS = ("double free",)
@@ -270,5 +297,81 @@ def check(heap, start, end):
     unused |= {arena.top.address for arena in arenas}
     for arena in arenas:
         check_arena(arena)
-    check_spans(heap, walk(heap, start, end), unused)
+    check_stretch(heap, start, end, unused)
     check_cache(heap, thread_of(heap))
+
+
+def check_arena(arena):
+    for index in range(1, BINS):
+        chunks = members(arena, index)
+        for chunk in chunks:
+            check_free(arena, chunk)
+        if index != UNSORTED:
+            check_bin(index, chunks)
+            marked = arena.map[index // MAP_BITS] & bit(index % MAP_BITS)
+            assert marked or not chunks, "PT6   a large or small bin whose map bit is clear is empty"
+    if arena.top:
+        good = top_bytes(arena) >= LEAST and follows_used(arena.top)
+        assert good, "PT7   the top has at least 32 bytes and follows a chunk in use"
+    if not is_main(arena):
+        total = sum(segment.size for segment in segments_of(arena))
+        assert total == arena.system_bytes, "PT10  the segments of an arena make its system_bytes"
+
+
+def check_free(arena, chunk):
+    behind = next_of(chunk)
+    apart = follows_used(chunk) and not follows_used(behind) and (behind == arena.top or is_in_use(behind))
+    rule = "PT3   a free chunk lies between chunks in use or before the top, and the next one repeats its size"
+    assert apart and behind.previous_size == size_of(chunk), rule
+    owned = is_main(arena) or segment_of(chunk).arena == arena
+    rule = "PT12  the chunks in an arena's bins lie in that arena's memory, and do not say A"
+    assert owned and not chunk.head & NON_MAIN, rule
+
+
+def check_bin(index, chunks):
+    rule = "PT5   a bin holds its own sizes, large ones falling, and the first of each size is on the circle of sizes"
+    sizes = [size_of(chunk) for chunk in chunks]
+    assert all(index_of(size) == index for size in sizes) and sizes == sorted(sizes, reverse=True), rule
+    if not chunks or is_small(sizes[0]):
+        return
+    firsts = [chunk for chunk, size, before in zip(chunks, sizes, [0, *sizes], strict=False) if size != before]
+    for chunk, smaller in zip(firsts, firsts[1:] + firsts[:1], strict=True):
+        assert chunk.smaller == smaller and smaller.larger == chunk, rule
+    assert sum(bool(chunk.smaller) for chunk in chunks) == len(firsts), rule
+
+
+def check_stretch(heap, start, end, unused):
+    segments = {each.address for arena in all_arenas(heap)[1:] for each in segments_of(arena)}
+    held = 0
+    for place, _, kind in walk(heap, start, end):
+        chunk = Chunk(heap.memory, place - OVERHEAD)
+        if kind in (FREE, USED, CACHED):
+            good = is_aligned(chunk.address | size_of(chunk), UNIT) and size_of(chunk) >= LEAST
+            assert good, "PT1   chunks lie at multiples of 16 and have as many bytes, at least 32"
+            rule = "PT2   a chunk but the top is in use, as the next one says, if and only if it is in no bin"
+            assert (kind == FREE) == (chunk.address in unused), rule
+        if kind in (USED, CACHED):
+            check_used(heap, chunk, segments)
+            held += 0 if is_mapped(chunk) or chunk.head & NON_MAIN else size_of(chunk)
+    rule = "PT13  the main arena's chunks are not more than its own system_bytes"
+    assert held <= heap.main.system_bytes, rule
+
+
+def check_used(heap, chunk, segments):
+    if is_mapped(chunk):
+        whole = is_aligned(base_of(chunk).address | length_of(chunk), heap.memory.PAGE)
+        assert whole, "PT11  a mapped chunk ends 16 bytes before its mapping does"
+        return
+    says = chunk.head & NON_MAIN != 0
+    inside = segment_of(chunk).address in segments
+    assert says == inside, "PT9   a chunk in use says A if and only if it lies in a segment"
+
+
+def check_cache(heap, thread):
+    if not thread or thread == heap.nobody:
+        return
+    rule = "PT8   a bin of the cache and its room make sixteen; its entries have its size and say K"
+    for index in range(LEAST_BIN, CACHE_BINS):
+        chunks = [chunk_of(heap, entry.address) for entry in entries_of(thread, index)]
+        assert all(size_of(chunk) == index * UNIT and is_kept(chunk) for chunk in chunks), rule
+        assert len(chunks) + thread.room[index] == ROOM, rule

@@ -67,7 +67,12 @@ from heapwright.allocators.slab_caches import (
     slab_at,
     take_object,
 )
-from heapwright.allocators.slab_inspect import check_cache, check_magazines, walk_stretch
+from heapwright.allocators.slab_inspect import (
+    check_cache,
+    check_magazines,
+    lists,  # noqa: F401  for pictures
+    walk_stretch,
+)
 from heapwright.allocators.slab_magazines import (
     CACHES,
     MAGAZINES,

@@ -1,11 +1,12 @@
-"""Looking at caches: the spans of a slab for `walk`, and the invariants of slabs and magazines for `check`.
+"""Looking at caches: the spans of a slab for `walk`, all lists, and the invariants of slabs and
+magazines for `check`.
 
 Magazines hold objects in no order and `walk` has no sets, so it looks at a window of objects at a time.
 """
 
 from __future__ import annotations
 
-from heapwright.allocators.large_objects import span_at
+from heapwright.allocators.large_objects import ranges_kept, span_at
 from heapwright.allocators.slab_caches import (
     EMPTY,
     END,
@@ -90,6 +91,38 @@ def held_by(magazine, start, size):
         if below(offset, WINDOW * size):
             found |= bit(offset // size)
     return found
+
+
+# --- lists
+
+
+def lists(heap):
+    """Yield (name, addresses) for the slabs of each cache, the free objects of each, the magazines, and kept ranges."""
+    for number in range(CACHES):
+        cache = heap.caches[number]
+        if cache.objects > 0:
+            for name, addresses in lists_of(heap, cache):
+                yield f"cache {number} of {cache.object_size} bytes, {name}", addresses
+    yield "ranges kept", [large.address for large in ranges_kept(heap.large)]
+
+
+def lists_of(heap, cache):
+    for which, name in ((PARTIAL, "partial"), (EMPTY, "empty")):
+        slabs = list(chain_of(cache.lists[which]))
+        yield f"{name} slabs", [slab.address for slab in slabs]
+        for slab in slabs:
+            yield f"objects of slab {slab.address:#x}", [address_of(slab, index) for index in free_list(slab)]
+    for name, magazine in magazines_of(heap, cache):
+        yield name, rounds_of(magazine)[::-1]
+
+
+def magazines_of(heap, cache):
+    """Each magazine that may have rounds, with the name of its place."""
+    for thread in chain_of(heap.threads):
+        yield "loaded magazine", thread.loaded[cache.number]
+        yield "previous magazine", thread.previous[cache.number]
+    for magazine in chain_of(cache.full.first):
+        yield "full magazine in the depot", magazine
 
 
 # --- check

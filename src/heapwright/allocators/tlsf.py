@@ -57,11 +57,13 @@ from heapwright.allocators.tlsf_lists import (
     adjusted,
     block_of,
     find_list,
+    has_room,
     insert_free_block,
     is_free,
     is_listed_rightly,
     is_prev_free,
     is_sentinel,
+    lists,  # noqa: F401  for pictures
     mapping_insert,
     mark_free,
     mark_used,
@@ -318,12 +320,6 @@ def extend(heap, block, size):
     return True
 
 
-def has_room(block, size):
-    """Whether a block and a free one behind it hold `size` bytes."""
-    after = next_phys(block)
-    return is_free(after) and size_of(block) + HEADER + size_of(after) >= size
-
-
 def is_last(heap, block):
     """Whether nothing in use lies between a block and the end of the heap."""
     after = next_phys(block)
@@ -380,13 +376,13 @@ def pool_from(heap, start, end):
 
 
 def check(heap, start, end):
-    lists = [list(members(heap, i)) for i in range(FL_COUNT * SL_COUNT)] if heap.first_pool else []
-    bits = [heap.sl_bitmap[i // SL_COUNT] >> i % SL_COUNT & 1 for i in range(len(lists))]
+    every = [list(members(heap, i)) for i in range(FL_COUNT * SL_COUNT)] if heap.first_pool else []
+    bits = [heap.sl_bitmap[i // SL_COUNT] >> i % SL_COUNT & 1 for i in range(len(every))]
     words = [heap.fl_bitmap >> fl & 1 for fl in range(FL_COUNT)]
-    assert bits == [bool(each) for each in lists] and words == [bool(word) for word in heap.sl_bitmap], (
+    assert bits == [bool(each) for each in every] and words == [bool(word) for word in heap.sl_bitmap], (
         "T1  a bit of a bitmap is set if, and only if, what it stands for is not empty"
     )
-    pairs = [(i, block, before) for i, each in enumerate(lists) for block, before in each]
+    pairs = [(i, block, before) for i, each in enumerate(every) for block, before in each]
     assert all(is_listed_rightly(block, i) for i, block, _ in pairs), (
         "T2  a listed block is free, of the list's size, between two in use, and the next one points back at it"
     )

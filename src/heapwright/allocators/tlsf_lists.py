@@ -65,6 +65,12 @@ def next_phys(block):
     return block.at(block.address + HEADER + size_of(block))
 
 
+def has_room(block, size):
+    """Whether a block and a free one behind it hold `size` bytes."""
+    after = next_phys(block)
+    return is_free(after) and size_of(block) + HEADER + size_of(after) >= size
+
+
 def adjusted(size):
     """The size of the block for a request: at least that many bytes, and 8 more than a multiple of 16."""
     return max(align_up(size + HEADER, ALIGN) - HEADER, LEAST_SIZE)
@@ -160,7 +166,14 @@ def open_lists(heap):
         heap.blocks[i] = heap.null
 
 
-# --- for check alone
+# --- interpreted only
+
+
+def lists(heap):
+    """Yield (name, addresses) for each list of the second level."""
+    for index in range(FL_COUNT * SL_COUNT if heap.first_pool else 0):
+        blocks = [address_of(block) for block, _ in members(heap, index)]
+        yield f"list {index >> SL_LOG2},{index & (SL_COUNT - 1)}", blocks
 
 
 def members(heap, index):

@@ -7,6 +7,7 @@ from importlib import import_module
 
 import click
 
+from heapwright.cli.terminal import progress
 from heapwright.errors import Mendable
 
 COMMANDS = {
@@ -14,6 +15,8 @@ COMMANDS = {
     "run": "Run a real program on a compiled allocator.",
     "record": "Record every allocation of a real program.",
     "compare": "Replay a recording on several allocators, side by side.",
+    "convert": "Write a trace as another kind, for or from other tools.",
+    "synthesize": "Make up a trace, where no program can be recorded.",
     "check": "Prove an allocator: the conformance suite, for yours too.",
     "build": "Compile an allocator to a library to keep.",
     "bench": "Measure allocators against each other and those installed.",
@@ -64,6 +67,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (click.ClickException, Mendable) as error:
+        progress("")
         click.echo(f"heapwright: {getattr(error, 'message', None) or error}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from heapwright.cli.terminal import console
+
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from heapwright.describe import Description, Part
@@ -51,12 +51,6 @@ def command(name: str | None, as_json: bool) -> None:
             show(each)
 
 
-def console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-
-
 # --- all
 
 
@@ -71,7 +65,7 @@ def table(every: list[Description]) -> None:
     for each in every:
         grid.add_row(*each.row)
         grid.add_row()
-    console().print(grid)
+    console(WIDTH).print(grid)
 
 
 # --- one
@@ -90,7 +84,7 @@ def show(description: Description) -> None:
     """The docstring, its headings and names set off."""
     from rich.text import Text
 
-    out = console()
+    out = console(WIDTH)
     out.print(Text.assemble((description.name, "bold"), f": {description.idea}"), soft_wrap=True)
     for part in description.parts:
         out.print()

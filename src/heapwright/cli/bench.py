@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from heapwright.cli.compare import progress
+from heapwright.cli.terminal import progress
+from heapwright.errors import Mendable
+from heapwright.files import written_whole
 
 if TYPE_CHECKING:
-    from heapwright.lab.bench import Row
+    from heapwright.lab.bench import Measured, Row
     from heapwright.lab.replay import Contestant
     from heapwright.lab.workloads import Workload
 
 QUICK = 0.1  # of each workload
+MOST_QUICK_REPEATS = 3
 MOST_WARNINGS = 5
 
 
@@ -28,7 +31,7 @@ MOST_WARNINGS = 5
 @click.option("--peers/--no-peers", default=True, help="Measure jemalloc, mimalloc and tcmalloc if installed.")
 @click.option("-w", "--workload", "workloads", multiple=True, help="A workload, program or group; all if not given.")
 @click.option("--threads", default="1,2", show_default=True, help="Numbers of threads of the threaded workloads.")
-@click.option("-n", "--repeats", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("-n", "--repeats", default=7, show_default=True, type=click.IntRange(1, 100))
 @click.option("--clock", default="wall", show_default=True, type=click.Choice(["wall", "cpu"]), help="For ratios.")
 @click.option("--quick", is_flag=True, help="A tenth of the work, and at most 3 repeats.")
 @click.option("--scale", type=click.FloatRange(0, 10, min_open=True), hidden=True, default=1.0)
@@ -52,13 +55,15 @@ def command(
     """Measure allocators on workloads and on real programs.
 
     Every run is a fresh process whose malloc is the allocator's; the repeats of all allocators take turns. Times are
-    medians, ratios are to `system`, the C library's own malloc. Exit status 1 if anything died, hung or went wrong.
+    medians, ratios are to `system`, the C library's own malloc. Where the quartiles of the repeats lie more than 15 %
+    of the median apart, a line says so. Exit status 1 if anything died, hung or went wrong; after Ctrl-C 130, and what
+    was measured until then is shown and written.
 
     \b
     heapwright bench -a kr -a hoard -w threads --threads 1,2
     heapwright bench --against glibc=/opt/glibc/lib/libc_malloc.so -o bench/results/today.json
     """
-    from heapwright.lab.bench import bench
+    from heapwright.lab.bench import empty_table
 
     if is_list:
         return list_workloads()
@@ -66,17 +71,37 @@ def command(
     check_names(workloads)
     counts = threads_of(threads)
     contestants = chosen_contestants(allocators, against, peers)
-    with tempfile.TemporaryDirectory(prefix="heapwright-") as folder:
+    with tempfile.TemporaryDirectory(prefix="heapwright-", ignore_cleanup_errors=True) as folder:
         rows = chosen_rows(workloads, counts, QUICK * scale if quick else scale, Path(folder))
-        table = bench(rows, contestants, min(repeats, 3) if quick else repeats, progress)
-    progress("")
-    report = report_of(table, contestants, clock)
-    if output:
-        output.write_text(compact(report))
+        table = empty_table(rows, contestants)
+        was_interrupted = not fill(table, contestants, min(repeats, MOST_QUICK_REPEATS) if quick else repeats)
+    report = report_of(table, contestants, clock) | {"interrupted": was_interrupted}
+    trouble = write(output, report) if output else ""
     show(report, as_json)
-    if report["failures"]:
-        raise click.exceptions.Exit(1)
-    return None
+    if trouble:
+        click.echo("" if as_json else compact(report), nl=False)
+        click.echo(f"heapwright: {trouble}; the JSON is on standard output", err=True)
+    raise click.exceptions.Exit(status(report, trouble))
+
+
+def fill(table: list[Measured], contestants: list[Contestant], repeats: int) -> bool:
+    """Measure; whether nobody interrupted it."""
+    from heapwright.lab.bench import bench
+
+    try:
+        bench(table, contestants, repeats, progress)
+    except KeyboardInterrupt:
+        return False
+    finally:
+        progress("")
+    return True
+
+
+def status(report: dict[str, Any], trouble: str) -> int:
+    """The exit status: interrupted, the file not written, something failed, or all well."""
+    if report["interrupted"]:
+        return 130
+    return 2 if trouble else int(bool(report["failures"]))
 
 
 # --- what was asked for
@@ -89,7 +114,7 @@ def check_output(output: Path | None) -> None:
 
 
 def threads_of(text: str) -> tuple[int, ...]:
-    from heapwright.native.bench_job import MOST_THREADS
+    from heapwright.native.runtime.bench_job import MOST_THREADS
 
     counts = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
     if not all(1 <= n <= MOST_THREADS for n in counts):
@@ -168,7 +193,7 @@ def list_workloads() -> None:
 # --- what came of it
 
 
-def report_of(table: list[Any], contestants: list[Contestant], clock: str) -> dict[str, Any]:
+def report_of(table: list[Measured], contestants: list[Contestant], clock: str) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from heapwright.lab.bench_figures import failures, figures, means, scaling, unstable
@@ -201,6 +226,16 @@ def compact(report: dict[str, Any]) -> str:
     return text.replace('"rows": null', f'"rows": [\n  {joined}\n ]') + "\n"
 
 
+def write(output: Path, report: dict[str, Any]) -> str:
+    """Write the report to a file; what is wrong if that cannot be done, for an hour's work must not be lost."""
+    try:
+        with written_whole(output) as file:
+            file.write(compact(report).encode())
+    except Mendable as error:
+        return str(error)
+    return ""
+
+
 def show(report: dict[str, Any], as_json: bool) -> None:
     from heapwright.cli.bench_tables import tables
 
@@ -208,6 +243,8 @@ def show(report: dict[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(report, indent=2))
     else:
         tables(report)
+    if report["interrupted"]:
+        click.echo("heapwright: interrupted: these are the repeats that were done until then", err=True)
     for line in report["failures"]:
         click.echo(f"heapwright: {line}", err=True)
     if report["unstable"]:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-BASE = "system"
+from heapwright.cli.terminal import console
+from heapwright.lab.bench_figures import BASE, NOT_RUN
+
+WIDTH = 160  # columns, where nobody says how many there are
 
 
 def tables(report: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    out = console(WIDTH)
     machine = report["machine"]
-    console.print(
+    out.print(
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['libc']}; "
         f"{report['clock']} time and peak resident memory as multiples of {BASE}'s",
-        highlight=False,
         soft_wrap=True,
     )
     names = list(report["allocators"])
     for group in dict.fromkeys(row["group"] for row in report["rows"]):
         rows = [row for row in report["rows"] if row["group"] == group]
-        console.print()
-        console.print(grid(group, rows, names, {name: report["means"][name][group] for name in names}))
-    console.print()
-    console.print(summary(report, names))
+        out.print()
+        out.print(grid(group, rows, names, {name: report["means"][name][group] for name in names}))
+    out.print()
+    out.print(summary(report, names))
 
 
 def grid(group: str, rows: list[dict[str, Any]], names: list[str], means: dict[str, dict[str, Any]]) -> Any:
@@ -49,7 +48,7 @@ def table_of(first: str, names: list[str]) -> Any:
 def cell(name: str, result: dict[str, Any]) -> str:
     """The base in seconds and MiB, the others as multiples: time, then memory."""
     if "error" in result:
-        return "failed"
+        return "-" if result["error"] == NOT_RUN else "failed"
     if name == BASE:
         return f"{result['seconds']:.3f} s {result['peak_resident_bytes'] / (1 << 20):.1f} M"
     if not result.get("time_ratio"):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from heapwright.files import written_whole
+
 FORMS = ("library", "object", "llvm", "asm")
 TEXTS = ("llvm", "asm")
 
@@ -57,13 +59,9 @@ def make(stack: str, emit: str, place: Path) -> Path:
 
 
 def keep(made: Path, output: Path) -> Path:
-    """Copy beside the target, then rename: a program that has the old one mapped keeps it."""
-    part = output.with_name(f".{output.name}.part")
-    try:
-        shutil.copy(made, part)
-        return part.replace(output)
-    except OSError as error:
-        raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
+    with made.open("rb") as source, written_whole(output) as target:
+        shutil.copyfileobj(source, target)
+    return output
 
 
 def report(output: Path, stack: str, emit: str, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from heapwright.cli.terminal import progress
+
 if TYPE_CHECKING:
     from heapwright.conformance import Check, Outcome, Subject
 
-WIDTH = 28
+NAME_COLUMN = 28
 COLORS = {"holds": "green", "does not hold": "red", "skipped": "yellow"}
 
 
@@ -63,21 +64,20 @@ def command(
 
 
 def subject_of(allocator: str, quick: bool) -> Subject:
-    try:
-        from hypothesis.configuration import set_hypothesis_home_dir
+    from hypothesis.configuration import set_hypothesis_home_dir
 
-        from heapwright.conformance import Subject
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"check needs {error.name}: pip install {error.name}") from error
+    from heapwright.conformance import Subject
+
     set_hypothesis_home_dir(Path(tempfile.gettempdir(), "heapwright-hypothesis"))  # else it is left in this folder
     return Subject(allocator, quick)
 
 
 def chosen(only: Iterable[str], slow: bool) -> list[Check]:
+    """The checks to make, the linter's first: a rule that is broken explains much of the rest."""
     from heapwright.conformance import checks_for
 
     try:
-        return checks_for(only, slow)
+        return sorted(checks_for(only, slow), key=lambda check: check.name != "lint")
     except KeyError as error:
         raise click.UsageError(f"there is no check named {error}: see --list") from error
 
@@ -113,7 +113,7 @@ def announced(checks: list[Check]) -> Iterable[Check]:
 
 def show(outcome: Outcome) -> None:
     verdict = click.style(f"{outcome.verdict.value:<13}", COLORS[outcome.verdict.value])
-    click.echo(f"{outcome.check.name:<{WIDTH}} {verdict} {outcome.note}".rstrip())
+    click.echo(f"{outcome.check.name:<{NAME_COLUMN}} {verdict} {outcome.note}".rstrip())
     for line in (*outcome.story, *(f"| {row}" for row in outcome.picture.splitlines())):
         click.echo(f"    {line}")
 
@@ -142,7 +142,7 @@ def show_list(subject: Subject, checks: list[Check], as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for check in applicable:
-        click.echo(f"{check.name:<{WIDTH}} {check.requirement}{' (slow)' if check.is_slow else ''}")
+        click.echo(f"{check.name:<{NAME_COLUMN}} {check.requirement}{' (slow)' if check.is_slow else ''}")
 
 
 # --- all sequences, and planted bugs
@@ -172,8 +172,3 @@ def show_mutation(subject: Subject, seconds: float, as_json: bool) -> bool:
     progress("")
     click.echo(json.dumps(found.as_json(), indent=2) if as_json else str(found))
     return found.all_can_fire
-
-
-def progress(line: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{line}", err=True, nl=False)

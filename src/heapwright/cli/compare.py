@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from heapwright.cli.terminal import console, progress
+
 if TYPE_CHECKING:
     from heapwright.traces.events import Process, Summary, Trace
 
 DEFAULT = ("linked_list", "kr", "system")
+WIDTH = 110  # columns, where nobody says how many there are
 
 
 @click.command()
@@ -25,7 +27,8 @@ def command(trace: Path, allocators: tuple[str, ...], repeats: int, as_json: boo
 
     TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep or glibc mtrace file. Each replay is
     a fresh process whose malloc is the allocator's; all threads' events are replayed in their recorded order by
-    one thread. The repeats of the allocators take turns; times are medians of passes over warm pages.
+    one thread. The repeats of the allocators take turns; times are medians of passes over warm pages, and their spread
+    is the distance between the quartiles of the repeats, as a part of the median.
 
     \b
     heapwright compare demo.hwt -a kr -a linked_list -a system
@@ -35,7 +38,7 @@ def command(trace: Path, allocators: tuple[str, ...], repeats: int, as_json: boo
     from heapwright.traces.importers import open_trace
 
     loaded = open_trace(trace)
-    process = largest(loaded)
+    process = loaded.largest
     chosen = [contestant(name) for name in allocators or DEFAULT]
     figures = compare(process, chosen, repeats, progress)
     progress("")
@@ -45,16 +48,6 @@ def command(trace: Path, allocators: tuple[str, ...], repeats: int, as_json: boo
         click.echo(json.dumps({"trace": head(trace, loaded, process, summary), "results": results}, indent=2))
     else:
         table(head(trace, loaded, process, summary), results)
-
-
-def largest(trace: Trace) -> Process:
-    """The process with the most events: a shell that starts the program is not what was meant."""
-    return max(trace.processes, key=lambda process: len(process.events))
-
-
-def progress(line: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{line}", err=True, nl=False)
 
 
 def head(path: Path, trace: Trace, process: Process, summary: Summary) -> dict[str, Any]:
@@ -67,16 +60,14 @@ def head(path: Path, trace: Trace, process: Process, summary: Summary) -> dict[s
 
 
 def table(trace: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    out = console(WIDTH)
     of = f" (the largest of {trace['processes']} processes)" if trace["processes"] > 1 else ""
-    console.print(f"{trace['command'] or trace['file']}{of}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
+    out.print(f"{trace['command'] or trace['file']}{of}", markup=False, soft_wrap=True)
+    out.print(
         f"{trace['events']:,} events of {trace['threads']} threads, at most {trace['peak_live_bytes']:,} bytes "
         f"live in {trace['peak_live_blocks']:,} blocks",
-        highlight=False,
         soft_wrap=True,
     )
     fastest = min(result["seconds"] for result in results)
@@ -85,7 +76,7 @@ def table(trace: dict[str, Any], results: list[dict[str, Any]]) -> None:
         grid.add_column(name, justify="left" if name == "allocator" else "right")
     for result in results:
         grid.add_row(*row(result, fastest))
-    console.print(grid)
+    out.print(grid)
 
 
 def row(result: dict[str, Any], fastest: float) -> tuple[str, ...]:
@@ -93,7 +84,7 @@ def row(result: dict[str, Any], fastest: float) -> tuple[str, ...]:
     return (
         result["allocator"],
         f"{result['seconds']:.4f}",
-        f"{result['spread']:.0%}",
+        "-" if result["spread"] is None else f"{result['spread']:.0%}",
         f"{result['events_per_second'] / 1e6:.1f} M",
         f"{result['seconds'] / fastest:.2f}",
         f"{heap:,}" if heap else "-",

@@ -18,16 +18,11 @@ import click
 
 from heapwright.errors import Mendable
 
-LEAST_PYTHON, LEAST_GLIBC = (3, 11), (2, 32)
-PACKAGES = ("numba", "llvmlite", "numpy", "click", "rich", "greenlet")
+LEAST_PYTHON = (3, 11)
+LEAST_GLIBC = (2, 34)  # where dlsym and pthread_key_create moved into libc itself, which every program has
+PACKAGES = ("numba", "llvmlite", "numpy", "click", "rich", "greenlet", "hypothesis")
 FEATURES = ("sse4_2", "popcnt")  # that compiled code takes for granted: x86-64-v2
-LIBRARY_FOLDERS = ("/usr/local/lib", f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/lib")
-PEERS = {  # libraries to measure against, and the Debian packages that bring them
-    "libjemalloc.so.2": "libjemalloc2",
-    "libmimalloc.so.2.0": "libmimalloc2.0",
-    "libtcmalloc_minimal.so.4": "libtcmalloc-minimal4",
-}
-PROGRAMS = {  # that tests run, and the same
+PROGRAMS = {  # that tests run, and the Debian packages that bring them
     "g++": "g++",
     "git": "git",
     "perl": "perl",
@@ -95,11 +90,11 @@ def needed() -> Iterator[Finding]:
     yield cache_folder()
 
 
-def package(name: str, is_needed: bool = True) -> Finding:
+def package(name: str) -> Finding:
     try:
-        return Finding(name, version(name), is_needed=is_needed)
+        return Finding(name, version(name))
     except PackageNotFoundError:
-        return Finding(name, "not installed", False, f"pip install {name}", is_needed)
+        return Finding(name, "not installed", False, f"pip install {name}")
 
 
 def processor() -> Finding:
@@ -116,9 +111,9 @@ def processor() -> Finding:
 def glibc() -> Finding:
     name, number = platform.libc_ver()
     enough = name == "glibc" and tuple(map(int, number.split("."))) >= LEAST_GLIBC
-    return Finding(
-        "C library", f"{name} {number}".strip() or "unknown", enough, "compiled code needs glibc 2.32 or later"
-    )
+    least = ".".join(map(str, LEAST_GLIBC))
+    value = f"{name} {number}".strip() or "unknown"
+    return Finding("C library", value, enough, f"compiled code needs glibc {least} or later")
 
 
 def linker() -> Finding:
@@ -155,20 +150,18 @@ def is_writable(folder: Path) -> bool:
 
 
 def useful() -> Iterator[Finding]:
-    yield package("hypothesis", is_needed=False)
-    for name, debian in PEERS.items():
-        yield optional(name, find_library(name), debian)
+    from heapwright.lab.machine_facts import PEERS, locate
+
+    for peer in PEERS.values():
+        yield optional(peer.library, locate(peer.library), peer.debian)
     for name, debian in PROGRAMS.items():
         yield optional(name, shutil.which(name), debian)
 
 
-def optional(name: str, place: str | None, debian: str) -> Finding:
-    return Finding(name, place or "not installed", bool(place), f"Debian: apt-get install {debian}", is_needed=False)
-
-
-def find_library(name: str) -> str | None:
-    paths = (Path(folder, name) for folder in LIBRARY_FOLDERS)
-    return next((str(path) for path in paths if path.exists()), None)
+def optional(name: str, place: str | Path | None, debian: str) -> Finding:
+    return Finding(
+        name, str(place or "not installed"), bool(place), f"Debian: apt-get install {debian}", is_needed=False
+    )
 
 
 # --- the self-test

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from heapwright.cli.terminal import console, progress
 from heapwright.machine.kernel import DEFECTS, FRAMES, SEMANTICS
 from heapwright.programs import PROGRAMS
 
@@ -98,12 +98,10 @@ def what_to_run(program: str, events: int | None) -> Main:
     from heapwright.programs.replay import replay
     from heapwright.traces.importers import open_trace
 
-    return replay(open_trace(program).events[:events], progress)
+    def tell(done: int, of: int) -> None:
+        progress(f"{done / of:.0%}" if done < of else "")
 
-
-def progress(done: int, events: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{done / events:.0%}" if done < events else "\r\x1b[K", err=True, nl=False)
+    return replay(open_trace(program).events[:events], tell)
 
 
 # --- steps
@@ -111,15 +109,13 @@ def progress(done: int, events: int) -> None:
 
 def watcher() -> Watch:
     """Print each step of the allocator, and the heap after it."""
-    from rich.console import Console
-
     from heapwright.programs.watch import Watch
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    out = console(WIDTH)
 
     def show(runtime: Runtime, eye: Eye, step: Step) -> None:
-        for line in draw(runtime, eye, step, console.width):
-            console.print(line, soft_wrap=True)
+        for line in draw(runtime, eye, step, out.width):
+            out.print(line, soft_wrap=True)
 
     return Watch(show)
 

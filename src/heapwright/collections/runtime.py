@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
+from heapwright.bits import MOST
 from heapwright.collections.errors import CapacityOverflow, OutOfMemory
 from heapwright.machine import Heap
 from heapwright.machine.memory import View
 from heapwright.machine.shadow import USER, WRITTEN
 
-MOST_BYTES = (1 << 63) - 1  # isize::MAX: no object is larger
+MOST_BYTES = MOST  # isize::MAX: no object is larger
 
 
 class Operation(NamedTuple):

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
+from heapwright.bits import MOST
 from heapwright.collections.errors import OutOfBounds
 from heapwright.collections.owned import Owned
 from heapwright.collections.runtime import require_layout
 from heapwright.collections.types import Type, debug, type_of
 
 CAPACITY, POINTER_WORD, LENGTH = 0, 1, 2
-ENDLESS = (1 << 63) - 1  # elements of no bytes that fit: Rust says usize::MAX, and a word here has a sign
+ENDLESS = MOST  # elements of no bytes that fit: Rust says usize::MAX, and a word here has a sign
 
 
 class Growing(Owned):

@@ -6,7 +6,7 @@
         print(outcome.check.name, outcome.verdict, outcome.note)
 
 For pytest there is `parametrize_with_checks`; at a prompt, `heapwright check mine.py`. The stories are made by
-Hypothesis, which must be installed.
+Hypothesis.
 """
 
 from heapwright.conformance.parametrize import parametrize_with_checks

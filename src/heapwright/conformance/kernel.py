@@ -13,6 +13,7 @@ from heapwright.conformance.subject import Subject
 from heapwright.conformance.universal import all_intact, blocks_are_disjoint, walk_tiles
 from heapwright.machine import Heap
 
+LARGE = 5 << 19, 3 << 19, 3 << 19  # more than what heaps take from the kernel at a time
 MISALIGNED = (1, 5, 8, 24, 100, 4095)
 LEAST_REFUSALS = 3
 OWN_THREADS = ("threads",)
@@ -22,8 +23,8 @@ MEMORY_STEPS = ("alloc", "zeroed", "realloc")
 # --- U7: refusals
 
 
-def hungry() -> Iterator[Step]:
-    """Requests that ask the kernel for memory often, in between others that do not."""
+def hungry(subject: Subject) -> Iterator[Step]:
+    """Requests that ask the kernel for memory often, in between others that do not; large ones at full effort."""
     yield Step("alloc", 0, 40)
     for i in range(12):
         yield Step("alloc", 0, (i * 7919) % 90_000, 4096 if i % 5 == 4 else 16)
@@ -32,16 +33,19 @@ def hungry() -> Iterator[Step]:
             yield Step("realloc", i, 30_000 + 9_000 * i)
             yield Step("zeroed", 0, 20_000)
             yield Step("free", i // 2)
+    if not subject.is_quick:
+        yield from (Step("alloc", 0, size) for size in LARGE)
+        yield Step("realloc", -1, LARGE[0])
 
 
 def refusals(subject: Subject) -> list[tuple[int, bool]]:
-    """Which request of the kernel to refuse, and whether that one only; the most telling first."""
+    """Which request of the kernel to refuse, and whether that one only; in no order."""
     heap = subject.heap(frames=1 << 14)
     heap.process.kernel.calls.at(1 << 30)
-    Play(heap).play(hungry())
+    Play(heap).play(hungry(subject))
     asked = (1 << 30) - heap.process.kernel.calls.left
     turns = random.Random(7).sample(range(1, asked + 1), asked)
-    return [(k, once) for once in (False, True) for k in turns]
+    return [(k, once) for k in turns for once in (False, True)]
 
 
 @check("U7_failure_atomicity", "when sbrk or mmap fails, at any call, requests give 0 and every block stays as it is")
@@ -55,7 +59,7 @@ def failure_atomicity(subject: Subject) -> str:
                 refuse(play, k, once)
                 failed += play_refused(play, steps, once)
 
-        for_story(subject, list(hungry()), refused)
+        for_story(subject, list(hungry(subject)), refused)
     return f"{failed} requests failed"
 
 
@@ -75,6 +79,7 @@ def play_refused(play: Play, steps: Steps, once: bool) -> int:
             demand(live == len(play.heap.live), "U7  a request that failed changed the number of live blocks")
             all_intact(play)
     play.heap.check()
+    demand(failed <= 1 or not once, f"U7  the kernel refused once, and {failed} requests failed")
     if not once:
         play.heap.process.kernel.calls.never()
         play.lines.append("the kernel gives memory again")
@@ -120,7 +125,7 @@ def words_unchanged(subject: Subject) -> str:
                 for step in steps:
                     failed += take_unchanged(play, step, tidies)
 
-        for_story(subject, list(hungry()), refused)
+        for_story(subject, list(hungry(subject)), refused)
     return f"{failed} requests failed{', twice each' if tidies else ''}"
 
 

@@ -30,7 +30,8 @@ def alignments(subject: Subject) -> None:
             addresses_are_aligned(play)
             sound(play)
 
-    steps = [Step("alloc", 0, size, 1 << log2) for log2 in LOG2_ALIGNS for size in (24, 5000)]
+    steps = [Step("alloc", 0, size, 1 << log2) for log2 in LOG2_ALIGNS for size in (0, 24, 5000)]
+    steps += [Step("alloc", 0, (1 << log2) + d, 1 << log2) for log2 in LOG2_ALIGNS[:15] for d in (-1, 0, 1)]
     for_story(subject, with_frees(steps), aligned)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from heapwright.conformance.story import Broken, Judge, Play, Step, telling
-from heapwright.conformance.subject import QUICK_SECONDS, SECONDS, Subject
+from heapwright.conformance.subject import Subject
 from heapwright.machine import Heap
 
 Steps = Sequence[Step]
@@ -65,7 +65,7 @@ def for_all_stories(
 
 def for_all(subject: Subject, name: str, strategy: SearchStrategy[Any], tell: Callable[[Any], None]) -> None:
     """Raise the shortest `Broken` that `tell` raises for something of the strategy; the name seeds the choice."""
-    search = Search(tell, QUICK_SECONDS if subject.is_quick else SECONDS, subject.patience)
+    search = Search(tell, subject.seconds, subject.patience)
 
     @seed(zlib.crc32(name.encode()))
     @settings(

@@ -16,7 +16,7 @@ from heapwright.machine import Heap, start
 
 OPTIONAL = ("usable_size", "realloc", "alloc_zeroed", "trim", "thread_exit", "fork_child")
 FOLDER = "heapwright.allocators"
-QUICK_SECONDS, SECONDS = 0.12, 20.0  # of processor time for one check, unless something is found
+QUICK_SECONDS, SECONDS = 0.12, 20.0
 
 Item = TypeVar("Item")
 
@@ -24,12 +24,22 @@ Item = TypeVar("Item")
 class Subject:
     """An allocator by name, path or stack, and how hard to try.
 
-    `is_quick` plays few and short stories; `patience` is how many seconds a failing story may take to shorten, and
-    `budget` how many loads and stores a call may make.
+    `is_quick` plays few and short stories; `seconds` of processor time is what one check may take, unless something
+    is found; `patience` is how many seconds a failing story may take to shorten, and `budget` how many loads and
+    stores a call may make.
     """
 
-    def __init__(self, spec: str, is_quick: bool = True, *, patience: float = 4.0, budget: int = 1_000_000):
+    def __init__(
+        self,
+        spec: str,
+        is_quick: bool = True,
+        *,
+        seconds: float | None = None,
+        patience: float = 4.0,
+        budget: int = 1_000_000,
+    ):
         self.spec, self.is_quick, self.patience, self.budget = spec, is_quick, patience, budget
+        self.seconds = (QUICK_SECONDS if is_quick else SECONDS) if seconds is None else seconds
         self.allocator: Allocator = load(spec)
 
     def heap(self, **options: Any) -> Heap:
@@ -38,7 +48,7 @@ class Subject:
 
     def in_time(self, items: Iterable[Item], least: int = 1) -> Iterator[Item]:
         """The first items, and the others until the processor time of one check is over."""
-        until = time.process_time() + (QUICK_SECONDS if self.is_quick else SECONDS)
+        until = time.process_time() + self.seconds
         for number, item in enumerate(items, 1):
             yield item
             if number >= least and time.process_time() > until:

@@ -25,7 +25,7 @@ class Row(Protocol):
     def threads(self) -> int: ...
 
     def parameters(self) -> dict[str, Any]: ...
-    def run(self, contestant: Contestant, timeout: float) -> Sample: ...
+    def run(self, contestant: Contestant, timeout: float, repeat: int) -> Sample: ...
 
 
 @dataclass
@@ -44,17 +44,23 @@ class Measured:
     cells: dict[str, Cell]
 
 
+def empty_table(rows: Iterable[Row], contestants: Sequence[Contestant]) -> list[Measured]:
+    """All cells, with nothing in them yet."""
+    return [Measured(row, {each.name: Cell() for each in contestants}) for row in rows]
+
+
 def bench(
-    rows: Iterable[Row], contestants: Sequence[Contestant], repeats: int, progress: Callable[[str], None]
-) -> list[Measured]:
-    """Measure each row on each malloc in turn, all of it `repeats` times; a cell that failed is not tried again."""
-    table = [Measured(row, {each.name: Cell() for each in contestants}) for row in rows]
+    table: list[Measured], contestants: Sequence[Contestant], repeats: int, progress: Callable[[str], None]
+) -> None:
+    """Measure each row on each malloc in turn, all of it `repeats` times; a cell that failed is not tried again.
+
+    The table has what was measured until then when this is interrupted.
+    """
     for repeat in range(repeats):
         for measured in table:
             for each in turned(contestants, repeat):
                 progress(f"repeat {repeat + 1} of {repeats}: {measured.row.title}, {each.name}")
-                measure(measured.row, each, measured.cells[each.name])
-    return table
+                measure(measured.row, each, measured.cells[each.name], repeat)
 
 
 def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
@@ -63,10 +69,10 @@ def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
     return [*contestants[first:], *contestants[:first]]
 
 
-def measure(row: Row, contestant: Contestant, cell: Cell) -> None:
+def measure(row: Row, contestant: Contestant, cell: Cell, repeat: int) -> None:
     if cell.error:
         return
     try:
-        cell.samples.append(row.run(contestant, TIMEOUT))
+        cell.samples.append(row.run(contestant, TIMEOUT, repeat))
     except RunError as error:
         cell.error = str(error)

@@ -8,10 +8,11 @@ from statistics import median
 from typing import Any
 
 from heapwright.lab.bench import Cell, Measured
-from heapwright.lab.sample import Sample
+from heapwright.lab.sample import Sample, spread
 
-BASE = "system"
+BASE = "system"  # the C library's malloc: ratios are to it
 UNSTABLE = 0.15  # a spread above it deserves a warning
+NOT_RUN = "not run"  # the bench was interrupted before
 LEAST_RESIDENT = 1 << 20  # bytes: a smaller peak counts as this, for its ratio would say nothing
 
 
@@ -37,16 +38,15 @@ def row_figures(measured: Measured, clock: str) -> dict[str, Any]:
 def cell_figures(cell: Cell, clock: str) -> dict[str, Any]:
     """The raw numbers of every repeat, and what they come to."""
     if cell.error or not cell.samples:
-        return {"error": cell.error or "not run"}
+        return {"error": cell.error or NOT_RUN}
     times = [time_of(sample, clock) for sample in cell.samples]
-    middle = median(times)
     operations = cell.samples[0].operations
     return {
         "wall": [round(sample.seconds, 6) for sample in cell.samples],
         "cpu": [round(sample.cpu_seconds, 6) for sample in cell.samples],
         "resident": [sample.resident_bytes for sample in cell.samples],
-        "seconds": middle,
-        "spread": (max(times) - min(times)) / middle if middle else 0.0,
+        "seconds": median(times),
+        "spread": spread(times),
         "peak_resident_bytes": int(median(sample.resident_bytes for sample in cell.samples)),
         "operations": operations,
         "operations_per_second": operations / median(sample.seconds for sample in cell.samples) or None,
@@ -59,7 +59,7 @@ def time_of(sample: Sample, clock: str) -> float:
 
 def add_ratios(results: dict[str, dict[str, Any]]) -> None:
     """How many times the C library's time and memory each took."""
-    base = results.get(BASE, {"error": "not run"})
+    base = results.get(BASE, {"error": NOT_RUN})
     for each in results.values():
         if "error" not in each and "error" not in base:
             each["time_ratio"] = each["seconds"] / base["seconds"] if base["seconds"] else None
@@ -121,16 +121,16 @@ def failures(rows: list[dict[str, Any]]) -> list[str]:
         f"{row['title']} on {name}: {result['error']}"
         for row in rows
         for name, result in row["results"].items()
-        if "error" in result
+        if result.get("error", NOT_RUN) != NOT_RUN
     ]
 
 
 def unstable(rows: list[dict[str, Any]]) -> list[str]:
-    """Cells whose repeats lie far apart, the worst first."""
+    """Cells whose quartiles lie far apart, the worst first."""
     found = [
         (result["spread"], f"{row['title']} on {name}")
         for row in rows
         for name, result in row["results"].items()
-        if result.get("spread", 0) > UNSTABLE
+        if (result.get("spread") or 0) > UNSTABLE
     ]
     return [f"{title} ({spread:.0%})" for spread, title in sorted(found, reverse=True)]

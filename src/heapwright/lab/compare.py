@@ -8,12 +8,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from heapwright.lab.replay import Contestant, ReplayError, replay
+from heapwright.errors import Mendable
+from heapwright.lab.replay import Contestant, Replayed, replay
+from heapwright.lab.sample import RunError, spread
 from heapwright.native.library import library_of
 from heapwright.traces.events import Process, Summary
 from heapwright.traces.flat import flatten
 
 MOST_ROUNDS = 50  # short traces are timed so often in one repeat
+
+
+class CompareError(Mendable):
+    """A malloc that is not there, or that a replay did not end on: one line that says which and how."""
 
 
 @dataclass
@@ -26,14 +32,21 @@ class Figures:
     resident: list[int] = field(default_factory=list)
     failures: int = 0
 
+    def add(self, replayed: Replayed) -> None:
+        """Take in what one repeat measured."""
+        self.repeats.append(median(replayed.seconds))
+        self.heap.append(replayed.heap_bytes)
+        self.resident.append(replayed.resident_bytes)
+        self.failures = replayed.failures
+
     @property
     def seconds(self) -> float:
         return median(self.repeats)
 
     @property
-    def spread(self) -> float:
-        """The distance of the slowest from the fastest repeat, as a part of the median."""
-        return (max(self.repeats) - min(self.repeats)) / self.seconds
+    def spread(self) -> float | None:
+        """How far apart the repeats lie: see `heapwright.lab.sample.spread`."""
+        return spread(self.repeats)
 
     def as_json(self, summary: Summary) -> dict[str, Any]:
         heap = max(self.heap)
@@ -56,7 +69,7 @@ def contestant(name: str) -> Contestant:
     short, separator, path = name.partition("=")
     if separator:
         if not Path(path).is_file():
-            raise ReplayError(f"there is no library {path}")
+            raise CompareError(f"there is no library {path}")
         return Contestant(short, Path(path).resolve(), is_ours=False)
     return Contestant(name, library_of(name), is_ours=True)
 
@@ -66,16 +79,15 @@ def compare(
 ) -> list[Figures]:
     """Replay one process's events on each malloc in turn, `repeats` times; `progress` is told what runs.
 
-    Raises ReplayError when a replay dies.
+    Raises CompareError when a replay dies or hangs.
     """
     flat = flatten(process.events)
     found = {each: Figures(each.name) for each in contestants}
     for repeat in range(repeats):
         for each, figures in found.items():
             progress(f"{each.name}, repeat {repeat + 1} of {repeats}")
-            result = replay(flat, each, MOST_ROUNDS)
-            figures.repeats.append(median(result.seconds))
-            figures.heap.append(result.heap_bytes)
-            figures.resident.append(result.resident_bytes)
-            figures.failures = result.failures
+            try:
+                figures.add(replay(flat, each, MOST_ROUNDS))
+            except RunError as error:
+                raise CompareError(f"{each.name}: the replay {error}") from error
     return list(found.values())

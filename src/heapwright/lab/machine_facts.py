@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 CPU_INFO = Path("/proc/cpuinfo")
-FOLDERS = ("/usr/local/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib")
+FOLDERS = ("/usr/local/lib", f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/lib")
+
+
+class Peer(NamedTuple):
+    """Another malloc: its library, and the Debian package that brings it."""
+
+    library: str
+    debian: str
+
+
 PEERS = {
-    "jemalloc": "libjemalloc.so.2",
-    "mimalloc": "libmimalloc.so.2.0",
-    "tcmalloc": "libtcmalloc_minimal.so.4",
+    "jemalloc": Peer("libjemalloc.so.2", "libjemalloc2"),
+    "mimalloc": Peer("libmimalloc.so.2.0", "libmimalloc2.0"),
+    "tcmalloc": Peer("libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
 }
 
 
@@ -33,9 +42,10 @@ def cpu_model() -> str:
 
 def installed_peers() -> dict[str, Path]:
     """The mallocs that this machine's distribution has installed, by name."""
-    found = {name: locate(file) for name, file in PEERS.items()}
+    found = {name: locate(peer.library) for name, peer in PEERS.items()}
     return {name: path for name, path in found.items() if path is not None}
 
 
 def locate(file: str) -> Path | None:
+    """Where a library lies, if it is installed."""
     return next((Path(folder, file) for folder in FOLDERS if Path(folder, file).exists()), None)

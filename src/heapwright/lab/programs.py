@@ -65,8 +65,8 @@ class PreparedProgram:
     def parameters(self) -> dict[str, Any]:
         return {"command": " ".join((Path(self.program.command[0]).name, *self.program.command[1:]))}
 
-    def run(self, contestant: Contestant, timeout: float) -> Sample:
-        """Run it once under the malloc; raises RunError when it does not end well.
+    def run(self, contestant: Contestant, timeout: float, repeat: int = 0) -> Sample:
+        """Run it once under the malloc; raises RunError when it does not end well. All repeats are alike.
 
         For the C library's malloc that library itself is preloaded: some programs are linked with another malloc.
         """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from signal import Signals
+from statistics import median, quantiles
 
 
 class RunError(Exception):
@@ -18,6 +20,19 @@ class Sample:
     cpu_seconds: float  # of all its threads, and for a program of its children; user and system
     resident_bytes: int  # the most; for a workload, how much it grew
     operations: int = 0  # calls of malloc, realloc and free, where they are counted
+
+
+def spread(times: Sequence[float]) -> float | None:
+    """The distance between the quartiles, as a part of the median: how far apart the middle half of the repeats lies.
+
+    None of a single repeat, which says nothing of others. A few disturbed repeats do not move it, as they do not
+    move the median.
+    """
+    middle = median(times)
+    if len(times) < 2 or not middle:
+        return None
+    lower, _, upper = quantiles(times, n=4, method="inclusive")
+    return (upper - lower) / middle
 
 
 def too_long(timeout: float) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from heapwright.lab.distributions import DISTRIBUTIONS, Step
+from heapwright.lab.jobs import do_job, job_file
 from heapwright.lab.replay import Contestant
-from heapwright.lab.sample import RunError, Sample, ending, too_long
-from heapwright.native.bench_job import DRAWS, GAVE_UP, Job
+from heapwright.lab.sample import RunError, Sample
 from heapwright.native.library import cached, key_of
+from heapwright.native.runtime.bench_job import BATCHES, DRAWS, GAVE_UP, Batch, Job, Slot
 
 KIB, MIB = 1 << 10, 1 << 20
-SLOT_WORDS_OF_A_BATCH = 32  # a batch of 512 bytes lies in so many slots of 16
+SLOTS_OF_A_BATCH = Batch.SIZE // Slot.SIZE
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,8 @@ class Workload:
         names = ("rounds", "least", "most", "blocks", "sizes")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
-    def run(self, contestant: Contestant, timeout: float) -> Sample:
-        return run(self, contestant, timeout)
+    def run(self, contestant: Contestant, timeout: float, repeat: int = 0) -> Sample:
+        return run(self, contestant, timeout, repeat)
 
 
 def one(name: str, group: str, body: str, rounds: int, least: int = 8, most: int = 0, **more: Any) -> Workload:
@@ -69,7 +66,6 @@ def many(name: str, body: str, rounds: int, least: int = 8, most: int = 0, **mor
 
 
 PAIRS, ALONE, THREADS = "pairs", "alone", "threads"
-GROUPS = (PAIRS, ALONE, THREADS)
 WORKLOADS = (
     one("pairs_16", PAIRS, "pairs", 20_000_000, 16),
     one("pairs_64", PAIRS, "pairs", 20_000_000, 64),
@@ -88,7 +84,7 @@ WORKLOADS = (
     one("large", ALONE, "random_set", 6_000, 64 * KIB, 4 * MIB, blocks=16),
     many("random_sets", "random_set", 3_000_000, 16, 512, blocks=10_000),
     many("fleet_3s", "production", 3_000_000, sizes="fleet_3"),
-    many("producer_consumer", "producer_consumer", 20_000, 16, 256, blocks=16 * SLOT_WORDS_OF_A_BATCH, multiple_of=2),
+    many("producer_consumer", "producer_consumer", 20_000, 16, 256, blocks=BATCHES * SLOTS_OF_A_BATCH, multiple_of=2),
     many("server", "server", 200, 16, 512, blocks=1000),
     many("churn", "churn", 3_000, 16, 512, blocks=100),
     many("scratch", "scratch", 3_000_000, 8),
@@ -108,34 +104,16 @@ def expand(workloads: tuple[Workload, ...], threads: tuple[int, ...], scale: flo
 # --- one run
 
 
-class JobBytes:
-    """A job file's bytes, as the memory that its structs lie in."""
-
-    PAGE = 4096
-
-    def __init__(self, data: Any):
-        self.data = data
-
-    def load(self, address: int, size: int) -> int:
-        return int.from_bytes(self.data[address : address + size], "little", signed=size == 8)
-
-    def store(self, address: int, size: int, value: int) -> None:
-        self.data[address : address + size] = value.to_bytes(size, "little", signed=size == 8)
-
-
-def run(workload: Workload, contestant: Contestant, timeout: float) -> Sample:
+def run(workload: Workload, contestant: Contestant, timeout: float, repeat: int) -> Sample:
     """Do the work once; raises RunError when the process dies or hangs."""
-    with tempfile.TemporaryDirectory(prefix="heapwright-") as work:
-        path = Path(work, "job")
-        path.write_bytes(bytes(Job.SIZE))
-        with path.open("r+b") as file, mmap.mmap(file.fileno(), Job.SIZE) as data:
-            job: Any = Job(JobBytes(data), 0)  # type: ignore[arg-type]  # structs need only loads and stores
-            write(job, workload)
-            launch(path, contestant, timeout)
-            return read(job)
+    with job_file(Job) as (path, job):
+        write(job, workload, repeat)
+        do_job(path, workloads_library(), contestant.library, timeout, GAVE_UP)
+        return read(job)
 
 
-def write(job: Any, workload: Workload) -> None:
+def write(job: Any, workload: Workload, repeat: int) -> None:
+    """Say what to do; the first thread's core is another one in each repeat, for cores are not alike."""
     for i, letter in enumerate(f"heapwright_bench_{workload.body}".encode()):
         job.body[i] = letter
     job.is_threaded = int(workload.is_threaded)
@@ -143,7 +121,7 @@ def write(job: Any, workload: Workload) -> None:
     job.rounds, job.least, job.most, job.blocks = workload.rounds, workload.least, workload.most, workload.blocks
     cores = sorted(os.sched_getaffinity(0))
     for i in range(job.threads):
-        job.workers[i].core = cores[i % len(cores)]
+        job.workers[i].core = cores[(repeat + i) % len(cores)]
     if workload.sizes:
         write_sizes(job, DISTRIBUTIONS[workload.sizes])
 
@@ -166,19 +144,6 @@ def write_sizes(job: Any, steps: tuple[Step, ...]) -> None:
 def workloads_library() -> Path:
     """The library of all bodies, which does a job when it is loaded: the same for a whole bench."""
     return cached("workloads", key_of(None), ["workloads", ""])
-
-
-def launch(path: Path, contestant: Contestant, timeout: float) -> None:
-    """The allocator's library comes last in LD_PRELOAD, so that its constructors run first."""
-    libraries = [str(each) for each in (workloads_library(), contestant.library) if each is not None]
-    environment = {"PATH": os.defpath, "LD_PRELOAD": " ".join(libraries), "HEAPWRIGHT_BENCH": str(path)}
-    program = shutil.which("true") or "/bin/true"
-    try:
-        done = subprocess.run([program], env=environment, capture_output=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise RunError(too_long(timeout)) from error
-    if done.returncode != 0:
-        raise RunError(GAVE_UP.get(done.returncode) or ending(done.returncode, done.stderr))
 
 
 def read(job: Any) -> Sample:

@@ -18,6 +18,7 @@ check = inner.check
 
 
 def alloc_then_fill(heap, size, align):
+    """`alloc_zeroed` for an allocator without: 0 when there is no memory."""
     address = alloc(heap, size, align)
     if address != 0:
         heap.memory.fill(address, size, 0)
@@ -25,6 +26,7 @@ def alloc_then_fill(heap, size, align):
 
 
 def move(heap, address, size, align, new_size):
+    """`realloc` by a new block and a copy of `size` or `new_size` bytes, the fewer. 0 leaves the old block alone."""
     target = alloc(heap, new_size, align)
     if target != 0:
         heap.memory.copy(target, address, min(size, new_size))
@@ -41,16 +43,19 @@ def stay_or_move(heap, address, size, align, new_size):
 
 
 def survey_by_walk(heap, stats):
+    """Fill in statistics from a walk over what sbrk gave."""
     begin(heap.memory, stats)
     for _, size, kind in walk(heap, heap.memory.stretch_start(), heap.memory.stretch_end()):
         add_span(stats, size, kind)
 
 
 def nothing(heap):
+    """What an allocator has no use for: 0 bytes given back, nothing to do."""
     return 0
 
 
 def no_option(heap, option, value):
+    """`tune` for an allocator without: 0, for none is set."""
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heapwright.layers import inner
 from heapwright.layout import Atomic, Inline, Struct, Word
-from heapwright.locks import acquire, release
+from heapwright.locks import FREE, acquire, release
 
 THREADS = "own"
 
@@ -15,6 +15,7 @@ class Heap(Struct):
 
 
 def alloc(heap, size, align):
+    """As below, under the lock."""
     acquire(heap.memory, heap.lock)
     address = inner.alloc(heap.heap, size, align)
     release(heap.memory, heap.lock)
@@ -22,6 +23,7 @@ def alloc(heap, size, align):
 
 
 def alloc_zeroed(heap, size, align):
+    """As below, under the lock."""
     acquire(heap.memory, heap.lock)
     address = inner.alloc_zeroed(heap.heap, size, align)
     release(heap.memory, heap.lock)
@@ -29,12 +31,14 @@ def alloc_zeroed(heap, size, align):
 
 
 def dealloc(heap, address, size, align):
+    """As below, under the lock."""
     acquire(heap.memory, heap.lock)
     inner.dealloc(heap.heap, address, size, align)
     release(heap.memory, heap.lock)
 
 
 def realloc(heap, address, size, align, new_size):
+    """As below, under the lock, the copy included."""
     acquire(heap.memory, heap.lock)
     moved = inner.realloc(heap.heap, address, size, align, new_size)
     release(heap.memory, heap.lock)
@@ -42,6 +46,7 @@ def realloc(heap, address, size, align, new_size):
 
 
 def trim(heap):
+    """As below, under the lock: how many bytes went back."""
     acquire(heap.memory, heap.lock)
     given_back = inner.trim(heap.heap)
     release(heap.memory, heap.lock)
@@ -49,6 +54,7 @@ def trim(heap):
 
 
 def tune(heap, option, value):
+    """As below, under the lock: whether the option is set now."""
     acquire(heap.memory, heap.lock)
     is_set = inner.tune(heap.heap, option, value)
     release(heap.memory, heap.lock)
@@ -56,38 +62,56 @@ def tune(heap, option, value):
 
 
 def survey(heap, stats):
+    """As below, under the lock: the numbers are of one moment."""
     acquire(heap.memory, heap.lock)
     inner.survey(heap.heap, stats)
     release(heap.memory, heap.lock)
 
 
-def fork_prepare(heap):
+def thread_exit(heap):
+    """As below, under the lock."""
     acquire(heap.memory, heap.lock)
+    inner.thread_exit(heap.heap)
+    release(heap.memory, heap.lock)
+    return 0
+
+
+def fork_prepare(heap):
+    """Hold the lock while the process forks: the child finds a whole heap."""
+    acquire(heap.memory, heap.lock)
+    inner.fork_prepare(heap.heap)
     return 0
 
 
 def fork_parent(heap):
+    """After the fork, in the parent: go on."""
+    inner.fork_parent(heap.heap)
     release(heap.memory, heap.lock)
     return 0
 
 
 def fork_child(heap):
-    heap.lock.store(0)
+    """Free the lock anew: whoever slept for it is not in the child."""
+    inner.fork_child(heap.heap)
+    heap.lock.store(FREE)
     return 0
 
 
 def walk(heap, start, end):
+    """As below, without the lock: whoever walks has stopped the others, or holds it."""
     for span in inner.walk(heap.heap, start, end):
         yield span
 
 
 def check(heap, start, end):
+    """As below, without the lock."""
     inner.check(heap.heap, start, end)
 
 
 if hasattr(inner, "usable_size"):
 
     def usable_size(heap, address):
+        """As below, under the lock."""
         acquire(heap.memory, heap.lock)
         size = inner.usable_size(heap.heap, address)
         release(heap.memory, heap.lock)

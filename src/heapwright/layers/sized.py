@@ -25,10 +25,12 @@ class Header(Struct):
 
 
 def header_of(heap, address):
+    """The header of the block at an address."""
     return Header(heap.memory, address - HEADER)
 
 
 def alloc(heap, size, align):
+    """A block with a header before it. 0 when there is no memory, or no number for what it takes."""
     offset = max(align, HEADER)
     if size < 0 or size > MOST - offset:
         return NULL
@@ -42,12 +44,14 @@ def alloc(heap, size, align):
 
 
 def dealloc(heap, address, size, align):
+    """Give back what the allocator below returned, with the size it was asked for; `size` is not looked at."""
     header = header_of(heap, address)
     offset = header.offset
     inner.dealloc(heap, address - offset, header.size + offset, offset)
 
 
 def realloc(heap, address, size, align, new_size):
+    """As below: header, padding and contents move together. 0 leaves the old block alone."""
     header = header_of(heap, address)
     offset = header.offset
     if new_size < 0 or new_size > MOST - offset:
@@ -60,9 +64,16 @@ def realloc(heap, address, size, align, new_size):
 
 
 def usable_size(heap, address):
+    """What was asked for, to the byte."""
     return header_of(heap, address).size
 
 
+trim = inner.trim
 tune = inner.tune
+survey = inner.survey
+thread_exit = inner.thread_exit
+fork_prepare = inner.fork_prepare
+fork_parent = inner.fork_parent
+fork_child = inner.fork_child
 walk = inner.walk
 check = inner.check

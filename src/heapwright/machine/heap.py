@@ -173,6 +173,14 @@ class Heap:
         for start, end in self.stretches():
             yield from self._walk(start, end)
 
+    def lists(self) -> list[tuple[str, list[int]]] | None:
+        """What the allocator's `lists` says, but for those that are empty; None if it says nothing."""
+        tell = getattr(self._functions, "lists", None)
+        if tell is None:
+            return None
+        told = self._run("lists", lambda heap: list(tell(heap)), self.budget + self.memory.held() // 4, ())
+        return [(name, addresses) for name, addresses in told if addresses]
+
     def check(self) -> None:
         """Raise `BrokenInvariant` unless the allocator's invariants and those of every allocator hold."""
         for start, end in self.stretches():

@@ -21,6 +21,7 @@ ADDRESSES = {
     "walk": 2,
     "check": 2,
     "survey": 0,
+    "lists": 0,
 }  # how many arguments of a call are addresses: or 1
 AccessObserver = Callable[[str, int, int, int, str], None]  # (operation, address, size, value, who)
 CallObserver = Callable[[str, tuple[int, ...], int, str], None]  # (name, arguments, result, who)

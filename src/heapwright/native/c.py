@@ -12,7 +12,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from heapwright.native.pointers import MEMORY, i64
+from heapwright.layout import WORD
+from heapwright.native.pointers import MEMORY, PointerType, i64
 
 i32 = ir.IntType(32)
 pointer = ir.IntType(8).as_pointer()
@@ -68,14 +69,12 @@ pthread_setspecific = c_function("pthread_setspecific", "int", "int", "long")
 list_lock = c_function("_IO_list_lock")
 list_unlock = c_function("_IO_list_unlock")
 list_reset = c_function("_IO_list_resetlock")
-clock_gettime = c_function("clock_gettime", "int", "int", "long")
 pthread_create = c_function("pthread_create", "int", "long", "long", "long", "long")
 pthread_join = c_function("pthread_join", "int", "long", "long")
 pthread_barrier_init = c_function("pthread_barrier_init", "int", "long", "long", "int")
 pthread_barrier_wait = c_function("pthread_barrier_wait", "int", "long")
 sched_yield = c_function("sched_yield", "int")
 sched_setaffinity = c_function("sched_setaffinity", "int", "int", "long", "long")
-
 
 libc_malloc = c_function("__libc_malloc", "long", "long")
 libc_calloc = c_function("__libc_calloc", "long", "long", "long")
@@ -99,10 +98,8 @@ c_open = c_function("open", "int", "long", "int", "int")
 c_read = c_function("read", "long", "int", "long", "long")
 posix_fallocate = c_function("posix_fallocate", "int", "int", "long", "long")
 nanoseconds = own_function("heapwright_nanoseconds", "long")
-REAL_TIME, STEADY = 0, 1  # its clocks
 c_write = c_function("write", "long", "int", "long", "long")
 c_close = c_function("close", "int", "int")
-WRITE_APPEND_CREATE = 0x441
 
 
 @intrinsic(prefer_literal=True)
@@ -157,39 +154,26 @@ def call(context, function, argument):
 
 
 @intrinsic
-def page(context):
-    """The address of 4096 bytes in the caller's own stack frame."""
+def on_stack(context, struct):
+    """A pointer to room for a struct in the caller's own stack frame."""
+    words = -(-struct.struct.SIZE // WORD)
 
     def generate(context, builder, sig, args):
-        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(i64, 512)), i64)
+        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(i64, words)), i64)
 
-    return types.int64(), generate
-
-
-@intrinsic
-def scratch(context):
-    """The address of 256 bytes in the caller's own stack frame."""
-
-    def generate(context, builder, sig, args):
-        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(i64, 32)), i64)
-
-    return types.int64(), generate
-
-
-def append(path, address, size):
-    """Append bytes to a file in one write, so that processes do not mix."""
-    file = c_open(path, WRITE_APPEND_CREATE, 0o600)
-    c_write(file, address, size)
-    c_close(file)
+    return PointerType(struct.struct)(struct), generate
 
 
 @intrinsic
 def process_memory(context):
+    """This process's memory, to make a struct's pointer with: `Stats(process_memory(), address)`."""
     return MEMORY(), lambda context, builder, sig, args: context.get_dummy_value()
 
 
 @intrinsic
 def load_int(context, address):
+    """The C int at an address, with its sign."""
+
     def generate(context, builder, sig, args):
         return builder.sext(builder.load(builder.inttoptr(args[0], i32.as_pointer())), i64)
 
@@ -198,6 +182,8 @@ def load_int(context, address):
 
 @intrinsic
 def store_int(context, address, value):
+    """Store the low 32 bits of a number as a C int."""
+
     def generate(context, builder, sig, args):
         builder.store(builder.trunc(args[1], i32), builder.inttoptr(args[0], i32.as_pointer()))
         return context.get_dummy_value()

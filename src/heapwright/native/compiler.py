@@ -1,7 +1,9 @@
 """Functions to one object file: Numba types them, LLVM joins and optimises them as a whole.
 
-Public Numba API throughout, but for `fndesc.llvm_func_name` and its calling convention,
-`int32 f(result *, trouble **, arguments...)`, which has been stable since Numba 0.57.
+What is not public in Numba, and must be looked at with each of its releases: a compiled function's `fndesc` and
+`library`, its calling convention, `int32 f(result *, trouble **, arguments...)`, the code library that
+`heapwright.native.lean` puts in place of Numba's own, and, in the modules that give structs and memory their meaning,
+what they take from `numba.core`: data models, casts, attribute templates and `cgutils`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterable
 from types import FunctionType
 from typing import NamedTuple
 
+import numba
 from llvmlite import binding as llvm
 from numba import njit, types
 from numba.core.errors import NumbaError
@@ -95,6 +98,9 @@ def lower(export: Export) -> tuple[str, LeanLibrary]:
     return overload.fndesc.llvm_func_name, overload.library
 
 
+MACHINERY = (os.path.dirname(__file__), os.path.dirname(numba.__file__))  # no line of theirs is what a user can mend
+
+
 def explain(error: NumbaError) -> str:
     """The innermost reason of Numba's report, at the line of source that it is about."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
@@ -103,8 +109,10 @@ def explain(error: NumbaError) -> str:
     lines = [line.strip() for line in inner.splitlines()[1:]]
     reason = next((line for line in lines if line and not line.startswith("During:")), str(error).splitlines()[0])
     places = re.findall(r"at (\S+\.py) \((\d+)\)|File \"([^\"]+)\", line (\d+)", inner)
-    path, line = next(((a or c, b or d) for a, b, c, d in places), ("the allocator", "?"))
-    return f"{os.path.abspath(path)}:{line}: {reason}"  # Numba says it relative to where we are, if that is shorter
+    found = [(os.path.abspath(a or c), b or d) for a, b, c, d in places]  # Numba may say it relative to where we are
+    outside = (each for each in found if not each[0].startswith(MACHINERY))
+    path, line = next(outside, found[0] if found else ("the allocator", "?"))
+    return f"{path}:{line}: {reason}"
 
 
 # --- C names

@@ -7,14 +7,16 @@ from types import FunctionType, ModuleType
 
 from heapwright.allocator import Allocator
 from heapwright.layout import StructMeta
-from heapwright.native import replayer, runtime
+from heapwright.native import doors
 from heapwright.native.c import heap_words, process_memory
 from heapwright.native.compiler import Export, Unit
 from heapwright.native.portable import portable
+from heapwright.native.runtime import kernel, replayer
 
-HERE = Path(__file__).parent
+LIBC = Path(__file__).parent.parent / "libc.py"
+RUNTIME = Path(__file__).parent / "runtime"
 
-# functions of libc.py, of report.py, and of the stack, with their numbers of arguments
+# functions of libc.py and of report.py, with their numbers of arguments
 CALLS = {
     "malloc": 1,
     "calloc": 2,
@@ -31,8 +33,7 @@ CALLS = {
 }
 QUESTIONS = {"malloc_usable_size": 1, "malloc_trim": 1, "mallopt": 2}
 REPORTS = {"mallinfo2": 1, "mallinfo": 1, "malloc_info": 2, "malloc_stats": 0}
-SILENT = ("free", "free_sized", "free_aligned_sized", "malloc_stats")
-MUTE_DOORS = ("dealloc", "fork_prepare", "fork_parent", "fork_child", "thread_exit")
+SILENT = ("free", "free_sized", "free_aligned_sized", "malloc_stats", *doors.SILENT)  # they answer nothing
 ALIASES = {
     "cfree": "free",
     "__libc_malloc": "malloc",
@@ -45,20 +46,16 @@ ALIASES = {
 }
 
 
-DOORS = {"alloc": 2, "alloc_zeroed": 2, "dealloc": 3, "realloc": 4, "usable_size": 1, "trim": 0}
-LIFECYCLE = {"fork_prepare": 0, "fork_parent": 0, "fork_child": 0, "thread_exit": 1, "begin": 2, "end": 0}
-
-
 def unit_of(stack: Allocator) -> Unit:
     """All that the library of a stack offers; the stack can be called by many threads and knows its sizes."""
-    report, heap = stack.bind(HERE / "report.py"), stack.module.Heap
+    report, heap = stack.bind(RUNTIME / "report.py"), stack.module.Heap
     exports = (
         *c_face(stack, CALLS | QUESTIONS),
         *exports_of(report, heap, REPORTS),
-        *(door(heap, stack.module, name, n) for name, n in DOORS.items()),
-        *(door(heap, report, name, n) for name, n in (("stats", 1), ("leave_record", 0))),
+        *exports_of(stack.module, heap, doors.STACK, doors.PREFIX),
+        *exports_of(report, heap, doors.REPORT, doors.PREFIX),
         *lifecycle(stack),
-        Export("heapwright_limit", runtime.limit, 1),
+        *(Export(doors.PREFIX + name, getattr(kernel, name), arity) for name, arity in doors.KERNEL.items()),
     )
     return Unit(exports, ALIASES, heap.SIZE, stack.slow_paths)
 
@@ -75,25 +72,19 @@ def replayer_unit() -> Unit:
 
 
 def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:
-    return exports_of(stack.bind(HERE.parent / "libc.py"), stack.module.Heap, names)
-
-
-def exports_of(module: ModuleType, heap: StructMeta, names: dict[str, int]) -> list[Export]:
-    """C functions of a module, each over the library's own heap."""
-    return [
-        Export(name, over_heap(heap, getattr(module, name), arity), arity, name not in SILENT)
-        for name, arity in names.items()
-    ]
+    return exports_of(stack.bind(LIBC), stack.module.Heap, names)
 
 
 def lifecycle(stack: Allocator) -> list[Export]:
-    module, heap = stack.bind(HERE / "lifecycle.py"), stack.module.Heap
-    return [door(heap, module, name, arity) for name, arity in LIFECYCLE.items()]
+    return exports_of(stack.bind(RUNTIME / "lifecycle.py"), stack.module.Heap, doors.LIFECYCLE, doors.PREFIX)
 
 
-def door(heap: StructMeta, module: ModuleType, name: str, arity: int) -> Export:
-    """One of heapwright's own functions: `alloc` is `heapwright_alloc`."""
-    return Export(f"heapwright_{name}", over_heap(heap, getattr(module, name), arity), arity, name not in MUTE_DOORS)
+def exports_of(module: ModuleType, heap: StructMeta, names: dict[str, int], prefix: str = "") -> list[Export]:
+    """C functions of a module, each over the library's own heap, with their numbers of arguments."""
+    return [
+        Export(prefix + name, over_heap(heap, getattr(module, name), arity), arity, name not in SILENT)
+        for name, arity in names.items()
+    ]
 
 
 def over_heap(heap: StructMeta, function: FunctionType, arity: int) -> FunctionType:

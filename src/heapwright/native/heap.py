@@ -6,21 +6,11 @@ import ctypes
 from collections.abc import Callable
 from pathlib import Path
 
+from heapwright.native import doors
 from heapwright.native.library import library_of
 from heapwright.stats import Stats
 
-DOORS = {
-    "alloc": ("size", "align"),
-    "alloc_zeroed": ("size", "align"),
-    "dealloc": ("address", "size", "align"),
-    "realloc": ("address", "size", "align", "new_size"),
-    "usable_size": ("address",),
-    "trim": (),
-    "begin": ("start", "size"),
-    "end": (),
-    "limit": ("capacity",),
-    "stats": ("place",),
-}
+DOORS = doors.STACK | doors.REPORT | doors.LIFECYCLE | doors.KERNEL
 DEFAULT_SIZE = 1 << 36  # of the region: address space, not memory
 
 
@@ -34,15 +24,16 @@ class NativeHeap:
     def __init__(self, spec: str, start: int = 0, size: int = DEFAULT_SIZE, library: Path | None = None):
         self.spec = spec
         self.library = ctypes.CDLL(str(library or library_of(spec)))
-        doors = {name: self._door(name, len(arguments)) for name, arguments in DOORS.items()}
-        self._begin, self._end, self._stats = doors["begin"], doors["end"], doors["stats"]
-        self.alloc, self.alloc_zeroed, self.realloc = doors["alloc"], doors["alloc_zeroed"], doors["realloc"]
-        self.dealloc, self.usable_size, self.trim = doors["dealloc"], doors["usable_size"], doors["trim"]
-        self.limit = doors["limit"]
+        door = {name: self._door(name) for name in DOORS}
+        self._begin, self._end, self._stats = door["begin"], door["end"], door["stats"]
+        self.alloc, self.alloc_zeroed, self.realloc = door["alloc"], door["alloc_zeroed"], door["realloc"]
+        self.dealloc, self.usable_size, self.trim = door["dealloc"], door["usable_size"], door["trim"]
+        self.limit = door["limit"]
         self.begin(start, size)
 
-    def _door(self, name: str, arity: int) -> Callable[..., int]:
-        function = getattr(self.library, f"heapwright_{name}")
+    def _door(self, name: str) -> Callable[..., int]:
+        """A door as a function of words."""
+        function, arity = getattr(self.library, doors.PREFIX + name), DOORS[name]
         function.argtypes, function.restype = [ctypes.c_long] * arity, ctypes.c_long
         door: Callable[..., int] = function
         return door

@@ -11,12 +11,11 @@ from numba.extending import intrinsic, overload, overload_attribute, overload_me
 from heapwright import bits
 from heapwright.native import (
     places,  # noqa: F401  gives arrays and atomics their meaning
-    recorder,
-    runtime,
 )
 from heapwright.native.c import declare, i32, random_word
 from heapwright.native.pointers import MemoryType, i64
 from heapwright.native.portable import given, portable
+from heapwright.native.runtime import kernel, linux, recorder
 
 i1, i8 = ir.IntType(1), ir.IntType(8)
 
@@ -27,32 +26,32 @@ def method(name: str):
 
 # --- the kernel and the thread
 
-for function in (*vars(runtime).values(), *vars(recorder).values()):
+for function in (*vars(kernel).values(), *vars(recorder).values()):
     if isinstance(function, FunctionType):
         portable(function)
 
-method("sbrk")(lambda self, n: lambda self, n: runtime.sbrk(n))
-method("mmap")(lambda self, size: lambda self, size: runtime.mmap(size))
-method("munmap")(lambda self, address, size: lambda self, address, size: runtime.munmap(address, size))
-method("decommit")(lambda self, address, size: lambda self, address, size: runtime.decommit(address, size))
-method("local")(lambda self, slot: lambda self, slot: runtime.local(slot))
-method("set_local")(lambda self, slot, value: lambda self, slot, value: runtime.set_local(slot, value))
-method("thread_id")(lambda self: lambda self: runtime.thread_id())
-method("wait")(lambda self, address, value: lambda self, address, value: runtime.wait(address, value))
-method("wake")(lambda self, address: lambda self, address: runtime.wake(address))
-method("held")(lambda self: lambda self: runtime.held())
-method("most_held")(lambda self: lambda self: runtime.most_held())
-method("growths")(lambda self: lambda self: runtime.growths())
-method("stretch_start")(lambda self: lambda self: runtime.stretch_start())
-method("stretch_end")(lambda self: lambda self: runtime.stretch_end())
-method("set_errno")(lambda self, number: lambda self, number: runtime.set_errno(number))
+method("sbrk")(lambda self, n: lambda self, n: kernel.sbrk(n))
+method("mmap")(lambda self, size: lambda self, size: kernel.mmap(size))
+method("munmap")(lambda self, address, size: lambda self, address, size: kernel.munmap(address, size))
+method("decommit")(lambda self, address, size: lambda self, address, size: kernel.decommit(address, size))
+method("local")(lambda self, slot: lambda self, slot: kernel.local(slot))
+method("set_local")(lambda self, slot, value: lambda self, slot, value: kernel.set_local(slot, value))
+method("thread_id")(lambda self: lambda self: kernel.thread_id())
+method("wait")(lambda self, address, value: lambda self, address, value: kernel.wait(address, value))
+method("wake")(lambda self, address: lambda self, address: kernel.wake(address))
+method("held")(lambda self: lambda self: kernel.held())
+method("most_held")(lambda self: lambda self: kernel.most_held())
+method("growths")(lambda self: lambda self: kernel.growths())
+method("stretch_start")(lambda self: lambda self: kernel.stretch_start())
+method("stretch_end")(lambda self: lambda self: kernel.stretch_end())
+method("set_errno")(lambda self, number: lambda self, number: kernel.set_errno(number))
 method("random")(lambda self: lambda self: random_word())
-overload_attribute(MemoryType, "PAGE")(lambda memory: lambda memory: runtime.PAGE)
+overload_attribute(MemoryType, "PAGE")(lambda memory: lambda memory: linux.PAGE)
 
 
 @method("mremap")
 def memory_mremap(self, address, old_size, new_size, may_move):
-    return lambda self, address, old_size, new_size, may_move: runtime.mremap(address, old_size, new_size, may_move)
+    return lambda self, address, old_size, new_size, may_move: kernel.mremap(address, old_size, new_size, may_move)
 
 
 @method("record")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,19 +20,9 @@ from heapwright.allocator import Allocator, load
 from heapwright.errors import Mendable
 
 PACKAGE = Path(__file__).parent.parent
-COMPILER_SOURCES = (
-    "layout.py",
-    "bits.py",
-    "spans.py",
-    "stats.py",
-    "locks.py",
-    "libc.py",
-    "allocator.py",
-    "native",
-    "layers/complete.py",
-    "traces/raw.py",
-    "traces/flat.py",
-)
+# Packages that nothing here may import, and allocators: those of a stack are found by its own imports.
+NEVER_COMPILED = {"allocators", "machine", "collections", "programs", "conformance", "lab", "pictures", "cli"}
+IMPORT = re.compile(r"^ *(?:from|import) +([\w.]+)", re.M)
 
 
 class BuildError(Mendable):
@@ -41,11 +32,21 @@ class BuildError(Mendable):
 def stack_for(spec: str, counted: bool = False) -> Allocator:
     """The allocator as many threads and C need it: `sized` and `locked` where it does not do so itself."""
     allocator = load(spec)
+    keep_the_rules(allocator)
     if not allocator.has_usable_size:
         allocator = load(f"sized({allocator.spec})")
     if not allocator.is_threaded:
         allocator = load(f"locked({allocator.spec})")
     return load(f"counted({allocator.spec})") if counted else allocator
+
+
+def keep_the_rules(allocator: Allocator) -> None:
+    """Refuse a user's file that breaks a rule of the dialect: the linter says what to do, the compiler does not."""
+    for part in allocator.parts:
+        if part.__file__ and not Path(part.__file__).is_relative_to(PACKAGE):
+            from heapwright.dialect import require
+
+            require(Path(part.__file__))
 
 
 def library_of(spec: str, counted: bool = False) -> Path:
@@ -56,7 +57,7 @@ def library_of(spec: str, counted: bool = False) -> Path:
 
 def recorder_library() -> Path:
     """The library that records the calls to the C library's own allocator."""
-    stack = load(f"traced({PACKAGE / 'native' / 'system.py'})")
+    stack = load(f"traced({PACKAGE / 'native' / 'runtime' / 'system.py'})")
     return cached("recorder", key_of(stack), ["recorder", stack.spec])
 
 
@@ -86,8 +87,10 @@ def alone(place: Path) -> Iterator[None]:
     """Let one process at a time make a library; the others then find it made."""
     with place.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    place.with_suffix(".lock").unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            place.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def make(what: list[str], linker: list[str], work: Path, place: Path) -> None:
@@ -159,7 +162,10 @@ def key_of(stack: Allocator | None) -> str:
 
 
 def release(package: str) -> str:
-    """A package's release, without importing it: the name of the folder that its installer left beside it."""
+    """A package's release: the name of the folder that its installer left beside it.
+
+    As `importlib.metadata.version` says, whose import alone takes longer than all else before a program starts.
+    """
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise BuildError(f"{package} is not installed: pip install {package}")
@@ -168,13 +174,14 @@ def release(package: str) -> str:
 
 
 def compiler_sources() -> Iterator[Path]:
-    for name in COMPILER_SOURCES:
-        path = PACKAGE / name
-        yield from path.glob("*.py") if path.is_dir() else (path,)
+    """All that may go into a library beside its stack, and a little more: what is forgotten here is hashed."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] not in NEVER_COMPILED:
+            yield path
 
 
 def sources_of(stack: Allocator) -> set[Path]:
-    """The files of the stack's modules and of those that they take functions and structs from."""
+    """The files of the stack's modules and of those that they import, directly or through others."""
     seen: dict[str, ModuleType] = {}
     waiting = list(stack.parts)
     while waiting:
@@ -186,8 +193,16 @@ def sources_of(stack: Allocator) -> set[Path]:
 
 
 def neighbours(module: ModuleType) -> Iterator[ModuleType]:
-    """Modules outside the standard library that a module names or takes things from."""
-    for thing in vars(module).values():
-        found = thing if isinstance(thing, ModuleType) else sys.modules.get(getattr(thing, "__module__", None) or "")
-        if found and getattr(found, "__file__", None) and found.__name__.split(".")[0] not in sys.stdlib_module_names:
+    """The modules that a module imports, or imports from, but for the standard library's and the compiler's."""
+    named = IMPORT.findall(Path(module.__file__ or os.devnull).read_text())
+    held = [thing for thing in vars(module).values() if isinstance(thing, ModuleType)]
+    for found in (*map(sys.modules.get, named), *held):
+        if found and getattr(found, "__file__", None) and is_of_a_stack(found.__name__):
             yield found
+
+
+def is_of_a_stack(module: str) -> bool:
+    package, *rest = module.split(".")
+    if package == "heapwright":
+        return bool(rest) and rest[0].startswith("allocators")
+    return package not in sys.stdlib_module_names

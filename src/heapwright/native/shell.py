@@ -9,8 +9,8 @@ from __future__ import annotations
 from llvmlite import binding as llvm
 
 from heapwright.native.cxx import operators_text
-from heapwright.native.recorder import Recorder
-from heapwright.native.runtime import Runtime
+from heapwright.native.runtime.kernel import Runtime
+from heapwright.native.runtime.recorder import Recorder
 
 
 def shell_text(heap_bytes: int, is_heap: bool) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from llvmlite import binding as llvm
 
-from heapwright.native.runtime import SLOW_PATHS
+from heapwright.native.runtime.kernel import SLOW_PATHS
 
 RARE = (*SLOW_PATHS, "out_of_memory", "invalid", "wait_for", "walk")  # of every library
 HEAD = r"(?P<head>ptr [^,]*%retptr, ptr [^,]*%excinfo)"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from types import FunctionType
 
-from heapwright.native import workloads, workloads_alone, workloads_together
-from heapwright.native.bench_job import Worker
 from heapwright.native.c import process_memory
 from heapwright.native.compiler import Export, Unit
 from heapwright.native.portable import portable
+from heapwright.native.runtime import workloads, workloads_alone, workloads_together
+from heapwright.native.runtime.bench_job import Worker
 
 ALONE = ("pairs", "lifo", "fifo", "random_set", "vectors", "strings", "production")
 TOGETHER = ("producer_consumer", "server", "generation", "churn", "short_life", "scratch", "thrash")

@@ -5,20 +5,24 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from heapwright.collections import Runtime
-from heapwright.layout import Struct
+from heapwright.layout import AtomicKind, Pointer, StructMeta
 from heapwright.machine import Block
 from heapwright.pictures.terminal import Chain, Scene, Span
-from heapwright.programs.watch import WORD, Eye, Step, is_pointer, named, pointers_in
-from heapwright.spans import CACHED, FREE, KINDS, OWN, USED
+from heapwright.programs.watch import WORD, Eye, Step, named, pointers_in
+from heapwright.spans import CACHED, FREE, KINDS, USED
 
 NODES = 24  # of a free list that are told
-NEAR = (0, -8, -16, 8, 16)  # where a free block's struct may begin, as seen from the start of its span
 
 
 class Look:
-    """One look at a heap. A free block's node is the struct at its start, and its link the first pointer in that."""
+    """One look at a heap. Its lists are those that the allocator tells, if it does.
+
+    Else a free block's node is the struct at its start, and its link the first pointer in that; a list begins at a
+    pointer to such a struct in the allocator's own words.
+    """
 
     def __init__(self, runtime: Runtime, eye: Eye, step: Step | None = None):
         self.runtime, self.eye = runtime, eye
@@ -26,15 +30,15 @@ class Look:
         self.blocks = sorted(runtime.heap.live.values(), key=lambda block: block.address)
         self.addresses = [block.address for block in self.blocks]
         self.changed = changed_places(step) if step else set()
-        self.links: dict[int, int] = {}  # from the start of a free span to what its node points to
-        self.nodes: dict[int, int] = {}  # from a node to the start of its span
-        for start, size, kind in self.spans:
-            if kind in {FREE, CACHED}:
-                self.find_link(start, size)
+        self.nodes: set[int] = set()  # the starts of the spans that are in lists
+        self.links: dict[int, int] = {}  # from a node to what it points to
+        self.names: dict[int, str] = {}  # from a node to the list that it is told to be in
+        told = runtime.heap.lists()
+        self.lists = self.found_lists() if told is None else [self.told_list(*each) for each in told]
 
     def scene(self) -> Scene:
         process = self.runtime.heap.process
-        return Scene(self.drawn_spans(), process.brk, process.space.page, self.arrows(), self.chains())
+        return Scene(self.drawn_spans(), process.brk, process.space.page, self.arrows(), self.lists)
 
     # --- spans
 
@@ -54,7 +58,8 @@ class Look:
     def note(self, start: int, size: int, kind: int) -> str:
         if kind == USED:
             return "; ".join(map(self.told, self.blocks_in(start, start + size)))
-        return f"-> {self.place_name(self.links[start])}" if start in self.links else ""
+        link = f"-> {self.eye.place_name(self.links[start])}" if start in self.links else ""
+        return "; ".join(filter(None, (link, self.names.get(start))))
 
     def blocks_in(self, start: int, end: int) -> list[Block]:
         first, last = (bisect_right(self.addresses, place - 1) for place in (start, end))
@@ -64,14 +69,25 @@ class Look:
         owner = self.runtime.owners.get(block.address, "")
         return f"#{block.number} {owner and f'{owner}, '}{block.size:,} bytes at {block.address:#x}"
 
-    # --- links
+    # --- what the allocator tells
+
+    def told_list(self, name: str, addresses: list[int]) -> Chain:
+        starts = [self.start_of_span(address) for address in addresses]
+        self.names.update(dict.fromkeys(starts, name))
+        self.nodes.update(starts)
+        self.links.update(pairwise(starts))
+        return chain_of(name, [f"{start:#x}" for start in starts])
+
+    def start_of_span(self, address: int) -> int:
+        return self.spans[bisect_right(self.spans, address, key=lambda span: span[0]) - 1][0]
+
+    # --- links that are found
 
     def find_link(self, start: int, size: int) -> None:
-        node = next((start + near for near in NEAR if start + near in self.eye.structs), None)
-        offset = None if node is None else self.offset_of_link(node)
-        if node is not None and offset is not None and start <= node + offset < start + size:
-            self.nodes[node] = start
-            self.links[start] = self.word(node + offset)
+        offset = self.offset_of_link(start)
+        if offset is not None and offset < size:
+            self.nodes.add(start)
+            self.links[start] = self.word(start + offset)
 
     def offset_of_link(self, node: int) -> int | None:
         struct = self.eye.structs.get(node)
@@ -80,17 +96,16 @@ class Look:
     def word(self, address: int) -> int:
         return int.from_bytes(self.runtime.heap.process.peek(address, WORD), "little", signed=True)
 
-    def place_name(self, target: int) -> str:
-        """A node by the start of its span; anything else by its own name."""
-        return f"{self.nodes[target]:#x}" if target in self.nodes else self.eye.place_name(target)
-
     def arrows(self) -> list[tuple[int, int]]:
-        return [(start, self.nodes[target]) for start, target in self.links.items() if target in self.nodes]
+        return [(node, target) for node, target in self.links.items() if target in self.nodes]
 
-    # --- lists
+    # --- lists that are found
 
-    def chains(self) -> list[Chain]:
-        """The free lists that begin in the allocator's own words and lead to a free block."""
+    def found_lists(self) -> list[Chain]:
+        """The free lists, each once."""
+        for start, size, kind in self.spans:
+            if kind in {FREE, CACHED}:
+                self.find_link(start, size)
         seen: set[int] = set()
         found = []
         for base, path, target in self.heads():
@@ -99,27 +114,17 @@ class Look:
             way = self.follow(target)
             if any(node in self.nodes for node in way):
                 seen.update(way)
-                found.append(Chain(path, (*map(self.place_name, way), *["…"] * (len(way) == NODES))))
+                found.append(chain_of(path, [self.eye.place_name(node) for node in way]))
         return found
 
     def heads(self) -> Iterator[tuple[int, str, int]]:
-        """Words that may be the head of a list: the struct that each is in, its name, and where it leads."""
+        """The heads of lists: the struct that each is in, its name, and where it leads."""
         words, struct = self.eye.own
-        yield from self.heads_in(words, struct, "")
-        for start, size, kind in self.spans:
-            if kind == OWN:
-                for base in sorted(base for base in self.eye.structs if start <= base < start + size):
-                    known = self.eye.structs[base]
-                    yield from self.heads_in(base, known, f"{known.__name__} at {base:#x}: ")
-
-    def heads_in(self, base: int, struct: type[Struct], prefix: str) -> Iterator[tuple[int, str, int]]:
-        for offset in range(0, struct.SIZE, WORD):
-            target = self.word(base + offset)
-            if target == 0:
-                continue
-            found = named(struct, offset)
-            if target in self.nodes or is_pointer(found.kind):
-                yield self.struct_around(base + offset), prefix + found.path, target
+        kinds = {self.eye.structs[node] for node in self.nodes}
+        for offset, path in pointers_in(struct):
+            target = self.word(words + offset)
+            if target and struct_at(named(struct, offset).kind) in kinds:
+                yield self.struct_around(words + offset), path, target
 
     def struct_around(self, address: int) -> int:
         """Where the innermost struct begins that a word is in."""
@@ -128,19 +133,30 @@ class Look:
     def follow(self, node: int) -> list[int]:
         """The nodes along a list: to null, to one that was there already, or to what is no node."""
         way: list[int] = []
-        while len(way) < NODES:
+        while len(way) <= NODES:
             repeats = node in way
             way.append(node)
-            start = self.nodes.get(node)
-            offset = self.offset_of_link(node) if self.is_own(node) else None
-            if repeats or (start is None and offset is None):
+            offset = self.offset_of_link(node) if node in self.nodes or self.is_own(node) else None
+            if repeats or offset is None:
                 break
-            node = self.links[start] if start is not None else self.word(node + (offset or 0))
+            node = self.word(node + offset)
         return way
 
     def is_own(self, address: int) -> bool:
         words, struct = self.eye.own
         return words <= address < words + struct.SIZE
+
+
+def chain_of(name: str, nodes: list[str]) -> Chain:
+    """A list as far as it is told."""
+    return Chain(name, (*nodes[:NODES], *["…"] * (len(nodes) > NODES)))
+
+
+def struct_at(kind: Any) -> StructMeta:
+    """What a pointer points to."""
+    cell = kind.cell if isinstance(kind, AtomicKind) else kind
+    assert isinstance(cell, Pointer)
+    return cell.struct
 
 
 def changed_places(step: Step) -> set[int]:

@@ -16,11 +16,10 @@ from heapwright.collections import Runtime, Watcher, serve
 from heapwright.collections.leaks import Leak, find_leaks
 from heapwright.machine import Fault, Heap, Kernel, KernelPanic
 from heapwright.programs import PROGRAMS
-from heapwright.programs.user import Args, Ending, Main, run_to_end
+from heapwright.programs.user import CRASHED, Args, Ending, Main, run_to_end
 from heapwright.stats import Stats
 
 TEXTS = 16384  # bytes of the image for literals
-KILLED = 1
 
 
 class UnknownProgram(Exception):
@@ -32,7 +31,7 @@ class Outcome:
     """What a program printed, how it ended, and what its heap held then; bytes are as asked for."""
 
     output: list[str]
-    exit_code: int = KILLED
+    exit_code: int = CRASHED
     fault: Fault | None = None
     panic: str = ""  # of the kernel
     is_judged: bool = False  # whether leaks were looked for: not after `exit`, a panic or a fault

@@ -19,7 +19,7 @@ from heapwright.collections import Panic, Runtime, running, serve
 from heapwright.machine import Fault, KernelPanic
 
 Main = Callable[["Args"], int]
-CRASHED = 1
+CRASHED = 1  # the exit code of a program that gave up, panicked or was killed
 
 
 class Fatal(Exception):

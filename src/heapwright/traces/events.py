@@ -236,6 +236,11 @@ class Trace:
         """The events of the first process: of the only one, in most traces."""
         return self.processes[0].events
 
+    @property
+    def largest(self) -> Process:
+        """The process with the most events: a shell that starts the program is not what was meant."""
+        return max(self.processes, key=lambda process: len(process.events))
+
     def summary(self) -> Summary:
         return sum((process.summary() for process in self.processes), Summary())
 

@@ -1,6 +1,7 @@
-"""Writing traces for other tools: malloc-lab `.rep` and Android's memory_replay text.
+"""Writing traces: `.hwt`, and for other tools malloc-lab `.rep` and Android's memory_replay text.
 
-Both hold less than a trace does. Each function returns what it had to leave out or change, counted by sentence.
+The last two hold less than a trace does. Each function returns what it had to leave out or change, counted by
+sentence.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from heapwright.files import written_whole
+from heapwright.traces import format
 from heapwright.traces.arrays import Mask, np
 from heapwright.traces.calls import note
 from heapwright.traces.events import (
@@ -20,11 +23,15 @@ from heapwright.traces.events import (
     REALLOC,
     THREAD_EXIT,
     Events,
+    Trace,
+    TraceError,
     live,
     starts,
 )
-from heapwright.traces.files import written_whole
 
+FORMATS = ("hwt", "rep", "android")
+SUFFIXES = {format.SUFFIX: "hwt", ".rep": "rep", ".txt": "android", ".zip": "android"}
+PROCESSES = "smaller processes, left out"
 FAILED = "failed requests, left out"
 THREADS = "threads, all of them written as one"
 EXITS = "ends of threads, left out"
@@ -36,10 +43,35 @@ FROM_PARENT = "blocks from before a fork, written as allocations"
 STRIDE = 1 << 32  # between the addresses made up for Android text
 
 
+def format_of(path: Path) -> str:
+    """The format that a file's name asks for. Raises TraceError for a name that asks for none."""
+    if path.suffix not in SUFFIXES:
+        known = ", ".join(f"{suffix} ({name})" for suffix, name in SUFFIXES.items())
+        raise TraceError(f"{path}: the name says no format: end it with {known}, or give --to")
+    return SUFFIXES[path.suffix]
+
+
+def write_as(name: str, path: Path, trace: Trace, balanced: bool = False) -> Counter[str]:
+    """Write a trace in one of the FORMATS; `balanced` is for `.rep`.
+
+    Raises TraceError for a trace without events, which no text could tell, and Mendable when the file cannot be
+    written.
+    """
+    if not any(len(process.events) for process in trace.processes):
+        raise TraceError(f"{path}: not written: the trace has no events")
+    if name == "hwt":
+        format.write(path, trace)
+        return Counter()
+    events = trace.largest.events
+    notes = write_rep(path, events, balanced) if name == "rep" else write_android(path, events)
+    note(notes, PROCESSES, len(trace.processes) - 1)
+    return notes
+
+
 def write_rep(path: str | Path, events: Events, balanced: bool = False) -> Counter[str]:
     """Write one process's events as `.rep` v2; `balanced` adds a free for each block that is live at the end.
 
-    Raises TraceError when the file cannot be written.
+    Raises Mendable when the file cannot be written.
     """
     notes = lost_in_rep(events)
     events = events[~events.failed & (events.op != THREAD_EXIT)]
@@ -90,7 +122,7 @@ def survivors(events: Events) -> list[int]:
 def write_android(path: str | Path, events: Events) -> Counter[str]:
     """Write one process's events as memory_replay text, in a zip if the name ends so; addresses are made up.
 
-    Raises TraceError when the file cannot be written.
+    Raises Mendable when the file cannot be written.
     """
     notes: Counter[str] = Counter()
     note(notes, ALIGNED_ZEROED, ((events.op == ALLOC_ZEROED) & (events.log2_align > 0)).sum())

@@ -1,12 +1,8 @@
-"""Reading and writing whole files, so that a failure is one clear line and never half a file."""
+"""Reading files, so that a failure is one clear line."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from heapwright.traces.events import TraceError
 
@@ -18,23 +14,3 @@ def read_bytes(path: str | Path, most: int = -1) -> bytes:
             return file.read(most)
     except OSError as error:
         raise TraceError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-@contextmanager
-def written_whole(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under its name only when all of it is on the disk.
-
-    Whatever goes wrong, Ctrl-C included, leaves what was there before. Raises TraceError for a failing disk.
-    """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be written: {error.strerror}; nothing was changed") from error
-    finally:
-        part.unlink(missing_ok=True)

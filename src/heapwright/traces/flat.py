@@ -19,7 +19,6 @@ and has one slot for each block.
 # mypy: disable-error-code="valid-type"
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,13 +61,6 @@ class Flat:
     def write(self, path: str | Path) -> None:
         """Write the events to a file, without any header."""
         self.records.tofile(path)
-
-    def memfd(self) -> int:
-        """An anonymous file that holds the events, to be mapped by a child; the caller closes it."""
-        fd = os.memfd_create("heapwright-events")
-        with os.fdopen(fd, "wb", closefd=False) as file:
-            file.write(self.records.data)
-        return fd
 
 
 def flatten(events: Events, recycle: bool = True) -> Flat:

@@ -22,10 +22,10 @@ from types import TracebackType
 from typing import Any, BinaryIO
 from zlib import crc32
 
+from heapwright.files import written_whole
 from heapwright.traces import columns
 from heapwright.traces.arrays import np
 from heapwright.traces.events import Events, Process, Summary, Trace, TraceError, live, starts, summarize
-from heapwright.traces.files import written_whole
 
 MAGIC = b"HWTRACE\0"
 VERSION = 1
@@ -57,7 +57,7 @@ class Chunk:
 
 
 def write(path: str | Path, trace: Trace) -> None:
-    """Write a trace under `path`, all of it or nothing. Raises TraceError when the disk fails."""
+    """Write a trace under `path`, all of it or nothing. Raises Mendable when the disk fails."""
     with written_whole(path) as file:
         file.write(START.pack(MAGIC, VERSION, 0))
         write_frame(file, b"HEAD", as_json(header_of(trace)))

@@ -161,5 +161,11 @@ WORKLOADS: dict[str, Callable[[int], Events]] = {
 def synthesize(name: str, seed: int = 0) -> Trace:
     """The trace of a named workload. Raises TraceError for a name that is none."""
     if name not in WORKLOADS:
-        raise TraceError(f"no workload is named {name!r}; there are {', '.join(WORKLOADS)}")
+        raise TraceError(f"no workload is named {name!r}; there are {', '.join(WORKLOADS)}, or a table ending in .csv")
     return Trace([Process(WORKLOADS[name](seed))], source=f"workload {name}, seed {seed}", program=name)
+
+
+def from_table(path: str | Path, allocs: int, live_bytes: float, seed: int = 0) -> Trace:
+    """The trace of a steady state whose distribution is in a file. Raises TraceError if it is no such table."""
+    events = steady_state(read_distribution(path), allocs, live_bytes, seed)
+    return Trace([Process(events)], source=f"table {Path(path).name}, seed {seed}", program=Path(path).stem)

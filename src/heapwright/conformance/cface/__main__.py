@@ -1,10 +1,10 @@
 """``python -m heapwright.conformance.cface [LIB.so]``: one line a check, then the count."""
 
-import os
 import sys
 from pathlib import Path
 
 from heapwright.conformance.cface import Outcome, Suite, Tally
+from heapwright.native.library import cache
 
 
 def _line(outcome: Outcome) -> str:
@@ -18,9 +18,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{__doc__}\n")
         return 2
     library = Path(arguments[0]) if arguments else None
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     outcomes = []
-    for outcome in Suite(caches / "heapwright" / "cface").run_all(library):
+    for outcome in Suite(cache() / "cface").run_all(library):
         sys.stdout.write(_line(outcome) + "\n")
         sys.stdout.flush()
         outcomes.append(outcome)

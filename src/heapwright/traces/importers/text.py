@@ -9,7 +9,6 @@ from functools import cache
 from heapwright.traces.arrays import I64, U8, U64, Mask, np
 
 BLOCK_BYTES = 8 << 20
-SPACE = ord(" ")
 NEWLINE = ord("\n")
 BAD = 255
 MOST_DIGITS = 20

@@ -11,12 +11,20 @@ from __future__ import annotations
 from heapwright.bits import align_up
 from heapwright.layout import NULL, Array, Atomic, Struct, Word, Word32
 from heapwright.native import c
-from heapwright.native.areas import Areas, lowest, map_pages, remap_pages, unmap_pages
+from heapwright.native.runtime.areas import Areas, lowest, map_pages, remap_pages, unmap_pages
+from heapwright.native.runtime.linux import (
+    DONT_NEED,
+    FIXED_NO_REPLACE,
+    FUTEX,
+    FUTEX_WAIT,
+    FUTEX_WAKE,
+    MAY_MOVE,
+    NO_RESERVE,
+    PAGE,
+    PRIVATE_ANONYMOUS,
+    READ_WRITE,
+)
 
-PROT_READ_WRITE, PRIVATE_ANONYMOUS, NO_RESERVE, FIXED_NO_REPLACE = 3, 0x22, 0x4000, 0x100000
-MAY_MOVE, DONT_NEED = 1, 4
-FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129
-PAGE = 4096
 SLOW_PATHS = ("sbrk", "mmap", "munmap", "mremap", "decommit", "wait", "wake")
 LEAST_WINDOW = 1 << 20
 
@@ -38,14 +46,17 @@ class Runtime(Struct):
 
 
 def runtime():
+    """The library's own words."""
     return Runtime(c.process_memory(), c.runtime_words())
 
 
 def errno():
+    """The calling thread's errno."""
     return c.load_int(c.errno_place())
 
 
 def set_errno(value):
+    """Set the calling thread's errno."""
     c.store_int(c.errno_place(), value)
 
 
@@ -62,6 +73,7 @@ def account(bytes_more):
 
 
 def is_refused(bytes_more):
+    """Whether so many bytes more would exceed the limit, if there is one."""
     state = runtime()
     return state.capacity != 0 and state.mapped.load() + bytes_more > state.capacity
 
@@ -72,9 +84,9 @@ def reserve(start, size):
     The whole heap then lies in the region: the break grows up from its start, mappings down from its end.
     """
     state = runtime()
-    table = c.mmap(0, Areas.SIZE, PROT_READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
+    table = c.mmap(0, Areas.SIZE, READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
     fixed = FIXED_NO_REPLACE if start != 0 else 0
-    place = c.mmap(start, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE | fixed, -1, 0)
+    place = c.mmap(start, size, READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE | fixed, -1, 0)
     if table == -1 or place == -1:
         return -1
     state.memory.fill(state.address, Runtime.SIZE, 0)
@@ -102,22 +114,27 @@ def limit(capacity):
 
 
 def held():
+    """Bytes that the kernel gave and has not got back."""
     return runtime().mapped.load()
 
 
 def most_held():
+    """The most that was ever held, in bytes."""
     return runtime().peak
 
 
 def growths():
+    """How often the kernel gave memory."""
     return runtime().growths.load()
 
 
 def stretch_start():
+    """Where the memory that sbrk gave begins; 0 before the first call."""
     return runtime().start
 
 
 def stretch_end():
+    """Where it ends."""
     return runtime().top
 
 
@@ -125,6 +142,7 @@ def stretch_end():
 
 
 def sbrk(n):
+    """Move the break by `n` bytes; the start of the new memory, or -1 if there is none. `sbrk(0)` asks where it is."""
     if n == 0:
         return where()
     if is_refused(n):
@@ -146,6 +164,7 @@ def where():
 
 
 def from_region(n):
+    """Move the region's break by `n` bytes; the old one, or -1 if it would leave the region or meet a mapping."""
     state = runtime()
     old = state.top
     if n > lowest(state.areas) - old or old + n < state.start:
@@ -164,6 +183,7 @@ def forget(start, end):
 
 
 def from_break(n):
+    """Move the process's break; when it is stuck, and ever after, serve from a mapping."""
     state = runtime()
     if state.window != 0:
         return from_window(n)
@@ -183,7 +203,7 @@ def from_window(n):
         return -1
     if n > state.window_end - state.window:
         size = align_up(max(n, LEAST_WINDOW), PAGE)
-        start = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+        start = c.mmap(0, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
         if start == -1:
             return -1
         state.window = start
@@ -202,6 +222,7 @@ def floor():
 
 
 def mmap(size):
+    """Map zeroed pages for `size` bytes; their address, or -1."""
     if is_refused(size):
         return -1
     saved = errno()
@@ -209,7 +230,7 @@ def mmap(size):
     if state.areas:
         address = map_pages(state.areas, size, floor())
     else:
-        address = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+        address = c.mmap(0, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
     set_errno(saved)
     if address != -1:
         account(size)
@@ -217,6 +238,7 @@ def mmap(size):
 
 
 def munmap(address, size):
+    """Unmap the pages of a range; 0, or -1 if it stays."""
     saved = errno()
     state = runtime()
     result = unmap_pages(state.areas, address, size) if state.areas else c.munmap(address, size)
@@ -227,6 +249,7 @@ def munmap(address, size):
 
 
 def mremap(address, old_size, new_size, may_move):
+    """Resize a mapping, elsewhere if it may move; its address, or -1 if it is as it was."""
     if is_refused(new_size - old_size):
         return -1
     saved = errno()
@@ -242,6 +265,7 @@ def mremap(address, old_size, new_size, may_move):
 
 
 def decommit(address, size):
+    """Let the kernel take back whole pages that stay mapped and then read as zero; 0, or -1."""
     saved = errno()
     result = c.madvise(address, size, DONT_NEED)
     set_errno(saved)
@@ -256,6 +280,7 @@ class Words(Struct):
 
 
 def local(slot):
+    """One of the calling thread's eight words."""
     return Words(c.process_memory(), c.thread_words()).slots[slot]
 
 
@@ -274,12 +299,14 @@ def thread_id():
 
 
 def wait(address, value):
+    """Sleep while the 32-bit word at an address has a value; may end without a reason."""
     saved = errno()
     c.syscall(FUTEX, address, FUTEX_WAIT, value, 0, 0)
     set_errno(saved)
 
 
 def wake(address):
+    """Wake one thread that sleeps at an address."""
     saved = errno()
     c.syscall(FUTEX, address, FUTEX_WAKE, 1, 0, 0)
     set_errno(saved)

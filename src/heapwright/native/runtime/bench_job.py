@@ -10,7 +10,8 @@ from heapwright.layout import Array, Atomic, Byte, Inline, Struct, Word
 MOST_THREADS = 64
 MOST_ROWS = 64
 DRAWS = 8192
-CPU_CLOCK, WALL_CLOCK = 2, 1  # clock_gettime's names for them: the whole process's CPU time, monotonic time
+BATCHES = 16  # between a producer and its consumer
+PER_BATCH = 63  # with its flag a batch fills whole slots
 
 OUT_OF_MEMORY, CHANGED, NO_THREAD, NO_BODY = 71, 72, 73, 74  # statuses of a process that gave up
 GAVE_UP = {
@@ -83,4 +84,4 @@ class Batch(Struct):
     """Blocks on their way from one thread to another."""
 
     is_full: Atomic[Word]
-    blocks: Array[Word, 63]
+    blocks: Array[Word, PER_BATCH]

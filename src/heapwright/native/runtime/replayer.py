@@ -7,50 +7,37 @@ that pages are there already and what is timed is the allocator. Leftovers are f
 
 from __future__ import annotations
 
-from heapwright.layout import NULL, Array, Byte, Struct, Word
+from heapwright.layout import NULL, Struct, Word
 from heapwright.native import c
-from heapwright.native.mallinfo import Mallinfo2
-from heapwright.native.runtime import PRIVATE_ANONYMOUS, PROT_READ_WRITE
+from heapwright.native.runtime.linux import (
+    OPEN_TO_WRITE,
+    PAGE,
+    POPULATE,
+    PRIVATE,
+    PRIVATE_ANONYMOUS,
+    READ_WRITE,
+    SHARED,
+    STEADY,
+)
+from heapwright.native.runtime.mallinfo import Mallinfo2
+from heapwright.native.runtime.process_facts import resident_peak
+from heapwright.native.runtime.replay_job import Job
 from heapwright.stats import Stats
 from heapwright.traces.events import ALLOC, ALLOC_ZEROED, DEALLOC, REALLOC
 from heapwright.traces.flat import FlatEvent
 
-PAGE = 4096
-PRIVATE_POPULATED = 0x8002
-SHARED, READ_WRITE = 1, 2
 
-
-class Job(Struct):
-    """The head of the job's file; the events follow it. The results are written into it."""
-
-    events: Word
-    slots: Word
-    rounds: Word  # at most
-    budget: Word  # nanoseconds: no round begins after them
-    sample: Word  # ask mallinfo2 every so many events; 0 for never
-    failures: Word  # requests that got null
-    resident_before: Word  # bytes, the most so far
-    resident_peak: Word
-    heap_before: Word  # bytes, by mallinfo2
-    heap_peak: Word
-    done: Word  # rounds that the clock ran over
-    nanoseconds: Array[Word, 64]
-
-
-class Slots(Struct):
-    """One block's address for each slot."""
+class Slot(Struct):
+    """Where a live block's address is kept."""
 
     block: Word
-
-
-class Text(Struct):
-    letters: Array[Byte, 4096]
 
 
 # --- one pass
 
 
 def request(event, old):
+    """Make the request of one event; `old` is what a realloc is given. The new address, or 0."""
     if event.op == ALLOC:
         return c.malloc(event.size) if event.log2_align == 0 else c.memalign(1 << event.log2_align, event.size)
     if event.op == ALLOC_ZEROED:
@@ -74,17 +61,19 @@ def step(event, slot):
 
 
 def timed_pass(job, events, slots):
+    """Do what the events say, and nothing else."""
     memory = job.memory
     for i in range(job.events):
         event = FlatEvent(memory, events + i * FlatEvent.SIZE)
-        step(event, Slots(memory, slots + event.slot * 8))
+        step(event, Slot(memory, slots + event.slot * Slot.SIZE))
 
 
 def measured_pass(job, events, slots):
+    """Do what the events say, touch every page of every block, and look at the heap's size now and then."""
     memory = job.memory
     for i in range(job.events):
         event = FlatEvent(memory, events + i * FlatEvent.SIZE)
-        made = step(event, Slots(memory, slots + event.slot * 8))
+        made = step(event, Slot(memory, slots + event.slot * Slot.SIZE))
         if made != NULL:
             touch(memory, made, event.size)
         elif event.op <= REALLOC:
@@ -102,8 +91,9 @@ def touch(memory, address, size):
 
 
 def free_all(job, slots):
+    """Free what the events left behind, so that the next pass finds the slots empty."""
     for i in range(job.slots):
-        slot = Slots(job.memory, slots + i * 8)
+        slot = Slot(job.memory, slots + i * Slot.SIZE)
         if slot.block != NULL:
             c.free(slot.block)
             slot.block = NULL
@@ -114,42 +104,9 @@ def free_all(job, slots):
 
 def heap_bytes():
     """What the C library's malloc holds from the kernel."""
-    info = Mallinfo2(c.process_memory(), c.scratch())
+    info = c.on_stack(Mallinfo2)
     c.mallinfo2(info.address)
     return info.arena + info.hblkhd
-
-
-def resident_peak():
-    """The most bytes that were resident so far: VmHWM of /proc/self/status; ru_maxrss survives exec."""
-    text = Text(c.process_memory(), c.page())
-    file = c.c_open(c.text("/proc/self/status"), 0, 0)
-    size = c.c_read(file, text.address, PAGE)
-    c.c_close(file)
-    place = 0
-    while place < size - 8 and not is_label(text, place):
-        place += 1
-    return number_at(text, place + 6) * 1024
-
-
-def is_label(text, place):
-    """Whether `VmHWM:` stands at a place."""
-    letters = text.letters
-    return letters[place] == 86 and letters[place + 2] == 72 and letters[place + 3] == 87 and letters[place + 4] == 77
-
-
-def number_at(text, place):
-    """The first decimal number from a place on."""
-    while not is_digit(text.letters[place]):
-        place += 1
-    number = 0
-    while is_digit(text.letters[place]):
-        number = number * 10 + text.letters[place] - 48
-        place += 1
-    return number
-
-
-def is_digit(letter):
-    return 48 <= letter <= 57
 
 
 # --- the job
@@ -157,22 +114,27 @@ def is_digit(letter):
 
 def replay():
     """Map the job that the environment names, do it, and end the process."""
-    path = c.getenv(c.text("HEAPWRIGHT_REPLAY"))
+    path = c.getenv(c.text("HEAPWRIGHT_JOB"))
     if path == 0:
         return 0
-    file = c.c_open(path, READ_WRITE, 0)
-    job = Job(c.process_memory(), c.mmap(0, PAGE, PROT_READ_WRITE, SHARED, file, 0))
-    size = Job.SIZE + job.events * FlatEvent.SIZE
-    events = c.mmap(0, size, PROT_READ_WRITE, PRIVATE_POPULATED, file, 0) + Job.SIZE
-    slots = c.mmap(0, job.slots * 8 + PAGE, PROT_READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
-    job.memory.fill(slots, job.slots * 8 + PAGE, 0)
-    measure(job, events, slots + 8)
-    clock(job, events, slots + 8)
+    file = c.c_open(path, OPEN_TO_WRITE, 0)
+    job = Job(c.process_memory(), c.mmap(0, Job.SIZE, READ_WRITE, SHARED, file, 0))
+    events = c.mmap(0, Job.SIZE + job.events * FlatEvent.SIZE, READ_WRITE, PRIVATE | POPULATE, file, 0) + Job.SIZE
+    slots = resident_slots(job) + Slot.SIZE  # the one before the first is NO_SLOT's
+    measure(job, events, slots)
+    time_rounds(job, events, slots)
     c.exit_now(0)
     return 0
 
 
+def resident_slots(job):
+    """Room for a slot more than the job has, all of it touched."""
+    size = (job.slots + 1) * Slot.SIZE
+    return c.mmap(0, size, READ_WRITE, PRIVATE_ANONYMOUS | POPULATE, -1, 0)
+
+
 def measure(job, events, slots):
+    """How much memory one pass takes: resident, and by what the allocator says."""
     job.heap_before = heap_bytes() if job.sample != 0 else 0
     job.resident_before = resident_peak()
     measured_pass(job, events, slots)
@@ -185,17 +147,18 @@ def own_heap_peak(job):
     """Our own libraries tell their peak exactly."""
     ask = c.dlsym(0, c.text("heapwright_stats"))
     if ask != 0:
-        place = c.scratch()
-        c.call(ask, place)
-        job.heap_peak = Stats(job.memory, place).peak_heap_bytes
+        stats = c.on_stack(Stats)
+        c.call(ask, stats.address)
+        job.heap_peak = stats.peak_heap_bytes
 
 
-def clock(job, events, slots):
+def time_rounds(job, events, slots):
+    """Run passes against the clock until there were enough, or the budget is spent."""
     spent = 0
     while job.done < job.rounds and (job.done == 0 or spent < job.budget):
-        began = c.nanoseconds(c.STEADY)
+        began = c.nanoseconds(STEADY)
         timed_pass(job, events, slots)
-        job.nanoseconds[job.done] = c.nanoseconds(c.STEADY) - began
+        job.nanoseconds[job.done] = c.nanoseconds(STEADY) - began
         spent += job.nanoseconds[job.done]
         job.done += 1
         free_all(job, slots)

@@ -6,8 +6,8 @@ Written in the dialect. The same bodies are run by several threads at once, each
 from __future__ import annotations
 
 from heapwright.layout import NULL
-from heapwright.native.bench_job import DRAWS
-from heapwright.native.workloads import empty, fill, give, grow, pick, pick_size, replace, slot_at, take
+from heapwright.native.runtime.bench_job import DRAWS
+from heapwright.native.runtime.workloads import empty, fill, give, grow, pick, pick_size, replace, slot_at, take
 
 
 def pairs(worker):
@@ -39,6 +39,7 @@ def fifo(worker):
 
 
 def fill_all(worker):
+    """Allocate a block of a random size for each slot."""
     for i in range(worker.job.blocks):
         fill(slot_at(worker, i), pick_size(worker))
 
@@ -87,5 +88,6 @@ def production(worker):
 
 
 def fill_row(worker, row):
+    """Allocate as many blocks of one size as live at one time."""
     for i in range(row.blocks):
         fill(slot_at(worker, row.first + i), row.size)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from heapwright.layers import inner
 from heapwright.layout import Inline, Struct, Word
 from heapwright.native import c
-from heapwright.native.mallinfo import Mallinfo, Mallinfo2, Words
+from heapwright.native.runtime.linux import OPEN_TO_APPEND, OWNERS_ALONE
+from heapwright.native.runtime.mallinfo import Mallinfo, Mallinfo2, Words
 from heapwright.stats import Stats
 
 Heap = inner.Heap
@@ -26,7 +27,8 @@ class Record(Struct):
 
 
 def mallinfo2(heap, place):
-    stats = Stats(heap.memory, c.scratch())
+    """Fill in a Mallinfo2 at `place`, in bytes, and answer `place`: C returns the struct through it."""
+    stats = c.on_stack(Stats)
     inner.survey(heap, stats)
     info = Mallinfo2(heap.memory, place)
     heap.memory.fill(place, Mallinfo2.SIZE, 0)
@@ -39,7 +41,8 @@ def mallinfo2(heap, place):
 
 
 def mallinfo(heap, place):
-    wide = Mallinfo2(heap.memory, c.scratch())
+    """The same in ints; what is too large for one is the largest int."""
+    wide = c.on_stack(Mallinfo2)
     mallinfo2(heap, wide.address)
     numbers = Mallinfo(heap.memory, place).numbers
     words = Words(heap.memory, wide.address).words
@@ -49,7 +52,8 @@ def mallinfo(heap, place):
 
 
 def malloc_stats(heap):
-    stats = Stats(heap.memory, c.scratch())
+    """Print a few numbers to standard error, without a buffer: no memory is asked for."""
+    stats = c.on_stack(Stats)
     inner.survey(heap, stats)
     c.say(STANDARD_ERROR, "heap bytes      = %12ld\n", stats.heap_bytes)
     c.say(STANDARD_ERROR, "live bytes      = %12ld\n", stats.live_bytes)
@@ -63,7 +67,7 @@ def malloc_info(heap, options, file):
     """glibc's XML in its outline; only options 0 exists."""
     if options << 32 != 0:
         return -1
-    stats = Stats(heap.memory, c.scratch())
+    stats = c.on_stack(Stats)
     inner.survey(heap, stats)
     c.say(file, '<malloc version="1">\n<heap nr="0">\n<total type="rest" count="1" size="%ld"/>\n', stats.free_bytes)
     c.say(file, '<system type="current" size="%ld"/>\n', stats.heap_bytes)
@@ -73,6 +77,7 @@ def malloc_info(heap, options, file):
 
 
 def stats(heap, place):
+    """Fill in the Stats at `place`."""
     inner.survey(heap, Stats(heap.memory, place))
     return 0
 
@@ -81,8 +86,15 @@ def leave_record(heap):
     """At exit: append a record to the file that the environment names, if it names one."""
     path = c.getenv(c.text("HEAPWRIGHT_STATS"))
     if path != 0:
-        record = Record(heap.memory, c.scratch())
+        record = c.on_stack(Record)
         record.pid = c.getpid()
         inner.survey(heap, record.stats)
-        c.append(path, record.address, Record.SIZE)
+        append(path, record.address, Record.SIZE)
     return 0
+
+
+def append(path, address, size):
+    """Append bytes to a file in one write, so that processes do not mix."""
+    file = c.c_open(path, OPEN_TO_APPEND, OWNERS_ALONE)
+    c.c_write(file, address, size)
+    c.c_close(file)

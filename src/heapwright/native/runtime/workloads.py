@@ -11,26 +11,30 @@ the block's own address; before the block is freed or moved its first word is re
 from __future__ import annotations
 
 from heapwright.bits import shift_right, times
-from heapwright.layout import NULL, Array, Byte, Struct, Word
+from heapwright.layout import NULL, Array, Byte, Struct
 from heapwright.native import c
-from heapwright.native.bench_job import (
+from heapwright.native.runtime.bench_job import (
     CHANGED,
-    CPU_CLOCK,
     NO_BODY,
     NO_THREAD,
     OUT_OF_MEMORY,
-    WALL_CLOCK,
     Cell,
     Job,
     Slot,
     Worker,
 )
-from heapwright.native.replayer import resident_peak
-from heapwright.native.runtime import PROT_READ_WRITE
+from heapwright.native.runtime.linux import (
+    CPU_TIME,
+    OPEN_TO_WRITE,
+    PAGE,
+    POPULATE,
+    PRIVATE_ANONYMOUS,
+    READ_WRITE,
+    SHARED,
+    STEADY,
+)
+from heapwright.native.runtime.process_facts import resident_peak
 
-PAGE = 4096
-SHARED, READ_WRITE = 1, 2
-PRIVATE_ANONYMOUS_POPULATED = 0x8022
 GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # odd: no two workers begin with the same state
 MULTIPLIER = 0x2545F4914F6CDD1D
 
@@ -39,11 +43,6 @@ class Cores(Struct):
     """A cpu_set_t."""
 
     bits: Array[Byte, 128]
-
-
-class Timespec(Struct):
-    seconds: Word
-    nanoseconds: Word
 
 
 # --- blocks
@@ -73,6 +72,7 @@ def touch(address, start, size):
 
 
 def expect(address, word):
+    """End the process if a block's first word is not the one that was written to it."""
     if Cell(c.process_memory(), address).word.load() != word:
         c.exit_now(CHANGED)
 
@@ -81,15 +81,18 @@ def expect(address, word):
 
 
 def slot_at(worker, index):
+    """A worker's slot by its index."""
     return Slot(worker.memory, worker.slots + index * Slot.SIZE)
 
 
 def fill(slot, size):
+    """Allocate a block for an empty slot."""
     slot.block = take(size)
     slot.size = size
 
 
 def empty(slot):
+    """Free a slot's block."""
     give(slot.block)
     slot.block = NULL
 
@@ -127,6 +130,7 @@ def pick(worker, n):
 
 
 def pick_size(worker):
+    """A random size between the job's least and most."""
     job = worker.job
     return job.least + pick(worker, job.most - job.least + 1)
 
@@ -161,22 +165,17 @@ def thread(worker):
 
 def pin(core):
     """Threads that end within a tenth of a second may else spend it side by side on one core, others being idle."""
-    cores = Cores(c.process_memory(), c.scratch())
+    cores = c.on_stack(Cores)
     cores.memory.fill(cores.address, Cores.SIZE, 0)
     cores.bits[core >> 3] = 1 << (core & 7)
     c.sched_setaffinity(0, Cores.SIZE, cores.address)
 
 
 def work(worker):
-    worker.began = clock(WALL_CLOCK)
+    """Do a worker's rounds against the clock."""
+    worker.began = c.nanoseconds(STEADY)
     worker.operations = c.call(worker.job.entry, worker.address)
-    worker.ended = clock(WALL_CLOCK)
-
-
-def clock(name):
-    time = Timespec(c.process_memory(), c.scratch())
-    c.clock_gettime(name, time.address)
-    return time.seconds * 1_000_000_000 + time.nanoseconds
+    worker.ended = c.nanoseconds(STEADY)
 
 
 # --- the job
@@ -184,28 +183,29 @@ def clock(name):
 
 def bench():
     """Map the job that the environment names, do it, and end the process."""
-    path = c.getenv(c.text("HEAPWRIGHT_BENCH"))
+    path = c.getenv(c.text("HEAPWRIGHT_JOB"))
     if path == 0:
         return 0
-    file = c.c_open(path, READ_WRITE, 0)
-    job = Job(c.process_memory(), c.mmap(0, Job.SIZE, PROT_READ_WRITE, SHARED, file, 0))
+    file = c.c_open(path, OPEN_TO_WRITE, 0)
+    job = Job(c.process_memory(), c.mmap(0, Job.SIZE, READ_WRITE, SHARED, file, 0))
     prepare(job)
-    before = clock(CPU_CLOCK)
+    before = c.nanoseconds(CPU_TIME)
     job.resident_before = resident_peak()
     do(job)
     job.resident_peak = resident_peak()
-    job.cpu = clock(CPU_CLOCK) - before
+    job.cpu = c.nanoseconds(CPU_TIME) - before
     job.is_done = 1
     c.exit_now(0)
     return 0
 
 
 def prepare(job):
+    """Find the body, give each worker its slots and its random numbers, and set up the barrier."""
     job.entry = c.dlsym(0, job.body.address)
     if job.entry == NULL:
         c.exit_now(NO_BODY)
     size = job.blocks * Slot.SIZE
-    slots = c.mmap(0, size * job.threads + PAGE, PROT_READ_WRITE, PRIVATE_ANONYMOUS_POPULATED, -1, 0)
+    slots = c.mmap(0, size * job.threads + PAGE, READ_WRITE, PRIVATE_ANONYMOUS | POPULATE, -1, 0)
     if slots == -1:
         c.exit_now(OUT_OF_MEMORY)
     for i in range(job.threads):
@@ -218,6 +218,7 @@ def prepare(job):
 
 
 def do(job):
+    """Have the main thread, or as many threads as the job says, do the work."""
     if job.is_threaded == 0:
         work(job.workers[0])
         return

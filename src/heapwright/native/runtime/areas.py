@@ -9,9 +9,8 @@ from heapwright.bits import align_up
 from heapwright.layout import Array, Atomic, Inline, Struct, Word
 from heapwright.locks import acquire, release
 from heapwright.native import c
+from heapwright.native.runtime.linux import DONT_NEED, PAGE
 
-PAGE = 4096
-DONT_NEED = 4
 CAPACITY = 16384
 
 
@@ -26,7 +25,7 @@ class Areas(Struct):
     lock: Atomic[Word]
     top: Word  # where the region ends
     count: Word
-    table: Array[Inline[Area], 16384]
+    table: Array[Inline[Area], CAPACITY]
 
 
 def place(areas, size, floor):
@@ -40,6 +39,7 @@ def place(areas, size, floor):
 
 
 def lowest(areas):
+    """Where the lowest area starts; the region's end if there is none."""
     return areas.table[areas.count - 1].start if areas.count > 0 else areas.top
 
 
@@ -52,6 +52,7 @@ def index_of(areas, address):
 
 
 def insert(areas, start, end):
+    """Enter an area at its place; the table must have room."""
     i = index_of(areas, start)
     entry = areas.table[i].address
     areas.memory.copy(entry + Area.SIZE, entry, (areas.count - i) * Area.SIZE)
@@ -61,6 +62,7 @@ def insert(areas, start, end):
 
 
 def remove(areas, i):
+    """Take the i-th area out of the table."""
     entry = areas.table[i].address
     areas.count -= 1
     areas.memory.copy(entry, entry + Area.SIZE, (areas.count - i) * Area.SIZE)
@@ -88,6 +90,7 @@ def unmap_pages(areas, start, size):
 
 
 def cut(areas, start, end):
+    """Take a range of whole pages out of all areas that it meets: one that it lies within is split."""
     i = 0
     while i < areas.count:
         area = areas.table[i]

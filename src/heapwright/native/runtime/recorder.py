@@ -10,7 +10,19 @@ from __future__ import annotations
 from heapwright.layout import NULL, Array, Atomic, Byte, Struct, Word
 from heapwright.locks import acquire, release
 from heapwright.native import c
-from heapwright.native.runtime import PROT_READ_WRITE, errno, local, set_errno, set_local
+from heapwright.native.runtime.kernel import errno, local, set_errno, set_local
+from heapwright.native.runtime.linux import (
+    EEXIST,
+    MOST_PATH,
+    NO_RESERVE,
+    OPEN_NEW,
+    OPEN_TO_READ,
+    OPEN_TO_WRITE,
+    OWNERS_ALONE,
+    READ_WRITE,
+    REAL_TIME,
+    SHARED,
+)
 from heapwright.traces.raw import (
     CHUNK_BYTES,
     COMMAND_OFFSET,
@@ -27,10 +39,6 @@ CHUNK_SLOT, THREAD_SLOT = 7, 6  # of the thread's words
 OFF = -1
 MOST_BYTES = 1 << 40  # of one file
 MOST_GROWTH = 256  # chunks that the file grows by: as many as it has, up to here
-SHARED_NO_RESERVE = 0x4001
-READ_WRITE_CREATE_NEW, READ_WRITE = 0xC2, 2
-EEXIST = 17
-PATH_BYTES = 4096
 
 
 class Recorder(Struct):
@@ -41,10 +49,11 @@ class Recorder(Struct):
     forked_at: Word  # the parent's last sequence number
     execs: Word
     is_full: Word  # the file could not grow: nothing more is recorded
-    path: Array[Byte, 4096]
+    path: Array[Byte, MOST_PATH]
 
 
 def recorder():
+    """The library's own words."""
     return Recorder(c.process_memory(), c.recorder_words())
 
 
@@ -52,6 +61,7 @@ def recorder():
 
 
 def record(operation, log2_align, address, old, size):
+    """Append a record to the thread's chunk, if anything is recorded; `old` is what a realloc was given."""
     chunk = current_chunk()
     if not chunk:
         return
@@ -106,6 +116,7 @@ def thread_number():
 
 
 def begin_once():
+    """Begin, unless another thread did so meanwhile."""
     state = recorder()
     acquire(state.memory, state.lock)
     if not state.header:
@@ -123,7 +134,7 @@ def begin():
         return OFF
     mapped = OFF
     if c.posix_fallocate(file, 0, HEADER_BYTES) == 0:
-        mapped = c.mmap(0, MOST_BYTES, PROT_READ_WRITE, SHARED_NO_RESERVE, file, 0)
+        mapped = c.mmap(0, MOST_BYTES, READ_WRITE, SHARED | NO_RESERVE, file, 0)
     c.c_close(file)
     if mapped != OFF:
         fill_header(Header(c.process_memory(), mapped))
@@ -142,20 +153,22 @@ def create(folder):
 
 
 def create_one(folder):
+    """A new file's descriptor, or -1 with EEXIST if there is one of that name."""
     state = recorder()
-    c.file_name(state.path.address, PATH_BYTES, folder, c.getpid(), state.execs)
-    return c.c_open(state.path.address, READ_WRITE_CREATE_NEW, 0o600)
+    c.file_name(state.path.address, MOST_PATH, folder, c.getpid(), state.execs)
+    return c.c_open(state.path.address, OPEN_NEW, OWNERS_ALONE)
 
 
 def fill_header(header):
+    """Say whose recording it is; the magic comes last, for it makes the file one."""
     state = recorder()
     header.version = VERSION
     header.pid = c.getpid()
     header.parent = c.getppid()
     header.execs = state.execs
     header.fork_sequence = state.forked_at
-    header.clock = c.nanoseconds(c.REAL_TIME)
-    command = c.c_open(c.text("/proc/self/cmdline"), 0, 0)
+    header.clock = c.nanoseconds(REAL_TIME)
+    command = c.c_open(c.text("/proc/self/cmdline"), OPEN_TO_READ, 0)
     if command >= 0:
         c.c_read(command, header.address + COMMAND_OFFSET, HEADER_BYTES - COMMAND_OFFSET - 1)
         c.c_close(command)
@@ -175,8 +188,9 @@ def has_room(index):
 
 
 def grow():
+    """Have the file system promise room for more chunks; whether it did."""
     state = recorder()
-    file = c.c_open(state.path.address, READ_WRITE, 0)
+    file = c.c_open(state.path.address, OPEN_TO_WRITE, 0)
     if file < 0:
         return False
     more = min(max(state.room, 1), MOST_GROWTH)

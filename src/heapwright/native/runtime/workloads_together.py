@@ -1,17 +1,15 @@
 """What threads do with blocks that they share, pass on or leave behind.
 
-Written in the dialect; see `heapwright.native.workloads_alone`.
+Written in the dialect; see `heapwright.native.runtime.workloads_alone`.
 """
 
 from __future__ import annotations
 
 from heapwright.layout import NULL
 from heapwright.native import c
-from heapwright.native.bench_job import Batch, Cell
-from heapwright.native.workloads import empty, give, meet, pick, pick_size, replace, run_child, slot_at, take
+from heapwright.native.runtime.bench_job import BATCHES, PER_BATCH, Batch, Cell
+from heapwright.native.runtime.workloads import empty, give, meet, pick, pick_size, replace, run_child, slot_at, take
 
-BATCHES = 16  # between a producer and its consumer
-PER_BATCH = 63
 PER_GENERATION = 10_000  # blocks that one thread of the server replaces
 KEEPS = 4  # a short-lived thread leaves every fourth block behind
 WRITES = 100  # to each block that may share a cache line
@@ -32,10 +30,12 @@ def producer_consumer(worker):
 
 
 def batch_at(worker, i):
+    """The i-th batch of a producer: they are used in turn."""
     return Batch(worker.memory, worker.slots + (i & (BATCHES - 1)) * Batch.SIZE)
 
 
 def produce(worker, batch):
+    """Fill a batch once it is empty."""
     wait_until(batch, 0)
     for i in range(PER_BATCH):
         batch.blocks[i] = take(pick_size(worker))
@@ -43,6 +43,7 @@ def produce(worker, batch):
 
 
 def consume(batch):
+    """Free a batch's blocks once it is full."""
     wait_until(batch, 1)
     for i in range(PER_BATCH):
         give(batch.blocks[i])
@@ -50,6 +51,7 @@ def consume(batch):
 
 
 def wait_until(batch, state):
+    """Let others run until a batch is full (1) or empty (0)."""
     while batch.is_full.load() != state:
         c.sched_yield()
 
@@ -66,6 +68,7 @@ def server(worker):
 
 
 def generation(worker):
+    """One thread of the server."""
     for _ in range(PER_GENERATION):
         replace(slot_at(worker, pick(worker, worker.job.blocks)), pick_size(worker))
     return 0
@@ -80,6 +83,7 @@ def churn(worker):
 
 
 def short_life(worker):
+    """One thread of the churn."""
     blocks = worker.job.blocks
     for i in range(blocks):
         replace(slot_at(worker, i), pick_size(worker))
@@ -114,6 +118,7 @@ def thrash(worker):
 
 
 def write_often(address):
+    """Write a block's first word again and again."""
     cell = Cell(c.process_memory(), address)
     for _ in range(WRITES):
         cell.word.store(NULL)

@@ -12,27 +12,31 @@ from __future__ import annotations
 
 from heapwright.layers import inner
 from heapwright.native import c
-from heapwright.native.runtime import abandon, reserve
+from heapwright.native.runtime.kernel import abandon, reserve
 
 Heap = inner.Heap
 
 
 def fork_prepare(heap):
+    """Before a fork: stdio's list first, then the heap's locks."""
     c.list_lock()
     inner.fork_prepare(heap)
 
 
 def fork_parent(heap):
+    """After a fork, in the parent: both go free, in the other order."""
     inner.fork_parent(heap)
     c.list_unlock()
 
 
 def fork_child(heap):
+    """After a fork, in the child: the same; nobody else is there to hold the list."""
     inner.fork_child(heap)
     c.list_reset()
 
 
 def thread_exit(heap, ignored):
+    """A thread ends: called as the destructor of a pthread key, with the key's value."""
     inner.thread_exit(heap)
 
 

@@ -1,0 +1,108 @@
+"""What a thousand numbers cost in each of Rust's collections: `python choose_a_collection.py [ALLOCATOR...]`.
+
+Vec, String and HashMap are those of heapwright.collections, which ask for memory as Rust's do. A LinkedList and a
+BTreeMap are told by their requests alone: a node for each element; nodes of eleven entries that split as keys ascend
+(Rust, library/alloc/src/collections, `linked_list.rs` and `btree/node.rs`). A VecDeque asks as a Vec does.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from heapwright import allocator
+from heapwright.collections import HashMap, String, Vec, running, serve, u64
+from heapwright.machine import start
+from heapwright.spans import USED
+
+COUNT = 1000
+NODE = 24  # of a LinkedList<u64>: two pointers and the number
+LEAF, INNER, CAPACITY, KEPT = 192, 288, 11, 5  # of a BTreeMap<u64, u64>: bytes, entries, entries right of a split
+COLLECTIONS = {}
+
+
+def collection(name):
+    """Name a function that fills a collection and returns what must be kept, or a list of blocks."""
+    return lambda fill: COLLECTIONS.setdefault(name, fill)
+
+
+@collection("Vec<u64>, grown")
+def vec():
+    values = Vec(u64)
+    for number in range(COUNT):
+        values.push(number)
+    return values
+
+
+@collection("Vec<u64>, with_capacity")
+def vec_with_capacity():
+    values = Vec.with_capacity(COUNT, u64)
+    for number in range(COUNT):
+        values.push(number)
+    return values
+
+
+@collection("String, 8 bytes at a time")
+def string():
+    text = String("")
+    for number in range(COUNT):
+        text.push_str(f"{number:8}")
+    return text
+
+
+@collection("LinkedList<u64>")
+def linked_list():
+    return [running().alloc(NODE, 8, "Node") for _ in range(COUNT)]
+
+
+@collection("BTreeMap<u64, u64>")
+def btree_map():
+    """On the right edge of the tree: a full node leaves most of its entries behind, and hands one up."""
+    blocks, entries = [running().alloc(LEAF, 8, "Leaf")], [0]
+    for _ in range(COUNT):
+        level = 0
+        while level < len(entries) and entries[level] == CAPACITY:
+            blocks.append(running().alloc(INNER if level else LEAF, 8, "Node"))
+            entries[level] = KEPT
+            level += 1
+        if level == len(entries):
+            blocks.append(running().alloc(INNER, 8, "Root"))
+            entries.append(0)
+        entries[level] += 1
+    return blocks
+
+
+@collection("HashMap<u64, u64>")
+def hash_map():
+    table = HashMap(u64, u64)
+    for number in range(COUNT):
+        table.insert(number, number)
+    return table
+
+
+def measure(fill, name):
+    """Requests, the most bytes asked for at once, those asked for at the end, and what they take of the heap."""
+    heap = start(allocator.load(name))
+    with serve(heap) as runtime:
+        kept = fill()
+        taken = sum(size for _, size, kind in heap.spans() if kind == USED)
+        figures = runtime.operations, runtime.peak_bytes, runtime.live_bytes, taken
+        if isinstance(kept, list):
+            for address in kept:
+                runtime.dealloc(address)
+        else:
+            kept.drop()
+    assert heap.leaks() == []
+    return figures
+
+
+def main(allocators):
+    heads = "requests", "most", "at the end", *(f"in {name}" for name in allocators)
+    print(f"{'':26}" + "".join(f"{head:>16}" for head in heads))
+    for title, fill in COLLECTIONS.items():
+        found = [measure(fill, name) for name in allocators]
+        numbers = *found[0][:3], *(taken for *_, taken in found)
+        print(f"{title:26}" + "".join(f"{number:>16,}" for number in numbers))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["linked_list", "kr", "buddy"])

@@ -1,0 +1,134 @@
+"""Whatever a layer does not do itself is done by the allocator below it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from heapwright.allocator import AllocatorError, load
+from heapwright.machine import start
+from heapwright.native.library import library_of
+
+LAYERS = ("sized", "locked", "counted", "traced")
+STACKS = [*(f"{layer}(linked_list)" for layer in LAYERS), "counted(locked(sized(linked_list)))"]
+BELOW = """
+from heapwright.layout import Atomic, Struct, Word
+
+THREADS = "own"
+
+
+class Heap(Struct):
+    called: Atomic[Word]
+
+
+def alloc(heap, size, align):
+    return 0
+
+
+def dealloc(heap, address, size, align):
+    pass
+
+
+def walk(heap, start, end):
+    yield start, end - start, 0
+
+
+def check(heap, start, end):
+    pass
+
+
+def survey(heap, stats):
+    stats.live_blocks = 77
+
+
+def trim(heap):
+    return heap.called.add(1) + 1
+
+
+def thread_exit(heap):
+    return heap.called.add(10)
+
+
+def fork_prepare(heap):
+    return heap.called.add(100)
+
+
+def fork_parent(heap):
+    return heap.called.add(1000)
+
+
+def fork_child(heap):
+    return heap.called.add(10000)
+"""
+
+
+@pytest.fixture
+def below(tmp_path):
+    path = tmp_path / "below.py"
+    path.write_text(BELOW)
+    return path
+
+
+@pytest.mark.parametrize("spec", STACKS)
+def test_trim_gives_pages_back(spec):
+    heap = start(load(spec))
+    blocks = [heap.alloc(3000) for _ in range(100)]
+    for block in blocks:
+        heap.dealloc(block)
+    held = heap.memory.held()
+    given = heap.trim()
+    assert given > 0
+    assert heap.memory.held() == held - given
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_call_reaches_the_allocator(layer, below):
+    machine = start(load(f"{layer}({below})"))
+    assert machine.trim() == 1
+    machine.thread_exit()
+    child = machine.fork()
+    assert called(machine.state) == 1111
+    assert called(child.state) == 10111
+    assert machine.survey()["live_blocks"] == (0 if layer == "counted" else 77)
+
+
+def called(heap):
+    while hasattr(heap, "heap"):
+        heap = heap.heap
+    return heap.called.load()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_threads_are_a_trait(layer, below):
+    assert load(f"{layer}({below})").is_threaded
+    assert load(f"{layer}(linked_list)").is_threaded == (layer == "locked")
+
+
+TRIM = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+blocks = [libc.malloc(50_000) for _ in range(100)]
+for block in blocks:
+    libc.free(block)
+before = libc.sbrk(0)
+assert libc.malloc_trim(0) == 1, "nothing was given back"
+assert libc.sbrk(0) < before
+"""
+
+
+def test_malloc_trim_gives_memory_back():
+    environment = {"LD_PRELOAD": str(library_of("linked_list"))}
+    done = subprocess.run([sys.executable, "-c", TRIM], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["Nowhere", "Array[Nowhere, 4]", "Atomic[Nowhere]", "Array[Array[Nowhere, 2], 2]"])
+def test_a_field_that_points_nowhere_is_refused(kind, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(BELOW.replace("called: Atomic[Word]", f"first: {kind}").replace("Atomic,", "Array, Atomic,"))
+    with pytest.raises(AllocatorError, match=r"Heap\.first: no struct is named 'Nowhere'"):
+        load(str(path))
