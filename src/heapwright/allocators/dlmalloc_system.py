@@ -27,8 +27,10 @@ from heapwright.allocators.dlmalloc_chunks import (
     LEAST_CHUNK,
     Chunk,
     address_of,
+    has_footers,
     is_live,
     plus,
+    set_foot,
     size_of,
     use_first,
 )
@@ -192,6 +194,8 @@ def set_segment(heap, start, size, is_mapped):
 
 def open_heap(heap, start, size, is_mapped):
     heap.least_address = start
+    if has_footers(heap):
+        heap.magic[0] = heap.memory.random() | 1
     set_segment(heap, start, size, is_mapped)
     heap.release_checks = RELEASE_RATE
     start_top(heap, heap.segment)
@@ -203,13 +207,13 @@ def add_segment(heap, start, size, is_mapped):
     record_chunk = close_place(heap)
     record = Segment(heap.memory, address_of(record_chunk))
     copy_record(record, heap.segment)
-    use_first(record_chunk, RECORD_CHUNK)
+    use_first(heap, record_chunk, RECORD_CHUNK)
     build_fences(plus(record_chunk, RECORD_CHUNK), old_end)
     set_segment(heap, start, size, is_mapped)
     heap.segment.next = record
     start_top(heap, heap.segment)
     if record_chunk != old_top:
-        use_first(old_top, record_chunk.address - old_top.address)
+        use_first(heap, old_top, record_chunk.address - old_top.address)
         give_back(heap, old_top)
 
 
@@ -238,9 +242,9 @@ def prepend(heap, segment, start, size):
     segment.size += segment.start - start
     segment.start = start
     chunk = first_chunk(segment)
-    use_first(chunk, size)
+    use_first(heap, chunk, size)
     rest = plus(chunk, size)
-    use_first(rest, old_first.address - rest.address)
+    use_first(heap, rest, old_first.address - rest.address)
     give_back(heap, rest)
     return chunk
 
@@ -333,6 +337,7 @@ def finish_mapped(heap, chunk, size):
     lead = chunk.previous_size
     plus(chunk, -lead).head = lead + size
     chunk.head = size
+    set_foot(heap, chunk, size)
     fence = plus(chunk, size)
     fence.head = FENCE
     plus(fence, WORD).head = 0
