@@ -55,7 +55,8 @@ not 32; where somebody else moved the break, the new stretch ends at a page; a c
 mapping may be resized (there, the mapping comes out too short); realloc keeps larger alignments; the segment of top,
 always the first, is not searched for; a foot must have this heap's mark, where the source asks the heap that the foot
 names, and the mark is wiped when the chunk falls free. There are no spaces, and there is no limit to the footprint
-(malloc_set_footprint_limit): any heap here can be limited from outside, where it asks the kernel.
+(malloc_set_footprint_limit): any heap here can be limited from outside, where it asks the kernel. A mapping that the
+kernel does not take back becomes a segment, instead of being lost.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ A mapping of its own is one chunk with neither bit set; its `previous_size` is t
       | previous_size   | the chunk           | fence  | 0      |   of 32 bytes, the second word is the fence's head
       +-----------------+---------------------+--------+--------+
 
+Where the kernel will not take a mapping back, it becomes a segment: its memory serves requests, and is offered again
+whenever empty segments are.
+
 A heap here is `dlmalloc.Heap`.
 """
 
@@ -29,6 +32,7 @@ from heapwright.allocators.dlmalloc_chunks import (
     address_of,
     has_footers,
     is_live,
+    mark_freed,
     plus,
     set_foot,
     size_of,
@@ -138,7 +142,10 @@ def from_break(heap, size):
 
 
 def move_break(heap, size, wanted, expected):
-    """Move the break by `wanted` bytes. Where somebody else moved it too, take enough to start anew."""
+    """Move the break by `wanted` bytes. Where somebody else moved it too, take enough to start anew.
+
+    What is too little, and cannot be given back, is lost: it stays in the footprint.
+    """
     start = heap.memory.sbrk(wanted)
     if start == -1:
         return start, 0
@@ -146,10 +153,11 @@ def move_break(heap, size, wanted, expected):
         return start, wanted
     enough = max(start + wanted, align_up(start, ALIGNMENT) + size + PADDING)
     end = align_up(enough, heap.memory.PAGE)
-    if heap.memory.sbrk(end - start - wanted) == start + wanted:
+    more = heap.memory.sbrk(end - start - wanted)
+    if more == start + wanted:
         return start, end - start
-    if heap.memory.sbrk(0) == start + wanted:
-        heap.memory.sbrk(-wanted)
+    if more != -1 or heap.memory.sbrk(0) != start + wanted or heap.memory.sbrk(-wanted) == -1:
+        count(heap, wanted if more == -1 else end - start)
     return start, 0
 
 
@@ -185,8 +193,7 @@ def take_from_stretch(heap, start, given, is_mapped, size):
     return take_from_top(heap, size)
 
 
-def set_segment(heap, start, size, is_mapped):
-    segment = heap.segment
+def set_segment(segment, start, size, is_mapped):
     segment.start = start
     segment.size = size
     segment.is_mapped = is_mapped
@@ -196,7 +203,7 @@ def open_heap(heap, start, size, is_mapped):
     heap.least_address = start
     if has_footers(heap):
         heap.magic[0] = heap.memory.random() | 1
-    set_segment(heap, start, size, is_mapped)
+    set_segment(heap.segment, start, size, is_mapped)
     heap.release_checks = RELEASE_RATE
     start_top(heap, heap.segment)
 
@@ -205,12 +212,10 @@ def add_segment(heap, start, size, is_mapped):
     """Make a stretch the first segment, and close the one before with its record and fences."""
     old_top, old_end = heap.top, end_of(heap.segment)
     record_chunk = close_place(heap)
-    record = Segment(heap.memory, address_of(record_chunk))
-    copy_record(record, heap.segment)
-    use_first(heap, record_chunk, RECORD_CHUNK)
-    build_fences(plus(record_chunk, RECORD_CHUNK), old_end)
-    set_segment(heap, start, size, is_mapped)
-    heap.segment.next = record
+    record = close(heap, record_chunk, old_end)
+    set_segment(record, heap.segment.start, heap.segment.size, heap.segment.is_mapped)
+    link_second(heap, record)
+    set_segment(heap.segment, start, size, is_mapped)
     start_top(heap, heap.segment)
     if record_chunk != old_top:
         use_first(heap, old_top, record_chunk.address - old_top.address)
@@ -222,18 +227,20 @@ def close_place(heap):
     return heap.top if heap.top_size < LEAST_CHUNK else plus(heap.top, heap.top_size)
 
 
-def copy_record(target, source):
-    target.start = source.start
-    target.size = source.size
-    target.next = source.next
-    target.is_mapped = source.is_mapped
-
-
-def build_fences(fence, end):
-    """Heads that claim to be in use up to the end, so that nothing merges over it."""
+def close(heap, record_chunk, end):
+    """End a segment with a chunk for its record, and up to the end fences, so that nothing merges over it."""
+    use_first(heap, record_chunk, RECORD_CHUNK)
+    fence = plus(record_chunk, RECORD_CHUNK)
     while fence.address + Chunk.head.offset < end:
         fence.head = FENCE
         fence = plus(fence, WORD)
+    return Segment(heap.memory, address_of(record_chunk))
+
+
+def link_second(heap, segment):
+    """Put a segment into the list behind the first, which has top."""
+    segment.next = heap.segment.next
+    heap.segment.next = segment
 
 
 def prepend(heap, segment, start, size):
@@ -349,9 +356,21 @@ def mapped_length(chunk):
 
 
 def unmap_chunk(heap, chunk):
-    length = mapped_length(chunk)
-    if heap.memory.munmap(chunk.address - chunk.previous_size, length) == 0:
+    start, length = chunk.address - chunk.previous_size, mapped_length(chunk)
+    if heap.memory.munmap(start, length) == 0:
         heap.footprint -= length
+    else:
+        keep(heap, chunk.at(start), length)
+
+
+def keep(heap, chunk, length):
+    """Make a segment of one free chunk of a mapping that the kernel did not take."""
+    size = length - TOP_FOOT
+    record = close(heap, plus(chunk, size), chunk.address + length)
+    set_segment(record, chunk.address, length, 1)
+    link_second(heap, record)
+    mark_freed(chunk, size)
+    insert_tree(heap, tree_of(chunk), size)
 
 
 def remap_chunk(heap, chunk, size, may_move):
