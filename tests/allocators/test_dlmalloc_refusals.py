@@ -76,6 +76,21 @@ def test_a_refused_trim_changes_nothing():
     assert h.state.footprint == h.memory.held()
 
 
+def test_a_stretch_that_is_too_small_and_cannot_go_back_serves_others():
+    h = opened()
+    h.user.sbrk(100)
+    relent = refusing(h, "sbrk")
+    h.process.kernel.calls.at(2, True)
+    block = h.alloc(20 * KIB)
+    h.check()
+    first, _, kept = segments_of(h.state)
+    assert first.is_mapped and first.start < block, "the break is given up"
+    assert h.state.footprint == h.memory.held() and not kept.is_mapped
+    assert kept.start < h.alloc(15 * KIB) < kept.start + kept.size
+    relent()
+    h.check()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_all_goes_well_with_a_kernel_that_takes_nothing_back(seed):
     random, h = Random(seed), opened()

@@ -26,8 +26,8 @@ FOOTERS = 1 in a copy of this file, and load that by its path: the foot then hol
 somebody wrote behind the end of a block.
 
 The heap's own words, in one cache line: a bit for each small and each tree bin; the designated victim, which is
-what the last split of a small request left; top, the end of the newest segment; when to trim. Then the bins, and
-the record of the newest segment.
+what the last split of a small request left; top, the end of the newest segment; when to trim. Then the bins,
+the record of the newest segment, and with footers the magic, a random word.
 
 A small request takes, in this order: a chunk of its exact size; the victim; the least larger chunk, whose rest becomes
 the victim; top. A large one takes the best fit of trees and victim, or top. What top cannot serve comes from the
@@ -55,8 +55,8 @@ not 32; where somebody else moved the break, the new stretch ends at a page; a c
 mapping may be resized (there, the mapping comes out too short); realloc keeps larger alignments; the segment of top,
 always the first, is not searched for; a foot must have this heap's mark, where the source asks the heap that the foot
 names, and the mark is wiped when the chunk falls free. There are no spaces, and there is no limit to the footprint
-(malloc_set_footprint_limit): any heap here can be limited from outside, where it asks the kernel. A mapping that the
-kernel does not take back becomes a segment, instead of being lost.
+(malloc_set_footprint_limit): any heap here can be limited from outside, where it asks the kernel. What the kernel does
+not take back becomes a segment, instead of being lost.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ A mapping of its own is one chunk with neither bit set; its `previous_size` is t
       | previous_size   | the chunk           | fence  | 0      |   of 32 bytes, the second word is the fence's head
       +-----------------+---------------------+--------+--------+
 
-Where the kernel will not take a mapping back, it becomes a segment: its memory serves requests, and is offered again
-whenever empty segments are.
+What the kernel will not take back becomes a segment, and serves requests; a mapping is offered again whenever empty
+segments are.
 
 A heap here is `dlmalloc.Heap`.
 """
@@ -27,6 +27,7 @@ from heapwright.allocators.dlmalloc_bins import give_back, is_small, move_top, s
 from heapwright.allocators.dlmalloc_chunks import (
     ALIGNMENT,
     BOTH_USED,
+    HEADER,
     LEAST_CHUNK,
     Chunk,
     address_of,
@@ -39,7 +40,7 @@ from heapwright.allocators.dlmalloc_chunks import (
     use_first,
 )
 from heapwright.allocators.dlmalloc_trees import insert_tree, tree_of, unlink_tree
-from heapwright.bits import MOST, align_up
+from heapwright.bits import MOST, align_down, align_up
 from heapwright.layout import NULL, WORD, Struct, Word
 
 MMAP_THRESHOLD = 256 << 10
@@ -142,10 +143,7 @@ def from_break(heap, size):
 
 
 def move_break(heap, size, wanted, expected):
-    """Move the break by `wanted` bytes. Where somebody else moved it too, take enough to start anew.
-
-    What is too little, and cannot be given back, is lost: it stays in the footprint.
-    """
+    """Move the break by `wanted` bytes. Where somebody else moved it too, take enough to start anew."""
     start = heap.memory.sbrk(wanted)
     if start == -1:
         return start, 0
@@ -153,11 +151,10 @@ def move_break(heap, size, wanted, expected):
         return start, wanted
     enough = max(start + wanted, align_up(start, ALIGNMENT) + size + PADDING)
     end = align_up(enough, heap.memory.PAGE)
-    more = heap.memory.sbrk(end - start - wanted)
-    if more == start + wanted:
+    if heap.memory.sbrk(end - start - wanted) == start + wanted:
         return start, end - start
-    if more != -1 or heap.memory.sbrk(0) != start + wanted or heap.memory.sbrk(-wanted) == -1:
-        count(heap, wanted if more == -1 else end - start)
+    if heap.memory.sbrk(0) != start + wanted or heap.memory.sbrk(-wanted) == -1:
+        keep_too_little(heap, start, wanted)
     return start, 0
 
 
@@ -231,7 +228,7 @@ def close(heap, record_chunk, end):
     """End a segment with a chunk for its record, and up to the end fences, so that nothing merges over it."""
     use_first(heap, record_chunk, RECORD_CHUNK)
     fence = plus(record_chunk, RECORD_CHUNK)
-    while fence.address + Chunk.head.offset < end:
+    while fence.address + HEADER <= end:
         fence.head = FENCE
         fence = plus(fence, WORD)
     return Segment(heap.memory, address_of(record_chunk))
@@ -323,6 +320,25 @@ def release(heap, segment):
     return True
 
 
+def keep_too_little(heap, start, size):
+    """Keep a stretch of the break that is too small for the request; before the heap is open, it is lost."""
+    if heap.top:
+        count(heap, size)
+        heap.least_address = min(heap.least_address, start)
+        keep(heap, start, size, 0)
+
+
+def keep(heap, start, size, is_mapped):
+    """Make a segment of one free chunk, the second in the list, of a stretch that is counted."""
+    chunk = heap.top.at(align_up(start, ALIGNMENT))
+    free = align_down(start + size - TOP_FOOT - chunk.address, ALIGNMENT)
+    record = close(heap, plus(chunk, free), start + size)
+    set_segment(record, start, size, is_mapped)
+    link_second(heap, record)
+    mark_freed(chunk, free)
+    insert_tree(heap, tree_of(chunk), free)
+
+
 # --- chunks that are mappings of their own
 
 
@@ -360,17 +376,7 @@ def unmap_chunk(heap, chunk):
     if heap.memory.munmap(start, length) == 0:
         heap.footprint -= length
     else:
-        keep(heap, chunk.at(start), length)
-
-
-def keep(heap, chunk, length):
-    """Make a segment of one free chunk of a mapping that the kernel did not take."""
-    size = length - TOP_FOOT
-    record = close(heap, plus(chunk, size), chunk.address + length)
-    set_segment(record, chunk.address, length, 1)
-    link_second(heap, record)
-    mark_freed(chunk, size)
-    insert_tree(heap, tree_of(chunk), size)
+        keep(heap, start, length, 1)
 
 
 def remap_chunk(heap, chunk, size, may_move):
