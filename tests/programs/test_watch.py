@@ -5,9 +5,9 @@ import pytest
 from heapwright import allocator
 from heapwright.collections import Box, drop, serve
 from heapwright.machine import start
-from heapwright.pictures.scene import Look
 from heapwright.programs.replay import replay
 from heapwright.programs.run import run_program
+from heapwright.programs.scene import Look
 from heapwright.programs.watch import Watch
 from heapwright.traces.events import ALLOC, ALLOC_ZEROED, DEALLOC, FAILED, NONE, REALLOC, Events
 

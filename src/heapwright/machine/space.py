@@ -19,7 +19,7 @@ from __future__ import annotations
 from heapwright.machine.areas import Areas
 from heapwright.machine.frames import KernelPanic
 from heapwright.machine.kernel import Kernel
-from heapwright.machine.page_table import LAZY, RESERVED, PageTable, R, U, V, W, X
+from heapwright.machine.page_table import FLAGS, LAZY, RESERVED, PageTable, R, U, V, W, X
 from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN, Shadow
 
 # What a page that may be read and written looks like: words, their owners' codes, and the same as bytes.
@@ -283,7 +283,7 @@ class Space:
         for page in range(address, end, self.page):
             frame = self.table.frame_of(self.table.entry(page))
             if frame:
-                self.table.change_flags(page, LAZY | RESERVED, ~0x3FF | V)
+                self.table.change_flags(page, LAZY | RESERVED, ~FLAGS | V)
                 self.frames.give(frame)
                 self.frames.reserved += 1
                 self.pages.pop(page // self.page, None)
