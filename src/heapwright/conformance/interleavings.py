@@ -10,23 +10,20 @@ deadlock, and a data race, unless the allocator declares it: its `RACES` names f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any
 
-from heapwright import locks
 from heapwright.allocator import Allocator, load
 from heapwright.conformance.registry import check
-from heapwright.conformance.story import Broken
+from heapwright.conformance.story import Broken, ends
 from heapwright.conformance.subject import Subject
-from heapwright.machine.explore import Explored, explore, wander
+from heapwright.machine.explore import Explored, explore, sleepy_locks, wander
 from heapwright.machine.heap import Heap
-from heapwright.machine.shared_heap import SharedHeap, start_shared
+from heapwright.machine.shared_heap import SharedHeap
 from heapwright.machine.threads import Threads
 
 Scenario = Callable[[Threads, SharedHeap, int], None]
-EDGE = 16  # bytes at either end of a block that its owner writes
 SMALL = 40
 SCENARIOS: dict[str, Scenario] = {}
 
@@ -43,8 +40,8 @@ def take(heap: SharedHeap, size: int, seed: int) -> int:
     """Allocate a block and write into both ends of it."""
     address = heap.alloc(size)
     assert address, f"there was memory for {size} bytes"
-    for place, length in edges(address, size):
-        heap.user.fill(place, length, seed)
+    for offset, length in ends(size):
+        heap.user.fill(address + offset, length, seed)
     return address
 
 
@@ -55,17 +52,9 @@ def give(heap: SharedHeap, address: int, seed: int) -> None:
 
 
 def verify(heap: SharedHeap, address: int, size: int, seed: int) -> None:
-    for place, length in edges(address, size):
-        found = heap.process.peek(place, length)
+    for offset, length in ends(size):
+        found = heap.process.peek(address + offset, length)
         assert found == bytes([seed]) * length, f"the owner of {address:#x} wrote {seed:#x}, and finds {found.hex()}"
-
-
-def edges(address: int, size: int) -> Iterator[tuple[int, int]]:
-    if size <= 2 * EDGE:
-        yield address, size
-    else:
-        yield address, EDGE
-        yield address + size - EDGE, EDGE
 
 
 def use(heap: SharedHeap, size: int, seed: int) -> None:
@@ -190,7 +179,7 @@ def growing(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 def verify_prefix(heap: SharedHeap, address: int) -> None:
     assert address, "there was memory for the larger block"
-    verify(heap, address, EDGE, 1)
+    verify(heap, address, SMALL, 1)
 
 
 @scenario
@@ -239,7 +228,7 @@ ROOMY: Mapping[str, Any] = {"frames": 1 << 12, "page": PAGE, "maxva": (1 << 32) 
 
 def make_threads(allocator: Allocator, name: str, size: int, machine: Mapping[str, Any] = MACHINE) -> Threads:
     """The threads of a scenario on a new heap, ready to run."""
-    heap = start_shared(allocator, **machine)
+    heap = SharedHeap.start(allocator, **machine)
     threads = Threads(heap)
     threads.benign = declared_races(allocator)
     SCENARIOS[name](threads, heap, size)
@@ -250,16 +239,6 @@ def declared_races(allocator: Allocator) -> dict[str, str]:
     """The fields that an allocator lets race, and why it can bear that."""
     said = [sentence for part in allocator.parts for sentence in getattr(part, "RACES", ())]
     return {name.strip(): reason.strip() for name, _, reason in (each.partition(":") for each in said)}
-
-
-@contextmanager
-def sleepy_locks(looks: int = 0) -> Iterator[None]:
-    """Locks that sleep at once: spinning shows nothing that waiting does not."""
-    before, locks.LOOKS = locks.LOOKS, looks
-    try:
-        yield
-    finally:
-        locks.LOOKS = before
 
 
 def try_scenario(

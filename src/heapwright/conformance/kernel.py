@@ -241,9 +241,8 @@ def child_of(play: Play) -> Play:
     heap = play.heap.fork()
     if heap is None:
         raise Wrong("there were frames for a child")
-    child = Play(heap)
-    child.lines, child.results, child.named = [*play.lines, "in the child:"], list(play.results), play.named
-    child.blocks = [block.copy() for block in play.blocks]
+    child = play.copy(heap)
+    child.lines.append("in the child:")
     return child
 
 

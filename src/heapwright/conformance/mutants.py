@@ -23,7 +23,7 @@ from heapwright.allocator import AllocatorError
 from heapwright.conformance.registry import CHECKS, Check
 from heapwright.conformance.subject import FOLDER, Subject
 from heapwright.conformance.suite import Verdict, outcome_of
-from heapwright.dialect_source import Key, Program
+from heapwright.dialect_source import Program
 
 SECONDS_EACH = 20.0  # for all checks on one mutant
 BUDGET = 100_000  # accesses of a call: more is a loop without end
@@ -58,7 +58,7 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A mutant, and what killed it: the name of a check, "time", "load" or, for a survivor, ""."""
+    """A mutant, and what killed it: the name of a check, "time", "death", "load" or, for a survivor, ""."""
 
     mutant: Mutant
     killer: str
@@ -92,7 +92,7 @@ def mutants_in(name: str, path: Path, spec: str) -> Iterator[Mutant]:
 def spared_functions(path: Path) -> set[str]:
     """`check`, and the functions of its file that only it uses."""
     program = Program(path)
-    return {"check"} | {key.name for key in program.exempt() if isinstance(key, Key) and key.path == path.resolve()}
+    return {"check"} | {key.name for key in program.exempt() if key.path == path.resolve()}
 
 
 def edits_in(function: ast.FunctionDef) -> Iterator[Edit]:

@@ -22,6 +22,7 @@ from heapwright.conformance.stories import (
 from heapwright.conformance.story import Held, Play, Step, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
 from heapwright.machine import Heap, Process
+from heapwright.machine.tiling import check_cover
 from heapwright.spans import KINDS, USED
 
 LEAST_ALIGN = 16
@@ -93,7 +94,7 @@ def usable(subject: Subject) -> None:
 
 
 def usable_sizes_stay(play: Play) -> None:
-    if "usable_size" not in play.lines[-1] if play.lines else True:
+    if not play.lines or not play.lines[-1].startswith("usable_size"):
         return
     for block in play.blocks:
         before = block.size
@@ -120,13 +121,8 @@ def conservation(subject: Subject) -> str:
 
 
 def walk_tiles(play: Play) -> None:
-    for start, end in play.heap.stretches():
-        at = start
-        for begin, size, kind in play.heap._walk(start, end):
-            demand(begin == at, f"U5  walk leaves [{at:#x}, {begin:#x}) out, or tells it twice")
-            demand(size > 0 and kind in range(len(KINDS)), f"U5  walk tells of a span {(hex(begin), size, kind)}")
-            at = begin + size
-        demand(at == end, f"U5  walk of [{start:#x}, {end:#x}) ends at {at:#x}")
+    for start, end, spans in play.heap.walked():
+        check_cover(play.heap.process, start, end, spans)
 
 
 class Account:
