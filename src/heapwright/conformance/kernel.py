@@ -26,7 +26,7 @@ def hungry() -> Iterator[Step]:
     """Requests that ask the kernel for memory often, in between others that do not."""
     yield Step("alloc", 0, 40)
     for i in range(12):
-        yield Step("alloc", 0, (i * 7919) % 90_000, 4096 if i % 5 == 4 else 16)
+        yield Step("alloc", 0, (i * 7919) % 90_000, 1 << 15 if i % 5 == 4 else 16)
         yield Step("alloc", 0, 24 * i)
         if i % 3 == 2:
             yield Step("realloc", i, 30_000 + 9_000 * i)
@@ -157,6 +157,33 @@ def compare(before: Pages, after: Pages) -> None:
             offset = next(i for i in range(0, size, 8) if old[i : i + 8] != new[i : i + 8])
             words = [hex(int.from_bytes(data[offset : offset + 8], "little")) for data in (old, new)]
             raise Wrong(f"U7  a request that failed changed the word at {at + offset:#x} from {words[0]} to {words[1]}")
+
+
+@check("U7_refused_returns", "when the kernel does not take memory back, it is the heap's still")
+def refused_returns(subject: Subject) -> str:
+    """From sbrk, as in xv6rs (S6 of the machine); and from munmap, which may have no room for one mapping more, if
+    KEEPS_REFUSED = True says that the heap keeps account of what it could not return."""
+    tried = 0
+
+    def kept(steps: Steps) -> None:
+        nonlocal tried
+        with telling(Play(subject.heap(frames=1 << 14))) as play:
+            kernel = play.heap.process.kernel
+            refusals = [kernel.shrinks, kernel.unmaps][: 1 + subject.constant("KEEPS_REFUSED", False)]
+            for each in refusals:
+                each.at(1)
+            play.lines.append("the kernel takes no memory back")
+            play.play(steps)
+            sound(play)
+            tried += any(each.failing for each in refusals)
+            for each in refusals:
+                each.never()
+            play.lines.append("the kernel takes it")
+            play.play([Step("trim"), *busy_day(blocks=6)])
+            sound(play)
+
+    for_story(subject, [*hungry(), *busy_day(blocks=24), *[Step("free")] * 20, Step("trim")], kept)
+    return "" if tried else "it gives nothing back that may be refused"
 
 
 # --- somebody else's break, other pages

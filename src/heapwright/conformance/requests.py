@@ -6,10 +6,23 @@ import random
 
 from heapwright.conformance.kernel import sound
 from heapwright.conformance.registry import NotApplicable, check
-from heapwright.conformance.stories import ALLOC, FREE, USUAL, Steps, for_all, for_all_stories, for_story, steps_of
+from heapwright.conformance.stories import (
+    ALLOC,
+    ALLOC_LARGE,
+    FREE,
+    REALLOC_LARGE,
+    TRIM,
+    USUAL,
+    Steps,
+    for_all,
+    for_all_stories,
+    for_story,
+    steps_of,
+)
 from heapwright.conformance.story import Play, Step, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
-from heapwright.conformance.universal import addresses_are_aligned, all_intact
+from heapwright.conformance.universal import addresses_are_aligned, all_intact, blocks_are_disjoint
+from heapwright.machine import Heap
 
 LOG2_ALIGNS = range(21)
 KIB, MIB = 1 << 10, 1 << 20
@@ -56,6 +69,34 @@ def take_all(play: Play, steps: Steps) -> None:
     for step in steps:
         play.take(step)
         demand(play.results[-1:] != [0], f"there was memory for {step.size} bytes at a multiple of {step.align}")
+
+
+@check("large_blocks", "blocks of up to some megabytes are resized, moved and freed beside each other")
+def large_blocks(subject: Subject) -> None:
+    def roomy() -> Heap:
+        return subject.heap(frames=1 << 15)
+
+    kinds = (ALLOC_LARGE, ALLOC_LARGE, REALLOC_LARGE, REALLOC_LARGE, FREE, ALLOC, TRIM)
+    for_all_stories(subject, "large", *kinds, each=blocks_are_disjoint, last=sound, make=roomy)
+
+
+@check("many_blocks", "hundreds of blocks are live at once, and then few, and then none")
+def many_blocks(subject: Subject) -> None:
+    def crowded(steps: Steps) -> None:
+        with telling(Play(subject.heap())) as play:
+            for number, step in enumerate(steps):
+                play.take(step)
+                if number % 200 == 199:
+                    play.heap.check()
+            sound(play)
+
+    rng = random.Random(14)
+    more, fewer = crowd(rng, 220), [Step("free", rng.randrange(1000)) for _ in range(200)]
+    for_story(subject, [*more, *fewer[:100], *crowd(rng, 50), *fewer[100:], Step("trim"), *more[:20]], crowded)
+
+
+def crowd(rng: random.Random, blocks: int) -> list[Step]:
+    return [Step("alloc", 0, rng.choice((16, 24, 24, 40, 72, 100, 200, 500, 1100))) for _ in range(blocks)]
 
 
 @check("largest_block", "when everything is freed, the largest block that there was can be had again")

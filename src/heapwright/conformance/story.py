@@ -161,8 +161,21 @@ class Play:
         self.write(block)
 
     def trim(self, step: Step) -> None:
+        """Have memory given back, and count the bytes that are gone, or lose their frames."""
+        lost: list[int] = []
+
+        def count(name: str, given: tuple[int, ...], result: int, who: str) -> None:
+            if name == "decommit" and result == 0:
+                lost.append(given[1])
+
+        held = self.heap.memory.held()
         self.lines.append("trim()")
-        self.lines[-1] += f" -> {self.heap.trim()}"
+        stop = self.heap.process.observe(call=count)
+        said = self.heap.trim()
+        stop()
+        self.lines[-1] += f" -> {said}"
+        gone = held - self.heap.memory.held() + sum(lost)
+        demand(said == gone, f"U13  trim says that {said} bytes went, and {gone} did")
 
     def foreign(self, step: Step) -> None:
         """The program moves the break itself, and uses what it got."""

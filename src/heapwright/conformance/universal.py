@@ -9,6 +9,7 @@ from itertools import pairwise
 from heapwright.conformance.registry import check
 from heapwright.conformance.stories import (
     ALLOC,
+    FOREIGN,
     FREE,
     REALLOC,
     TRIM,
@@ -116,7 +117,7 @@ def conservation(subject: Subject) -> str:
     def account(play: Play) -> None:
         accounts.append(Account(play))
 
-    for_all_stories(subject, "U5", each=walk_tiles, last=account)
+    for_all_stories(subject, "U5", *USUAL, FOREIGN, each=walk_tiles, last=account)
     return str(max(accounts, key=lambda each: each.payload, default="no memory was asked for"))
 
 
@@ -168,7 +169,7 @@ def all_intact(play: Play) -> None:
 def realloc_keeps(subject: Subject) -> None:
     def grow_and_shrink(play: Play) -> None:
         for block in list(play.blocks):
-            for size in (block.size * 2 + 1, block.size // 2, block.size + 5000, 1):
+            for size in (block.size * 5 // 4, block.size * 2 + 1, block.size // 2, block.size + 5000, 1):
                 resize(play, block, size)
 
     for_all_stories(subject, "U6r", ALLOC, FREE, last=grow_and_shrink)
