@@ -54,9 +54,10 @@ def problems(root: Path) -> list[str]:
 
 def circles(graph: dict[str, set[str]]) -> list[str]:
     try:
-        return TopologicalSorter(graph).prepare() or []
+        TopologicalSorter(graph).prepare()
     except CycleError as error:
         return [f"a circle: {' is imported by '.join(error.args[1])}"]
+    return []
 
 
 def imports_of(path: Path, package: Path) -> Iterator[tuple[int, str]]:
@@ -87,12 +88,11 @@ def refusal(importer: str, module: str) -> str:
         return "" if importer == "native" else "only native knows the compiler"
     if top != "heapwright" or not rest or rest[0] == importer:
         return ""
-    imported = rest[0]
     if (importer, module) in EXCEPTIONS:
         return ""
-    if importer not in RUNG or imported not in RUNG:
+    if importer not in RUNG or rest[0] not in RUNG:
         return "one of them is not in the ladder of tools/check_imports.py"
-    return NEVER.get((importer, imported), "" if RUNG[imported] < RUNG[importer] else "that is not above it")
+    return NEVER.get((importer, rest[0]), "" if RUNG[rest[0]] < RUNG[importer] else "that is not above it")
 
 
 if __name__ == "__main__":

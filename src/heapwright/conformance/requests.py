@@ -8,10 +8,7 @@ from heapwright.conformance.kernel import sound
 from heapwright.conformance.registry import NotApplicable, check
 from heapwright.conformance.stories import (
     ALLOC,
-    ALLOC_LARGE,
     FREE,
-    REALLOC_LARGE,
-    TRIM,
     USUAL,
     Steps,
     for_all,
@@ -22,12 +19,12 @@ from heapwright.conformance.stories import (
 from heapwright.conformance.story import Play, Step, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.universal import addresses_are_aligned, all_intact, blocks_are_disjoint
-from heapwright.machine import Heap
 
 LOG2_ALIGNS = range(21)
 KIB, MIB = 1 << 10, 1 << 20
 BIG = 1 * MIB
 FEW_FRAMES = 5000
+LARGE = (30_000, 70_000, 140_000, 300_000, 700_000, 1_500_000, 5_000_000)
 
 
 @check("own_invariants", "the allocator's own numbered invariants hold after every request")
@@ -73,11 +70,25 @@ def take_all(play: Play, steps: Steps) -> None:
 
 @check("large_blocks", "blocks of up to some megabytes are resized, moved and freed beside each other")
 def large_blocks(subject: Subject) -> None:
-    def roomy() -> Heap:
-        return subject.heap(frames=1 << 15)
+    def beside(steps: Steps) -> None:
+        with telling(Play(subject.heap(frames=1 << 15))) as play:
+            for step in steps:
+                play.take(step)
+                blocks_are_disjoint(play)
+            sound(play)
 
-    kinds = (ALLOC_LARGE, ALLOC_LARGE, REALLOC_LARGE, REALLOC_LARGE, FREE, ALLOC, TRIM)
-    for_all_stories(subject, "large", *kinds, each=blocks_are_disjoint, last=sound, make=roomy)
+    for seed in range(1 if subject.is_quick else 20):
+        for_story(subject, large_day(random.Random(seed)), beside)
+
+
+def large_day(rng: random.Random) -> list[Step]:
+    """At most ten large blocks at a time, some of them aligned to more than a page, and small ones between."""
+    steps = [Step("alloc", 0, rng.choice(LARGE), rng.choice((16, 4096, 1 << 17))) for _ in range(6)]
+    for _ in range(8):
+        steps += [Step("realloc", rng.randrange(10), rng.choice(LARGE)), Step("free", rng.randrange(10))]
+        steps += [Step("alloc", 0, 100), Step("alloc", 0, rng.choice(LARGE), rng.choice((16, 4096, 1 << 17)))]
+        steps += [Step("realloc", rng.randrange(10), rng.choice(LARGE)), Step("free", rng.randrange(10))]
+    return [*steps, Step("trim")]
 
 
 @check("many_blocks", "hundreds of blocks are live at once, and then few, and then none")

@@ -62,6 +62,7 @@ class Kernel:
         self.defects = defects_of(semantics, frozenset(defects))
         self.frames = Frames(frames, page)
         self.calls = Failures()  # which sbrk and mmap calls that ask for memory fail
+        self.breaks = Failures()  # which sbrk calls of these, as where something lies beyond the break
         self.shrinks, self.unmaps = Failures(), Failures()  # and which that give it back: sbrk; munmap and decommit
         self.page, self.maxva, self.lazy = page, maxva, lazy
         self.unwritten, self.seed = unwritten, seed

@@ -87,7 +87,7 @@ class Space:
 
     def _grow(self, n: int, own: int) -> bool:
         new = self.brk + n
-        if self.kernel.calls.due():
+        if self.kernel.calls.due() or self.kernel.breaks.due():
             return False
         if new > self.areas.bottom and not self.kernel.has("S4"):
             return False
@@ -285,9 +285,8 @@ class Space:
     def decommit(self, address: int, size: int) -> int:
         """Take the frames of whole pages of heap or areas; they stay mapped and read as zero."""
         end = address + size
-        if address % self.page or size % self.page or size < 0 or not self._is_heap(address, end):
-            return -1
-        if self.kernel.unmaps.due():
+        is_whole = address % self.page == 0 and size % self.page == 0 and size >= 0
+        if not is_whole or not self._is_heap(address, end) or self.kernel.unmaps.due():
             return -1
         for page in range(address, end, self.page):
             frame = self.table.frame_of(self.table.entry(page))
@@ -296,8 +295,7 @@ class Space:
                 self.frames.give(frame)
                 self.frames.reserved += 1
                 self.pages.pop(page // self.page, None)
-        codes = self.shadow.read(address, size)
-        self.shadow.write(address, codes.translate(ZEROED))
+        self.shadow.write(address, self.shadow.read(address, size).translate(ZEROED))
         return 0
 
     def _is_heap(self, start: int, end: int) -> bool:

@@ -120,16 +120,23 @@ class Threads:
         """What the process's own thread is to do."""
         self.tasks.append(Task(len(self.tasks), self._first, body))
 
-    def spawn(self, body: Body) -> None:
+    def spawn(self, body: Body) -> Thread:
         """What a new thread is to do."""
         self.tasks.append(Task(len(self.tasks), self.process.new_thread(), body))
+        return self.tasks[-1].thread
 
     def first(self, body: Body) -> None:
         """Have each thread do something before the run, one after the other."""
         for task in self.tasks:
-            self.process.thread = task.thread
-            body()
-        self.process.thread = self._first
+            self.have(task.thread, body)
+
+    def have(self, thread: Thread, body: Callable[[], T]) -> T:
+        """Have one thread do something before the run; it may be one that then does nothing more."""
+        self.process.thread = thread
+        try:
+            return body()
+        finally:
+            self.process.thread = self._first
 
     def channel(self) -> Channel[Any]:
         self._channels += 1
