@@ -105,6 +105,7 @@ SLOW_PATHS = (
 )
 DETECTS = ("foreign",)  # at once; a double free only when the object returns to its slab
 TIDIES = True
+KEEPS_REFUSED = True
 
 UNIT = 16
 PLAIN = 38  # caches of malloc that are aligned to a cache line at most

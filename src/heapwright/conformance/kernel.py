@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from itertools import count
 
 from heapwright.conformance.registry import check
-from heapwright.conformance.stories import FOREIGN, THREAD, THREAD_EXIT, USUAL, Steps, for_all_stories, for_story
+from heapwright.conformance.stories import (
+    ALLOC_LARGE,
+    FOREIGN,
+    THREAD,
+    THREAD_EXIT,
+    USUAL,
+    Steps,
+    for_all_stories,
+    for_story,
+)
 from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.universal import all_intact, blocks_are_disjoint, walk_tiles
@@ -27,7 +36,7 @@ def hungry(subject: Subject) -> Iterator[Step]:
     """Requests that ask the kernel for memory often, in between others that do not; large ones at full effort."""
     yield Step("alloc", 0, 40)
     for i in range(12):
-        yield Step("alloc", 0, (i * 7919) % 90_000, 4096 if i % 5 == 4 else 16)
+        yield Step("alloc", 0, (i * 7919) % 90_000, 1 << 15 if i % 5 == 4 else 16)
         yield Step("alloc", 0, 24 * i)
         if i % 3 == 2:
             yield Step("realloc", i, 30_000 + 9_000 * i)
@@ -164,6 +173,53 @@ def compare(before: Pages, after: Pages) -> None:
             raise Wrong(f"U7  a request that failed changed the word at {at + offset:#x} from {words[0]} to {words[1]}")
 
 
+@check("U7_break_stuck", "when the break cannot rise, a heap that maps goes on, and no heap is the worse for it")
+def break_stuck(subject: Subject) -> str:
+    """From the first call on, or some later one, as when something is mapped right above the break."""
+    met = 0
+    for k in (1, 2, 4):
+
+        def stuck(steps: Steps, k: int = k) -> None:
+            nonlocal met
+            with telling(Play(subject.heap(frames=1 << 14))) as play:
+                play.lines.append(f"the break rises {k - 1} times")
+                play.heap.process.kernel.breaks.at(k)
+                play.play(steps)
+                walk_tiles(play)
+                met += sum(map(bool, play.results))
+                sound(play)
+
+        for_story(subject, [*hungry(subject), *busy_day(blocks=24), *[Step("free", 5)] * 20, *hungry(subject), Step("trim")], stuck)
+    return f"{met} requests were met"
+
+
+@check("U7_refused_returns", "when the kernel does not take memory back, it is the heap's still")
+def refused_returns(subject: Subject) -> str:
+    """From sbrk, as in xv6rs (S6 of the machine); and from munmap, which may have no room for one mapping more, if
+    KEEPS_REFUSED = True says that the heap keeps account of what it could not return."""
+    tried = 0
+
+    def kept(steps: Steps) -> None:
+        nonlocal tried
+        with telling(Play(subject.heap(frames=1 << 14))) as play:
+            kernel = play.heap.process.kernel
+            refusals = [kernel.shrinks, kernel.unmaps][: 1 + subject.constant("KEEPS_REFUSED", False)]
+            for each in refusals:
+                each.at(1)
+            play.lines.append("the kernel takes no memory back")
+            play.play(steps)
+            sound(play)
+            tried += any(each.failing for each in refusals)
+            for each in refusals:
+                each.never()
+            play.lines.append("the kernel takes it")
+            play.play([Step("trim"), *busy_day(blocks=6)])
+            sound(play)
+
+    for_story(subject, [*hungry(subject), *busy_day(blocks=24), *[Step("free")] * 20, Step("trim")], kept)
+    return "" if tried else "it gives nothing back that may be refused"
+
+
 # --- somebody else's break, other pages
 
 
@@ -246,15 +302,16 @@ def child_of(play: Play) -> Play:
     heap = play.heap.fork()
     if heap is None:
         raise Wrong("there were frames for a child")
-    child = Play(heap)
-    child.lines, child.results, child.named = [*play.lines, "in the child:"], list(play.results), play.named
-    child.blocks = [block.copy() for block in play.blocks]
+    child = play.copy(heap)
+    child.lines.append("in the child:")
     return child
 
 
 @check("threads_take_turns", "threads may free each other's blocks, and end", traits=OWN_THREADS)
 def threads_take_turns(subject: Subject) -> None:
-    for_all_stories(subject, "threads", *USUAL, THREAD, THREAD, THREAD_EXIT, each=blocks_are_disjoint, last=sound)
+    for_all_stories(
+        subject, "threads", *USUAL, ALLOC_LARGE, THREAD, THREAD, THREAD_EXIT, each=blocks_are_disjoint, last=sound
+    )
 
 
 @check(

@@ -19,7 +19,7 @@ from __future__ import annotations
 from heapwright.machine.areas import Areas
 from heapwright.machine.frames import KernelPanic
 from heapwright.machine.kernel import Kernel
-from heapwright.machine.page_table import LAZY, RESERVED, PageTable, R, U, V, W, X
+from heapwright.machine.page_table import FLAGS, LAZY, RESERVED, PageTable, R, U, V, W, X
 from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN, Shadow
 
 # What a page that may be read and written looks like: words, their owners' codes, and the same as bytes.
@@ -87,7 +87,7 @@ class Space:
 
     def _grow(self, n: int, own: int) -> bool:
         new = self.brk + n
-        if self.kernel.calls.due():
+        if self.kernel.calls.due() or self.kernel.breaks.due():
             return False
         if new > self.areas.bottom and not self.kernel.has("S4"):
             return False
@@ -139,6 +139,8 @@ class Space:
 
     def _shrink(self, n: int, own: int) -> bool:
         old, new = self.brk, self.brk + n
+        if self.kernel.shrinks.due():
+            return False
         if new < 0:
             return self.kernel.has("S3")  # the sum wraps, looks larger than the size, and is left alone
         if new < self.heap_start and not self.kernel.has("S7"):
@@ -220,11 +222,16 @@ class Space:
         end = address + self.round_up(size)
         if address % self.page or size <= 0 or address < self.round_up(self.brk) or end > self.areas.top:
             return -1
-        for start, stop in self.areas.inside(address, end):
-            for page in range(start, stop, self.page):
-                self._release_page(page)
-            self.areas.cut(start, stop)
+        if self.kernel.unmaps.due():
+            return -1
+        self._unmap_areas(address, end)
         return 0
+
+    def _unmap_areas(self, first: int, last: int) -> None:
+        for start, end in self.areas.inside(first, last):
+            for page in range(start, end, self.page):
+                self._release_page(page)
+            self.areas.cut(start, end)
 
     def mremap(self, address: int, old_size: int, new_size: int, may_move: int, own: int = ALLOCATOR) -> int:
         """Resize a mapping that lies in one area, in place if there is room, else elsewhere if it may move."""
@@ -278,17 +285,17 @@ class Space:
     def decommit(self, address: int, size: int) -> int:
         """Take the frames of whole pages of heap or areas; they stay mapped and read as zero."""
         end = address + size
-        if address % self.page or size % self.page or size < 0 or not self._is_heap(address, end):
+        is_whole = address % self.page == 0 and size % self.page == 0 and size >= 0
+        if not is_whole or not self._is_heap(address, end) or self.kernel.unmaps.due():
             return -1
         for page in range(address, end, self.page):
             frame = self.table.frame_of(self.table.entry(page))
             if frame:
-                self.table.change_flags(page, LAZY | RESERVED, ~0x3FF | V)
+                self.table.change_flags(page, LAZY | RESERVED, ~FLAGS | V)
                 self.frames.give(frame)
                 self.frames.reserved += 1
                 self.pages.pop(page // self.page, None)
-        codes = self.shadow.read(address, size)
-        self.shadow.write(address, codes.translate(ZEROED))
+        self.shadow.write(address, self.shadow.read(address, size).translate(ZEROED))
         return 0
 
     def _is_heap(self, start: int, end: int) -> bool:
@@ -374,7 +381,7 @@ class Space:
         self.table.unmap(self.trapframe + self.page)
         self._release_page(self.trapframe)
         for start, end in self.areas:
-            self.munmap(start, end - start)
+            self._unmap_areas(start, end)
         for address in range(0, self.round_up(self.brk), self.page):
             if self.table.entry(address):
                 self._release_page(address)
