@@ -37,6 +37,7 @@ LISTS = 63
 GROWTH = 64 << 10
 MOST_BYTES = MOST // 4
 DETECTS = ("double free",)
+RETAINS = "all that it ever held: the break is never lowered"
 
 
 class Block(Struct):

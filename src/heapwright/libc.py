@@ -19,7 +19,6 @@ ALIGN = 16
 UNKNOWN = 0  # the size of a block that is given back: an allocator with usable_size does not need it
 SMALL_FACTOR = (1 << 31) - 1  # factors up to here cannot overflow
 LARGEST_ALIGN = 1 << 62
-KNOWN_OPTIONS = -8, 1  # M_ARENA_MAX ... M_MXFAST
 
 
 class Place(Struct):
@@ -150,10 +149,13 @@ def malloc_trim(heap, pad):
 
 
 def mallopt(heap, option, value):
-    """1 for glibc's options, which these allocators have no use for."""
-    number = (option << 32) >> 32  # C's int, sign-extended
-    lowest, highest = KNOWN_OPTIONS
-    return 1 if lowest <= number <= highest and number != 0 else 0
+    """1 if the allocator has the option, and the value is one for it; else 0, and nothing has changed."""
+    return inner.tune(heap, as_int(option), as_int(value))
+
+
+def as_int(number):
+    """C's int is the lower half of what arrives, sign-extended."""
+    return (number << 32) >> 32
 
 
 def free_sized(heap, address, size):

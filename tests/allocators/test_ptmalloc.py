@@ -1,5 +1,7 @@
 """The heap of glibc: what the cache, the bins, the top and the mappings do, by the address."""
 
+from pathlib import Path
+
 import pytest
 from heaps import spans
 
@@ -7,14 +9,17 @@ from heapwright import allocator
 from heapwright.allocators import ptmalloc
 from heapwright.allocators.ptmalloc_bins import index_of
 from heapwright.allocators.ptmalloc_cache import ROOM, bin_for
-from heapwright.allocators.ptmalloc_chunks import KEPT, chunk_of, chunk_size_for, size_of
+from heapwright.allocators.ptmalloc_chunks import KEPT, chunk_of, chunk_size_for, is_mapped, size_of
 from heapwright.conformance.story import Play, busy_day
 from heapwright.machine import Fault
+from heapwright.machine.shadow import ALLOCATOR
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
 DESIGN = allocator.load(ptmalloc.__file__)
 KIB, MIB = 1 << 10, 1 << 20
+LIBC = DESIGN.bind(Path(allocator.__file__).with_name("libc.py"))
 LARGE = 2000  # bytes that no cache takes
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def free_all(heap, blocks):
@@ -208,6 +213,17 @@ def test_large_requests_are_mapped_until_one_was_freed(heap):
     heap.check()
 
 
+def test_a_mapping_that_the_kernel_does_not_take_back_stays_counted(heap):
+    block = heap.alloc(200 * KIB)
+    heap.process.kernel.returns.at(1, once=True)
+    heap.dealloc(block)
+    heap.check()
+    assert heap.state.mapped_chunks.load() == 1
+    assert heap.state.mapped_bytes.load() == heap.process.space.areas.size_of(ALLOCATOR)
+    with pytest.raises(Fault, match="double free"):
+        heap.dealloc(block, unchecked=True)
+
+
 @pytest.mark.parametrize("align", [32, 4096, 1 << 16])
 def test_a_mapped_chunk_is_aligned_and_grows(heap, align):
     above = heap.alloc(600 * KIB)
@@ -253,6 +269,35 @@ def test_realloc_moves_else(heap):
     assert heap.realloc(blocks[0], 2 * LARGE) > blocks[1]
     assert size_of(chunk_of(heap.state, blocks[0])) == chunk_size_for(LARGE)
     heap.check()
+
+
+# --- what a program may set
+
+
+def test_a_threshold_that_is_set_follows_the_program_no_more(heap):
+    assert LIBC.mallopt(heap.state, M_MMAP_THRESHOLD, 64 * KIB) == 1
+    for _ in range(2):
+        block = heap.alloc(200 * KIB)
+        assert is_mapped(chunk_of(heap.state, block))
+        heap.dealloc(block)
+    assert not is_mapped(chunk_of(heap.state, heap.alloc(50 * KIB)))
+    heap.check()
+
+
+def test_a_top_may_be_kept_for_ever_and_padded_less(heap):
+    assert LIBC.mallopt(heap.state, M_TOP_PAD, 0) == 1
+    assert LIBC.mallopt(heap.state, M_TRIM_THRESHOLD, -1) == 1
+    blocks = [heap.alloc(100 * KIB) for _ in range(5)]
+    held = heap.memory.held()
+    assert held < 510 * KIB
+    free_all(heap, blocks)
+    assert heap.memory.held() == held
+    heap.check()
+
+
+@pytest.mark.parametrize(("option", "value"), [(M_MMAP_THRESHOLD, 1 << 30), (M_TOP_PAD, -1), (1, 64), (-9, 1), (0, 0)])
+def test_other_options_and_values_are_refused(heap, option, value):
+    assert LIBC.mallopt(heap.state, option, value) == 0
 
 
 # --- the whole

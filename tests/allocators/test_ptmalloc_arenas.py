@@ -13,6 +13,7 @@ from heapwright.spans import CACHED, FREE
 DESIGN = allocator.load("ptmalloc")
 KIB = 1 << 10
 LARGE = 2000  # bytes that no cache takes
+M_ARENA_MAX = -8
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_an_arena_goes_on_in_another_segment_and_gives_it_back(roomy, other):
         fill = SEGMENT_BYTES - segment.size  # pretend that the rest is in use
         segment.size += fill
         ptmalloc_system.lengthen_top(arena, fill)
-        roomy.state.mmap_threshold = SEGMENT_BYTES
+        roomy.state.mmap_threshold.store(SEGMENT_BYTES)
         blocks = [roomy.alloc(ptmalloc.top_bytes(arena) - 64), roomy.alloc(100 * KIB)]
     assert ptmalloc.segment_of(chunk_of(roomy.state, blocks[1])).previous == segment
     roomy.check()
@@ -92,6 +93,27 @@ def test_another_thread_notices_a_double_free(roomy, other):
     roomy.dealloc(block)
     with on(roomy, other), pytest.raises(Fault, match="double free"):
         roomy.dealloc(block, unchecked=True)
+
+
+def test_arenas_may_be_fewer(roomy):
+    assert DESIGN.tune(roomy.state, M_ARENA_MAX, 2) == 1
+    for _ in range(4):
+        with on(roomy, roomy.process.new_thread()):
+            roomy.alloc(100)
+    assert roomy.state.arenas == 2
+    roomy.check()
+
+
+def test_pages_that_the_kernel_does_not_take_back_are_not_taken_for_zeros(roomy, other):
+    roomy.alloc(24)
+    with on(roomy, other):
+        blocks = [roomy.alloc(100 * KIB) for _ in range(10)]
+        roomy.process.kernel.returns.at(1)
+        for block in blocks:
+            roomy.dealloc(block)
+        roomy.state.mmap_threshold.store(SEGMENT_BYTES)
+        assert roomy.alloc_zeroed(700 * KIB) in blocks  # the machine compares
+    roomy.check()
 
 
 # --- fork

@@ -28,7 +28,7 @@ PACKAGE = Path(allocator.__file__).parent
 STACKS = [  # with a size that its caches do not take, and one that they do; and how many schedules are quick
     ("locked(kr)", (40,), MACHINE, 100),
     ("locked(linked_list)", (40,), MACHINE, 100),
-    ("ptmalloc", (2000, 40), ROOMY, 40),
+    ("ptmalloc", (2000, 40, 200_000), ROOMY, 40),
     ("hoard", (20_000, 8192), MACHINE, 40),
     ("slab", (40, 6000), MACHINE, 8),
 ]

@@ -69,7 +69,12 @@ BUGS = {
         "numbered_invariants", "kr", '    assert last + size == end, "I4', '    assert last + size == end, "I9'),
     "a detection that is none": (
         "double_free", "kr", "UNIT = 16\n", 'DETECTS = ("double free",)\nUNIT = 16\n'),
-    "a promise to keep nothing": ("U14_quiescence", "kr", "UNIT = 16\n", "RETAINS = 4096\nUNIT = 16\n"),
+    "a promise to keep nothing": (
+        "U14_quiescence", "kr", 'RETAINS = "all that it ever held: the break is never lowered"', "RETAINS = 4096"),
+    "a promise only of what is done at once": (
+        "double_free_at_once", "linked_list", 'DETECTS = ("double free",)', "DETECTS = ()"),
+    "a refusal to take memory back that is not looked at": (
+        "U7_nothing_taken_back", "linked_list", "heap.memory.sbrk(-surplus) == -1", "heap.memory.sbrk(-surplus) == 0"),
     "contents decide": (
         "junk", "linked_list", "    return address\n\n\ndef split", "    if Region(heap.memory, address).size < 0:\n"
         "        heap.memory.sbrk(16)\n    return address\n\n\ndef split"),

@@ -20,7 +20,8 @@ The map is the block of the arena's first 2^17 bytes; what is left then are one 
 Larger requests, and larger alignments, get a mapping each, at a multiple of the size of an arena (huge_blocks).
 
 The heap's own words: for each order, a circle of free blocks, last in first out, and a bit that says whether there
-are any; and the spare, the arena that was empty last. A second empty arena goes back to the kernel at once.
+are any; the spare, the arena that was empty last; and the ranges that the kernel did not take back (pages_kept). A
+second empty arena goes back to the kernel at once.
 
 Invariants
     B1  a block of order k begins at a multiple of 2^k in its arena
@@ -40,14 +41,8 @@ noticed, where the arena that an address would have is mapped.
 
 from __future__ import annotations
 
-from heapwright.allocators.huge_blocks import (
-    alloc_huge,
-    dealloc_huge,
-    huge_size,
-    is_huge,
-    map_aligned,
-    resize_huge,
-)
+from heapwright.allocators.huge_blocks import alloc_huge, dealloc_huge, huge_size, is_huge, resize_huge, walk_huge
+from heapwright.allocators.pages_kept import Pages, give_back, kept_at, offer_again, take_pages
 from heapwright.bits import align_down, below, bit, ceil_log2, is_aligned, lowest_bit
 from heapwright.layout import NULL, Array, Byte, Inline, Struct, Word
 from heapwright.spans import FREE, OWN, USED
@@ -63,6 +58,7 @@ ORDER_BITS = 0x3F
 
 SLOW_PATHS = ("add_arena", "keep_or_return", "alloc_huge", "realloc_alone", "dealloc_huge", "move", "report")
 DETECTS = ("double free", "interior")
+RETAINS = 0
 
 
 class Block(Struct):
@@ -84,6 +80,7 @@ class Heap(Struct):
     orders: Word  # bit k: there are free blocks of order k
     spare: Arena
     free: Array[Inline[Block], ARENA_ORDER]  # for each order, the anchor of a circle
+    pages: Inline[Pages]
 
 
 # --- blocks and the map
@@ -208,7 +205,7 @@ def absorb(heap, address, order, wanted):
 
 def add_arena(heap):
     """Map an arena and free what its map leaves; False when memory is exhausted."""
-    start = map_aligned(heap.memory, ARENA, ARENA, 0)
+    start = take_pages(heap.pages, ARENA, ARENA)
     if start == NULL:
         return False
     if not heap.free[0].next:
@@ -235,10 +232,10 @@ def keep_or_return(heap, arena):
 
 
 def return_arena(heap, arena):
-    """Give an empty arena back to the kernel."""
+    """Give an empty arena back to the kernel; return how many bytes went."""
     for order in range(MAP_ORDER, ARENA_ORDER):
         remove(heap, arena.address + bit(order), order)
-    heap.memory.munmap(arena.address, ARENA)
+    return give_back(heap.pages, arena.address, ARENA)
 
 
 # --- blocks with a mapping of their own
@@ -317,12 +314,12 @@ def move(heap, address, align, new_size):
 
 
 def trim(heap):
-    """Return the spare arena, if it is still empty; how many bytes went."""
-    if not heap.spare or not is_empty(heap.spare):
-        return 0
-    return_arena(heap, heap.spare)
-    heap.spare = NULL
-    return ARENA
+    """Offer the kernel what it did not take, and the spare arena if it is still empty; return how many bytes went."""
+    given_back = offer_again(heap.pages)
+    if heap.spare and is_empty(heap.spare):
+        given_back += return_arena(heap, heap.spare)
+        heap.spare = NULL
+    return given_back
 
 
 def usable_size(heap, address):
@@ -333,14 +330,13 @@ def usable_size(heap, address):
 
 
 def walk(heap, start, end):
-    """Yield (start, size, kind) for each block of [start, end): arenas and huge blocks with their records."""
+    """Yield (start, size, kind) for each block of [start, end): in arenas, huge ones and their records, kept ranges."""
     place = start
     while place < end:
-        if not is_aligned(place, ARENA):
-            page, size = heap.memory.PAGE, huge_size(heap, place + heap.memory.PAGE)
-            yield place, page, OWN
-            yield place + page, size, USED
-            place += page + size
+        if not is_aligned(place, ARENA) or kept_at(heap.pages, place) > 0:
+            for span in walk_huge(heap, place):
+                yield span
+                place += span[1]
             continue
         arena_end = place + ARENA
         while place < arena_end:

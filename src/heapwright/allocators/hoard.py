@@ -112,7 +112,8 @@ from heapwright.spans import OWN, UNUSED
 THREADS = "own"
 RACES = ("Superblock.bump: it only rises while an object is in use, and the object lies below it",)
 SLOW_PATHS = ("alloc_slowly", "dealloc_slowly")
-DETECTS = ("double free", "foreign")  # for sure only of what was freed last, and where it is slow
+DETECTS = ("double free at once", "foreign")  # for sure only of what was freed last, and where it is slow
+RETAINS = 1 << 20  # the rest of a chunk of superblocks, and the threads' records
 
 
 class Heap(Struct):

@@ -10,12 +10,16 @@ address alone says which it is. Its record is on a page of its own before it: th
     address -> +--------------------+  a page further on
                | the caller's bytes |
                +--------------------+
+
+What the kernel does not take back is kept in the heap's `pages` (pages_kept).
 """
 
 from __future__ import annotations
 
+from heapwright.allocators.pages_kept import give_back, kept_at, take_led
 from heapwright.bits import align_up, below
 from heapwright.layout import NULL, Struct, Word
+from heapwright.spans import FREE, OWN, USED
 
 HUGE_MAGIC = 0x0B16B10C
 MOST_HUGE = 1 << 62
@@ -68,7 +72,7 @@ def alloc_huge(heap, size, align, boundary):
     if below(MOST_HUGE - align, size):
         return NULL
     page, whole = heap.memory.PAGE, mapping_size(heap, size)
-    huge = Huge(heap.memory, map_aligned(heap.memory, whole, max(align, boundary), page))
+    huge = Huge(heap.memory, take_led(heap.pages, whole, max(align, boundary), page))
     if not huge:
         return NULL
     huge.magic = HUGE_MAGIC
@@ -78,7 +82,7 @@ def alloc_huge(heap, size, align, boundary):
 
 def dealloc_huge(heap, address):
     huge = huge_of(heap, address)
-    heap.memory.munmap(huge.address, huge.size)
+    give_back(heap.pages, huge.address, huge.size)
 
 
 def huge_size(heap, address):
@@ -94,3 +98,14 @@ def resize_huge(heap, address, new_size):
         return False
     huge.size = whole
     return True
+
+
+def walk_huge(heap, place):
+    """Yield the spans of what begins at a place: a huge block's record and itself, or a kept range."""
+    kept = kept_at(heap.pages, place)
+    if kept > 0:
+        yield place, kept, FREE
+    else:
+        page = heap.memory.PAGE
+        yield place, page, OWN
+        yield place + page, huge_size(heap, place + page), USED

@@ -45,6 +45,7 @@ MOST_BYTES = MOST // 2
 
 WALK = "stretches"
 DETECTS = ("double free",)  # a used span may hold several live blocks
+RETAINS = 2 << 12  # the break is cut to the end of a page
 SLOW_PATHS = ("grow", "give_back")
 
 

@@ -46,7 +46,7 @@ MOST_BYTES = MOST // 2
 SPREAD = -7046029254386353131  # 2**64 / golden ratio: spreads neighbours over the table (Knuth 6.4)
 
 DETECTS = ("double free", "foreign", "interior")
-KEEPS_REFUSED = True
+RETAINS = 0
 SLOW_PATHS = ("resize_table", "keep", "take_kept", "map_roomy")
 
 

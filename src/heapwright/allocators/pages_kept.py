@@ -31,8 +31,14 @@ class Pages(Struct):
 
 def take_pages(pages, size, align):
     """The address of zeroed pages, kept ones or new ones; NULL when memory is exhausted."""
-    address = take_kept(pages, size, align) if pages.kept else NULL
+    address = take_kept(pages, size, align, 0) if pages.kept else NULL
     return address if address != NULL else map_pages(pages, size, align)
+
+
+def take_led(pages, size, align, lead):
+    """The same, where not the pages themselves are aligned but what follows the first `lead` bytes."""
+    address = take_kept(pages, size, align, lead) if pages.kept else NULL
+    return address if address != NULL else map_roomy(pages, size, align, lead)
 
 
 def map_pages(pages, size, align):
@@ -43,16 +49,16 @@ def map_pages(pages, size, align):
     if is_aligned(start, align):
         return start
     give_back(pages, start, size)
-    return map_roomy(pages, size, align)
+    return map_roomy(pages, size, align, 0)
 
 
-def map_roomy(pages, size, align):
+def map_roomy(pages, size, align, lead):
     """Map with room for the worst misfit, and give back what lies in front and behind."""
     room = size + align - pages.memory.PAGE
     start = pages.memory.mmap(room)
     if start == -1:
         return NULL
-    address = align_up(start, align)
+    address = align_up(start + lead, align) - lead
     give_back(pages, start, address - start)
     give_back(pages, address + size, start + room - address - size)
     return address
@@ -78,10 +84,10 @@ def keep(pages, start, size):
     pages.kept_bytes += size
 
 
-def take_kept(pages, size, align):
+def take_kept(pages, size, align, lead):
     """Cut pages off the first kept range that is large enough and happens to be aligned; NULL if there is none."""
     before, kept = pages.kept.at(NULL), pages.kept
-    while kept and not (kept.size >= size and is_aligned(kept.address, align)):
+    while kept and not (kept.size >= size and is_aligned(kept.address + lead, align)):
         before, kept = kept, kept.next
     if not kept:
         return NULL

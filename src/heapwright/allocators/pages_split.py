@@ -57,6 +57,7 @@ BITS = 32  # in a word of the map
 WORDS = RUN // UNIT // BITS
 
 DETECTS = ("double free", "foreign", "interior")
+RETAINS = 0
 TIDIES = True  # the first large request makes a table for the others
 SLOW_PATHS = ("open_run", "retire", "move", "take_pages", "give_back", "resize", "resize_table")
 

@@ -1,8 +1,10 @@
 """The heap of glibc: best fit in arenas, before them a cache for each thread that is touched by no other.
 
 Source: W. Gloger, ptmalloc2, 2001, after D. Lea, malloc.c 2.7.0; glibc malloc/malloc.c and malloc/arena.c as of 2.43:
-no fast bins and no malloc_consolidate; sixteen chunks of each size in a cache; small chunks are freed straight into
-small bins. glibc 2.36, against which this is measured, has seven chunks of each size, fast bins, and no cached calloc.
+no fast bins and no malloc_consolidate; sixteen chunks of each size in a cache, for requests of up to 1032 bytes (the
+larger ones, up to 4 MiB, that a tunable of glibc's adds are left out); small chunks are freed straight into small bins.
+glibc 2.36, against which this is measured, has seven chunks of each size, fast bins, and no cached calloc. There are at
+most 16 arenas, or as many as `mallopt` says: glibc has eight for each processor, and takes two if it cannot count them.
 
 A chunk; the whole story is in `ptmalloc_chunks`:
 
@@ -100,13 +102,8 @@ from heapwright.allocators.ptmalloc_state import (
 )
 from heapwright.allocators.ptmalloc_stretches import end_of_part, end_of_span, first_chunk, is_last, kind_of
 from heapwright.allocators.ptmalloc_system import base_of, length_of, remap_chunk, trim_main, trim_segments
-from heapwright.allocators.ptmalloc_threads import (
-    close_thread,
-    forget_threads,
-    lock_all,
-    open_thread,
-    unlock_all,
-)
+from heapwright.allocators.ptmalloc_threads import close_thread, forget_threads, lock_all, open_thread, unlock_all
+from heapwright.allocators.ptmalloc_tune import set_option
 from heapwright.bits import bit, is_aligned
 from heapwright.layout import NULL, Atomic, Inline, Struct, Word
 from heapwright.locks import acquire
@@ -115,6 +112,7 @@ from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
 
 THREADS = "own"
 DETECTS = ("double free",)
+RETAINS = "all that sbrk gave: the last chunk may be in the cache of a thread"
 TIDIES = True  # a search sorts what it passes, also when it finds nothing
 RACES = (
     "Halves.lower: who frees a chunk reads its size there; only the flag P changes under it",
@@ -125,11 +123,14 @@ SLOW_PATHS = ("alloc_slowly", "dealloc_slowly", "serve", "realloc_slowly", "take
 
 
 class Heap(Struct):
-    mmap_threshold: Word
-    trim_threshold: Word
+    mmap_threshold: Atomic[Word]
+    trim_threshold: Atomic[Word]
+    most_threshold: Atomic[Word]  # up to which the two follow the program; zero once it has set one
+    top_pad: Atomic[Word]  # asked for beyond what is needed, and kept when the top is trimmed
     mapped_chunks: Atomic[Word]
     mapped_bytes: Atomic[Word]
     list_lock: Atomic[Word]  # for what follows, and for who is in which list
+    most_arenas: Word
     arenas: Word  # how many; zero until the heap is opened
     free_arenas: Arena  # whose threads are gone
     last_shared: Arena
@@ -240,6 +241,10 @@ def arena_after(heap, arena):
     following = arena.next
     unlock(heap.memory, heap.list_lock)
     return following
+
+
+def tune(heap, option, value):
+    return set_option(heap, option, value)
 
 
 def thread_exit(heap):

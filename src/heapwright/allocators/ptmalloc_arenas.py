@@ -125,7 +125,7 @@ def is_run(arena, chunk, anchor, size):
 
 def take_new(heap, arena, size):
     """A chunk of memory that the kernel gives now: a mapping if it is large, or off the top made longer."""
-    if size >= heap.mmap_threshold and heap.mapped_chunks.load() < MOST_MAPPED:
+    if size >= heap.mmap_threshold.load() and heap.mapped_chunks.load() < MOST_MAPPED:
         chunk = map_chunk(heap, size)
         if chunk:
             return chunk
@@ -230,7 +230,6 @@ def decommit_free(heap, arena):
 def decommit_inside(heap, chunk, page):
     start = align_up(chunk.address + Chunk.SIZE, page)
     length = (chunk.address + size_of(chunk) - start) & -page
-    if length <= 0:
+    if length <= 0 or heap.memory.decommit(start, length) == -1:
         return 0
-    heap.memory.decommit(start, length)
     return length

@@ -19,7 +19,7 @@ from heapwright.allocators.ptmalloc_chunks import (
     offset_by,
     size_of,
 )
-from heapwright.allocators.ptmalloc_state import SEGMENT_BYTES, Arena, Segment, segment_of
+from heapwright.allocators.ptmalloc_state import CACHE_BINS, SEGMENT_BYTES, Arena, Segment, segment_of
 from heapwright.allocators.ptmalloc_system import is_last_fence
 from heapwright.bits import align_up
 from heapwright.spans import CACHED, FREE, OWN, USED
@@ -70,10 +70,17 @@ def end_of_part(heap, part, end):
     return part + SEGMENT_BYTES if is_segment(heap, part) else end
 
 
+def is_lost(chunk):
+    """Whether a mapped chunk is a mapping that the kernel did not take back: one that is in a cache is smaller."""
+    return is_kept(chunk) and size_of(chunk) >= CACHE_BINS * UNIT
+
+
 def kind_of(heap, part, chunk):
-    if not is_mapping(heap, part):
-        if is_mapped(chunk):
+    if is_mapping(heap, part):
+        if is_lost(chunk):
             return OWN
-        if chunk == arena_in(heap, part).top or not is_in_use(chunk):
-            return FREE
+    elif is_mapped(chunk):
+        return OWN
+    elif chunk == arena_in(heap, part).top or not is_in_use(chunk):
+        return FREE
     return CACHED if is_kept(chunk) else USED

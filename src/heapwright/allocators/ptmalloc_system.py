@@ -5,6 +5,9 @@ heap_trim).
 
 An arena whose memory cannot be extended goes on elsewhere: its old top ends in two fences, sixteen bytes or so that
 look like chunks in use, and the rest of it is freed. Where another's memory lies between, the second fence spans it.
+
+A mapping that the kernel does not take back (it may be the middle of one, and mappings at their limit) is lost, as
+glibc's is; but it stays counted, the kernel has its frames, and its first words, which say K, tell `walk` of it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from heapwright.allocators.ptmalloc_bins import merge, set_top, top_bytes, unlink
 from heapwright.allocators.ptmalloc_chunks import (
     HEADER,
+    KEPT,
     LEAST,
     MAPPED,
     NON_MAIN,
@@ -30,10 +34,6 @@ from heapwright.layout import NULL
 
 FENCE = 16
 LAST_FENCE = FENCE | MAPPED | NON_MAIN  # but for P
-TOP_PAD = 131072  # asked for beyond what is needed, and kept when the top is trimmed
-MMAP_THRESHOLD = 131072  # at first; it follows the largest mapping freed, up to:
-MOST_MMAP_THRESHOLD = 32 << 20
-TRIM_THRESHOLD = 131072  # at first; then twice the other
 MOST_MAPPED = 65536  # chunks with a mapping of their own
 WORTH_TRIMMING = 65536  # a free chunk this large is worth a look at the top
 LEAST_MAPPING = 1 << 20  # in place of the break
@@ -84,12 +84,21 @@ def unmap_chunk(heap, chunk):
     base = base_of(chunk)
     if base.head & MAPPED == 0 or (base.address | length) & (heap.memory.PAGE - 1):
         heap.memory.fault("invalid pointer", address_of(chunk))
-    if heap.mmap_threshold < size <= MOST_MMAP_THRESHOLD:
-        heap.mmap_threshold = size
-        heap.trim_threshold = 2 * size
-    heap.mapped_chunks.add(-1)
-    heap.mapped_bytes.add(-length)
-    heap.memory.munmap(base.address, length)
+    if heap.mmap_threshold.load() < size <= heap.most_threshold.load():
+        heap.mmap_threshold.store(size)
+        heap.trim_threshold.store(2 * size)
+    if unmap(heap.memory, base.address, length):
+        heap.mapped_chunks.add(-1)
+        heap.mapped_bytes.add(-length)
+
+
+def unmap(memory, start, length):
+    """Return a mapping; False if the kernel refuses, and then it is lost, but for its frames."""
+    if memory.munmap(start, length) == -1:
+        memory.decommit(start, length)
+        place_mapped(Chunk(memory, start), length, 0).head |= KEPT
+        return False
+    return True
 
 
 def remap_chunk(heap, chunk, size, may_move):
@@ -155,7 +164,7 @@ def grow_main(heap, size):
     place = heap.memory.sbrk(0)
     need = size + LEAST
     need += -top_bytes(arena) if place == end_of_top(arena) else UNIT
-    length = align_up(place + need + TOP_PAD, heap.memory.PAGE) - place
+    length = align_up(place + need + heap.top_pad.load(), heap.memory.PAGE) - place
     start = heap.memory.sbrk(length)
     if start == -1:
         return map_more(heap, size)
@@ -168,7 +177,7 @@ def grow_main(heap, size):
 
 def map_more(heap, size):
     """Go on in a mapping when the break is stuck."""
-    length = align_up(max(size + LEAST + TOP_PAD, LEAST_MAPPING), heap.memory.PAGE)
+    length = align_up(max(size + LEAST + heap.top_pad.load(), LEAST_MAPPING), heap.memory.PAGE)
     start = heap.memory.mmap(length)
     if start == -1:
         return False
@@ -213,20 +222,20 @@ def map_aligned(memory):
     start = memory.mmap(SEGMENT_BYTES)
     if start == -1 or start & (SEGMENT_BYTES - 1) == 0:
         return start
-    memory.munmap(start, SEGMENT_BYTES)
+    unmap(memory, start, SEGMENT_BYTES)
     wide = memory.mmap(2 * SEGMENT_BYTES)
     if wide == -1:
         return -1
     start = align_up(wide, SEGMENT_BYTES)
     if start > wide:
-        memory.munmap(wide, start - wide)
-    memory.munmap(start + SEGMENT_BYTES, wide + SEGMENT_BYTES - start)
+        unmap(memory, wide, start - wide)
+    unmap(memory, start + SEGMENT_BYTES, wide + SEGMENT_BYTES - start)
     return start
 
 
-def padded_size(memory, need):
+def padded_size(heap, need):
     """How much of a new segment to use at first, or 0 if `need` bytes do not fit one."""
-    size = align_up(min(need, SEGMENT_BYTES) + TOP_PAD, memory.PAGE)
+    size = align_up(min(need, SEGMENT_BYTES) + heap.top_pad.load(), heap.memory.PAGE)
     return min(size, SEGMENT_BYTES) if need <= SEGMENT_BYTES else 0
 
 
@@ -238,7 +247,7 @@ def grow_segments(heap, arena, size):
         segment.size += need
         lengthen_top(arena, need)
         return True
-    first_size = padded_size(heap.memory, size + LEAST + Segment.SIZE)
+    first_size = padded_size(heap, size + LEAST + Segment.SIZE)
     if first_size == 0:
         return False
     fresh = map_segment(heap.memory, first_size)
@@ -260,9 +269,10 @@ def trim_segments(heap, arena, pad):
             return released
         released += size
     spare = spare_bytes(arena, pad, heap.memory.PAGE)
-    if top_bytes(arena) < heap.trim_threshold or spare == 0:
+    if top_bytes(arena) < heap.trim_threshold.load() or spare == 0:
         return released
-    heap.memory.decommit(end_of_top(arena) - spare, spare)
+    if heap.memory.decommit(end_of_top(arena) - spare, spare) == -1:
+        return released
     segment_of(arena.top).size -= spare
     shorten_top(arena, spare)
     return released + spare
@@ -319,6 +329,6 @@ def trim_if_worth(heap, arena, size):
     if size < WORTH_TRIMMING:
         return
     if not is_main(arena):
-        trim_segments(heap, arena, TOP_PAD)
-    elif top_bytes(arena) >= heap.trim_threshold:
-        trim_main(heap, TOP_PAD)
+        trim_segments(heap, arena, heap.top_pad.load())
+    elif top_bytes(arena) >= heap.trim_threshold.load():
+        trim_main(heap, heap.top_pad.load())

@@ -30,18 +30,16 @@ from heapwright.allocators.ptmalloc_state import (
     arena_of,
     thread_of,
 )
-from heapwright.allocators.ptmalloc_system import (
-    MMAP_THRESHOLD,
-    TRIM_THRESHOLD,
-    map_segment,
-    padded_size,
-    unmap_chunk,
-)
+from heapwright.allocators.ptmalloc_system import map_segment, padded_size, unmap_chunk
 from heapwright.layout import NULL
 from heapwright.locks import FREE, acquire
 from heapwright.locks import release as unlock
 
-MOST_ARENAS = 16  # eight for each of two processors: what glibc assumes when it cannot count them
+MMAP_THRESHOLD = 131072  # at first; it follows the largest mapping freed, up to:
+MOST_MMAP_THRESHOLD = 32 << 20
+TRIM_THRESHOLD = 131072  # at first; then twice the other
+TOP_PAD = 131072
+MOST_ARENAS = 16
 
 
 # --- arenas
@@ -49,8 +47,11 @@ MOST_ARENAS = 16  # eight for each of two processors: what glibc assumes when it
 
 def open_heap(heap):
     open_bins(heap.main)
-    heap.mmap_threshold = MMAP_THRESHOLD
-    heap.trim_threshold = TRIM_THRESHOLD
+    heap.mmap_threshold.store(MMAP_THRESHOLD)
+    heap.trim_threshold.store(TRIM_THRESHOLD)
+    heap.most_threshold.store(MOST_MMAP_THRESHOLD)
+    heap.top_pad.store(TOP_PAD)
+    heap.most_arenas = MOST_ARENAS
     heap.arenas = 1
     heap.last_shared = heap.main
 
@@ -58,7 +59,7 @@ def open_heap(heap):
 def new_arena(heap):
     """An arena in a segment of its own, or null."""
     records = Segment.SIZE + Arena.SIZE
-    size = padded_size(heap.memory, records)
+    size = padded_size(heap, records)
     segment = map_segment(heap.memory, size)
     arena = Arena(heap.memory, segment.address + Segment.SIZE)
     if not segment:
@@ -82,7 +83,7 @@ def choose_arena(heap):
     if arena:
         heap.free_arenas = arena.next_free
         return arena
-    if heap.arenas < MOST_ARENAS:
+    if heap.arenas < heap.most_arenas:
         arena = new_arena(heap)
         if arena:
             return arena

@@ -20,7 +20,8 @@ address finds its run by masking:
                 +-----------------+
 
 The heap's own words: for each class, its free blocks, last in first out, and what was never handed out of its newest
-run; and memory from sbrk that is not a run yet. Requests above 64 KiB have a mapping each (huge_blocks).
+run; memory from sbrk that is not a run yet; and the mappings that the kernel did not take back (pages_kept). Requests
+above 64 KiB have a mapping each (huge_blocks).
 
 Invariants
     S1  a run lies at a multiple of 256 KiB and has one class for good
@@ -36,13 +37,8 @@ foreign address and the inside of a block are noticed, where the run that an add
 
 from __future__ import annotations
 
-from heapwright.allocators.huge_blocks import (
-    alloc_huge,
-    dealloc_huge,
-    huge_size,
-    is_huge,
-    resize_huge,
-)
+from heapwright.allocators.huge_blocks import alloc_huge, dealloc_huge, huge_size, is_huge, resize_huge, walk_huge
+from heapwright.allocators.pages_kept import Pages, offer_again
 from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_down, align_up, below, bit, is_aligned
 from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
@@ -57,6 +53,7 @@ UNIT = 16
 
 SLOW_PATHS = ("next_fresh", "alloc_huge", "dealloc_huge", "move", "report")
 DETECTS = ("double free", "foreign", "interior")
+RETAINS = "all that sbrk gave: a run has one class for good"
 
 
 class Block(Struct):
@@ -80,6 +77,7 @@ class SizeClass(Struct):
 class Heap(Struct):
     fresh: Word  # memory that is not a run yet
     end: Word
+    pages: Inline[Pages]
     classes: Array[Inline[SizeClass], CLASSES]
 
 
@@ -241,6 +239,11 @@ def move(heap, address, usable, align, new_size):
     return target
 
 
+def trim(heap):
+    """Offer the kernel the mappings that it did not take back; return how many bytes went."""
+    return offer_again(heap.pages)
+
+
 def usable_size(heap, address):
     return huge_size(heap, address) if is_huge(address, RUN) else live_run_of(heap, address).size
 
@@ -249,14 +252,13 @@ def usable_size(heap, address):
 
 
 def walk(heap, start, end):
-    """Yield (start, size, kind) for each block of [start, end): runs in what sbrk gave, and elsewhere huge blocks."""
+    """Yield (start, size, kind) for each block of [start, end): runs in what sbrk gave, elsewhere what is mapped."""
     place = start
     while place < end:
         if not is_from_sbrk(heap, place):
-            page, size = heap.memory.PAGE, huge_size(heap, place + heap.memory.PAGE)
-            yield place, page, OWN
-            yield place + page, size, USED
-            place += page + size
+            for span in walk_huge(heap, place):
+                yield span
+                place += span[1]
         elif is_run(heap, place, end):
             for span in walk_run(heap, Run(heap.memory, place)):  # noqa: UP028  `yield from` does not compile
                 yield span

@@ -104,8 +104,8 @@ SLOW_PATHS = (
     *("new_slab", "destroy_slabs", "alloc_large", "free_range"),
 )
 DETECTS = ("foreign",)  # at once; a double free only when the object returns to its slab
+RETAINS = 1 << 16  # the slab with the thread's record
 TIDIES = True
-KEEPS_REFUSED = True
 
 UNIT = 16
 PLAIN = 38  # caches of malloc that are aligned to a cache line at most

@@ -86,6 +86,7 @@ MOST_BYTES = 1 << 45  # and an alignment as large: together they still have a li
 
 SLOW_PATHS = ("grow", "find_after_growth", "give_back", "alloc_aligned", "move")
 DETECTS = ("double free",)  # while the header has not been overwritten
+RETAINS = 2 << 12  # the break is cut to the end of a page
 
 
 class Heap(Struct):

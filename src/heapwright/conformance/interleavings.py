@@ -337,7 +337,7 @@ def wander_through(
 
 # --- the check
 
-SIZES = 40, 2000, 20_000  # what a cache takes, what a bin or slab serves, and what is large to most
+SIZES = 40, 2000, 20_000, 200_000  # what a cache takes, what a bin or slab serves, what is large to most, a mapping
 QUICK_SECONDS, SECONDS = 1.0, 60.0
 ONE, TWO = 1, 2  # preemptions
 MOST_SCHEDULES = 300  # of one scenario and size

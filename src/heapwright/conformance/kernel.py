@@ -189,35 +189,66 @@ def break_stuck(subject: Subject) -> str:
                 met += sum(map(bool, play.results))
                 sound(play)
 
-        for_story(subject, [*hungry(subject), *busy_day(blocks=24), *[Step("free", 5)] * 20, *hungry(subject), Step("trim")], stuck)
+        frees = [Step("free", 5)] * 20
+        for_story(subject, [*hungry(subject), *busy_day(24), *frees, *hungry(subject), Step("trim")], stuck)
     return f"{met} requests were met"
 
 
-@check("U7_refused_returns", "when the kernel does not take memory back, it is the heap's still")
-def refused_returns(subject: Subject) -> str:
-    """From sbrk, as in xv6rs (S6 of the machine); and from munmap, which may have no room for one mapping more, if
-    KEEPS_REFUSED = True says that the heap keeps account of what it could not return."""
-    tried = 0
+# --- U7: what the kernel does not take back
 
-    def kept(steps: Steps) -> None:
-        nonlocal tried
-        with telling(Play(subject.heap(frames=1 << 14))) as play:
-            kernel = play.heap.process.kernel
-            refusals = [kernel.shrinks, kernel.unmaps][: 1 + subject.constant("KEEPS_REFUSED", False)]
-            for each in refusals:
-                each.at(1)
-            play.lines.append("the kernel takes no memory back")
-            play.play(steps)
-            sound(play)
-            tried += any(each.failing for each in refusals)
-            for each in refusals:
-                each.never()
-            play.lines.append("the kernel takes it")
-            play.play([Step("trim"), *busy_day(blocks=6)])
-            sound(play)
+SIZES = 40, 3000, 90_000, 300_000, 3 << 19, 3 << 20
+MACHINE = {"page": 1 << 14, "frames": 1 << 14}  # room for segments of 64 MiB, in not too many pages
 
-    for_story(subject, [*hungry(subject), *busy_day(blocks=24), *[Step("free")] * 20, Step("trim")], kept)
-    return "" if tried else "it gives nothing back that may be refused"
+
+def generous() -> Iterator[Step]:
+    """Blocks of which most are freed again, so that memory goes back: the ends and the middle of mappings, too."""
+    for which, align in enumerate((16, 1 << 16)):
+        yield Step("thread", which)
+        yield from (Step("alloc", 0, size, align) for size in SIZES)
+        yield from (Step("realloc", 3, 200_000), Step("realloc", -1, 100), Step("zeroed", 0, 400_000))
+        yield from (Step("free", which) for which in (2, -1, 3, 1, 2))
+        yield from (Step("trim"), Step("thread_exit"))
+
+
+def returns_to_refuse(subject: Subject) -> list[tuple[int, bool]]:
+    """Which call that gives memory back to refuse, and whether that one only: at first, all of them."""
+    heap = subject.heap(**MACHINE)
+    heap.process.kernel.returns.at(1 << 30)
+    Play(heap).play(generous())
+    asked = (1 << 30) - heap.process.kernel.returns.left
+    turns = [1, *random.Random(7).sample(range(2, asked + 1), asked - 1)] if asked else []
+    return [(k, once) for once in (False, True) for k in turns]
+
+
+@check("U7_nothing_taken_back", "when the kernel takes no memory back, at any call, all goes on and every block stays")
+def nothing_taken_back(subject: Subject) -> str:
+    asked = returns_to_refuse(subject)
+    for k, once in subject.in_time(asked, LEAST_REFUSALS):
+
+        def kept(steps: Steps, k: int = k, once: bool = once) -> None:
+            with telling(Play(subject.heap(**MACHINE))) as play:
+                play.lines.append(f"the kernel takes no memory back the {k}. time{'' if once else ' and from then on'}")
+                play.heap.process.kernel.returns.at(k, once)
+                play_unreturned(play, steps)
+
+        for_story(subject, list(generous()), kept)
+    return f"{len(asked) // 2} calls give memory back"
+
+
+def play_unreturned(play: Play, steps: Steps) -> None:
+    """Go on, twice, while nothing goes back; then the kernel takes again what it is offered, and all goes on."""
+    for wanted in (steps, steps, [Step("trim")], steps):
+        for step in wanted:
+            play.take(step)
+            demand(play.results[-1:] != [0], "U7  the kernel gives memory, and the heap does not")
+            walk_tiles(play)
+            all_intact(play)
+        play.heap.check()
+        play.end()
+        play.heap.check()
+        if wanted is not steps:
+            play.heap.process.kernel.returns.never()
+            play.lines.append("the kernel takes memory back again")
 
 
 # --- somebody else's break, other pages

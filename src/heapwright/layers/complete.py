@@ -54,10 +54,16 @@ def nothing(heap):
     return 0
 
 
+def no_option(heap, option, value):
+    """`tune` for an allocator without: 0, for none is set."""
+    return 0
+
+
 alloc_zeroed = getattr(inner, "alloc_zeroed", alloc_then_fill)
 realloc = getattr(inner, "realloc", stay_or_move if hasattr(inner, "usable_size") else move)
 survey = getattr(inner, "survey", survey_by_walk)
 trim = getattr(inner, "trim", nothing)
+tune = getattr(inner, "tune", no_option)
 thread_exit = getattr(inner, "thread_exit", nothing)
 fork_prepare = getattr(inner, "fork_prepare", nothing)
 fork_parent = getattr(inner, "fork_parent", nothing)

@@ -104,6 +104,11 @@ def trim(heap):
     return inner.trim(heap.heap)
 
 
+def tune(heap, option, value):
+    """As below: whether the option is set now."""
+    return inner.tune(heap.heap, option, value)
+
+
 def survey(heap, stats):
     """As below, with exact live bytes and blocks, their peak, and calls."""
     inner.survey(heap.heap, stats)

@@ -53,6 +53,14 @@ def trim(heap):
     return given_back
 
 
+def tune(heap, option, value):
+    """As below, under the lock: whether the option is set now."""
+    acquire(heap.memory, heap.lock)
+    is_set = inner.tune(heap.heap, option, value)
+    release(heap.memory, heap.lock)
+    return is_set
+
+
 def survey(heap, stats):
     """As below, under the lock: the numbers are of one moment."""
     acquire(heap.memory, heap.lock)

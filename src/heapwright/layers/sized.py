@@ -69,6 +69,7 @@ def usable_size(heap, address):
 
 
 trim = inner.trim
+tune = inner.tune
 survey = inner.survey
 thread_exit = inner.thread_exit
 fork_prepare = inner.fork_prepare

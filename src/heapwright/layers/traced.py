@@ -63,6 +63,7 @@ def fork_child(heap):
 fork_prepare = inner.fork_prepare
 fork_parent = inner.fork_parent
 trim = inner.trim
+tune = inner.tune
 survey = inner.survey
 walk = inner.walk
 check = inner.check

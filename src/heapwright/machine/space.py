@@ -139,11 +139,9 @@ class Space:
 
     def _shrink(self, n: int, own: int) -> bool:
         old, new = self.brk, self.brk + n
-        if self.kernel.shrinks.due():
-            return False
         if new < 0:
             return self.kernel.has("S3")  # the sum wraps, looks larger than the size, and is left alone
-        if new < self.heap_start and not self.kernel.has("S7"):
+        if (new < self.heap_start and not self.kernel.has("S7")) or self.kernel.returns.due():
             return False
         first, last = self.round_up(new), self.round_up(old)
         if not self._release(first, last):
@@ -220,9 +218,8 @@ class Space:
     def munmap(self, address: int, size: int) -> int:
         """Unmap every page of a range that lies in areas; 0, also where nothing was mapped (munmap(2))."""
         end = address + self.round_up(size)
-        if address % self.page or size <= 0 or address < self.round_up(self.brk) or end > self.areas.top:
-            return -1
-        if self.kernel.unmaps.due():
+        is_wrong = address % self.page or size <= 0 or address < self.round_up(self.brk) or end > self.areas.top
+        if is_wrong or self.kernel.returns.due():
             return -1
         self._unmap_areas(address, end)
         return 0
@@ -285,8 +282,8 @@ class Space:
     def decommit(self, address: int, size: int) -> int:
         """Take the frames of whole pages of heap or areas; they stay mapped and read as zero."""
         end = address + size
-        is_whole = address % self.page == 0 and size % self.page == 0 and size >= 0
-        if not is_whole or not self._is_heap(address, end) or self.kernel.unmaps.due():
+        is_wrong = address % self.page or size % self.page or size < 0 or not self._is_heap(address, end)
+        if is_wrong or self.kernel.returns.due():
             return -1
         for page in range(address, end, self.page):
             frame = self.table.frame_of(self.table.entry(page))
