@@ -1,8 +1,7 @@
-"""The documents tell of every command, allocator and layer, and what they say of commands and invariants is true."""
+"""The documents tell of every command, allocator and layer, and the commands that they show are right."""
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 import sys
@@ -17,7 +16,6 @@ from heapwright.cli import COMMANDS, group
 from heapwright.layers import LAYERS
 
 NAMES = (*COMMANDS, *ALLOCATORS, *LAYERS)
-INVARIANT = re.compile(r"\s*([A-Z]{1,3}\d+\s+\S.*)", re.S)
 
 
 def problems(root: Path) -> list[str]:
@@ -27,15 +25,11 @@ def problems(root: Path) -> list[str]:
     found = [f"docs: nothing is said of `{name}`" for name in sorted(missing)]
     for where, text in texts.items():
         found += [f"{where}: {line}: {why}" for line in command_lines(text) if (why := refusal(line))]
-    paths = (root / "src" / "heapwright" / "allocators" / f"{name}.py" for name in ALLOCATORS)
-    return [*found, *(each for path in paths if path.is_file() for each in disagreements(path))]
+    return found
 
 
 def documents(root: Path) -> list[Path]:
     return [path for path in (root / "README.md", *sorted((root / "docs").rglob("*.md"))) if path.is_file()]
-
-
-# --- commands
 
 
 def command_lines(text: str) -> Iterator[str]:
@@ -65,30 +59,6 @@ def refusal(line: str) -> str:
     except click.UsageError as error:
         return error.format_message()
     return f"no option {left[0]}" if left and left[0].startswith("-") else ""
-
-
-# --- invariants
-
-
-def disagreements(path: Path) -> list[str]:
-    """Invariants that only the docstring of an allocator has, or only its `check`."""
-    said = {plain(each) for each in re.split(r"\n(?=    \S)", section(path)) if INVARIANT.match(each)}
-    siblings = [part for part in path.parent.glob(f"{path.stem}_*.py") if part.stem not in ALLOCATORS]
-    parts = [ast.parse(part.read_text()) for part in (path, *siblings)]
-    texts = (node.value for part in parts for node in ast.walk(part) if isinstance(node, ast.Constant))
-    asserted = {plain(text) for text in texts if isinstance(text, str) and INVARIANT.fullmatch(text)}
-    return [f"{path.name}: said, not asserted: {each}" for each in sorted(said - asserted)] + [
-        f"{path.name}: asserted, not said: {each}" for each in sorted(asserted - said)
-    ]
-
-
-def section(path: Path) -> str:
-    text = ast.get_docstring(ast.parse(path.read_text())) or ""
-    return "\n" + text.partition("\nInvariants\n")[2].partition("\n\n")[0]
-
-
-def plain(text: str) -> str:
-    return " ".join(text.split())
 
 
 if __name__ == "__main__":

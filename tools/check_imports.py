@@ -1,10 +1,11 @@
-"""The ladder: a package of heapwright imports only from those above it, and only `native` imports the compiler."""
+"""The ladder: packages import only from those above, modules not in a circle, and only `native` the compiler."""
 
 from __future__ import annotations
 
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 LADDER = (
@@ -39,14 +40,25 @@ COMPILER = ("numba", "llvmlite")
 
 def problems(root: Path) -> list[str]:
     package = root / "src" / "heapwright"
-    found = []
+    found, graph = [], dict[str, set[str]]()
     for path in sorted(package.rglob("*.py")):
         importer = path.relative_to(package).parts[0].removesuffix(".py")
-        for line, module in sorted(set(imports_of(path, package))):
+        imports = sorted(set(imports_of(path, package)))
+        name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+        graph[name] = {module for _, module in imports}
+        for line, module in imports:
             reason = refusal(importer, module)
             if reason:
                 found.append(f"{path.relative_to(root)}:{line}: {importer} imports {module}: {reason}")
-    return found
+    return found + circles(graph)
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [f"a circle: {' is imported by '.join(error.args[1])}"]
+    return []
 
 
 def imports_of(path: Path, package: Path) -> Iterator[tuple[int, str]]:
@@ -77,12 +89,11 @@ def refusal(importer: str, module: str) -> str:
         return "" if importer == "native" else "only native knows the compiler"
     if top != "heapwright" or not rest or rest[0] == importer:
         return ""
-    imported = rest[0]
     if (importer, module) in EXCEPTIONS:
         return ""
-    if importer not in RUNG or imported not in RUNG:
+    if importer not in RUNG or rest[0] not in RUNG:
         return "one of them is not in the ladder of tools/check_imports.py"
-    return NEVER.get((importer, imported), "" if RUNG[imported] < RUNG[importer] else "that is not above it")
+    return NEVER.get((importer, rest[0]), "" if RUNG[rest[0]] < RUNG[importer] else "that is not above it")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ each stack, with `inner` bound to the allocator below it.
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import Any
 
 import heapwright.layers
 from heapwright.allocators import ALLOCATORS
-from heapwright.errors import Mendable
+from heapwright.errors import Mendable, suggestion
 from heapwright.layers import LAYERS
 from heapwright.layout import ArrayKind, AtomicKind, StructMeta
 
@@ -99,14 +98,8 @@ def find(name: str, is_layer: bool) -> Path:
         return path.resolve()
     room, known = ("layers", LAYERS) if is_layer else ("allocators", ALLOCATORS)
     if name not in known:
-        raise AllocatorError(unknown(name, room, known))
+        raise AllocatorError(f"no {room[:-1]} is named '{name}': {suggestion(name, known)}")
     return HERE / room / f"{name}.py"
-
-
-def unknown(name: str, room: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}, or a path ending in .py"
-    return f"no {room[:-1]} is named '{name}': {hint}"
 
 
 def instantiate(name: str, path: Path, inner: ModuleType | None) -> ModuleType:

@@ -13,7 +13,9 @@ A docstring begins with the idea, in one line. Blank lines part what follows: pa
 from __future__ import annotations
 
 import ast
+import inspect
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -24,7 +26,7 @@ from heapwright.allocators import ALLOCATORS
 
 YEAR = re.compile(r"\b(?:19[4-9]|20[0-9])\d\b")
 AUTHOR = re.compile(r"(?:[A-Z]\.[- ]?)+([A-Z][\w'-]+)")
-INVARIANT = re.compile(r"([A-Z]{1,3}\d+)\s+(.*)", re.S)
+INVARIANT = re.compile(r"([A-Z]{1,3}\d+)\s+(\S.*)", re.S)
 VITALS = re.compile(
     r"Vital statistics: (?:header |overhead )?(?P<overhead>.+?), smallest (?:[a-z]+ )??(?P<smallest>(?:\d|one ).*?)"
     r"(?: bytes)?, alignment (?P<alignment>.+?)(?: bytes)?; (?P<costs>.+); (?P<returned>[^;]+)\."
@@ -69,6 +71,9 @@ class Part(NamedTuple):
 class Invariant(NamedTuple):
     name: str
     sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.sentence}"
 
 
 class Vitals(NamedTuple):
@@ -133,7 +138,7 @@ def companions(description: Description) -> list[Description]:
 def read(path: Path) -> Description:
     tree = parsed(path)
     idea, *blocks = paragraphs(ast.get_docstring(tree) or "")
-    parts = tuple(part_of(block) for block in blocks)
+    parts = tuple(map(part_of, blocks))
     source = plain(text_of(parts, Kind.SOURCE).partition(": ")[2])
     year = YEAR.search(source)
     return Description(
@@ -145,7 +150,7 @@ def read(path: Path) -> Description:
         source=source,
         threads="its own" if says_threads(tree) else "one lock",
         vitals=vitals_of(text_of(parts, Kind.VITALS)),
-        invariants=tuple(invariants_in(text_of(parts, Kind.INVARIANTS))),
+        invariants=tuple(invariants_among(parts)),
         parts=parts,
     )
 
@@ -183,7 +188,7 @@ def part_of(block: str) -> Part:
     return Part(next((kind for word, kind in WORDS.items() if block.startswith(word)), Kind.PARAGRAPH), block)
 
 
-def text_of(parts: tuple[Part, ...], kind: Kind) -> str:
+def text_of(parts: Iterable[Part], kind: Kind) -> str:
     return next((part.text for part in parts if part.kind is kind), "")
 
 
@@ -204,10 +209,20 @@ def vitals_of(paragraph: str) -> Vitals:
     return Vitals(**found.groupdict()) if found else Vitals()
 
 
-def invariants_in(text: str) -> list[Invariant]:
-    lines = re.split(r"\n(?=    \S)", text)[1:]
-    found = (INVARIANT.match(line.strip()) for line in lines)
-    return [Invariant(each[1], plain(each[2])) for each in found if each]
+def invariants_in(docstring: str) -> list[Invariant]:
+    """The numbered invariants that a docstring promises."""
+    return invariants_among(map(part_of, paragraphs(inspect.cleandoc(docstring))))
+
+
+def invariants_among(parts: Iterable[Part]) -> list[Invariant]:
+    lines = re.split(r"\n(?=    \S)", text_of(parts, Kind.INVARIANTS))[1:]
+    return [found for line in lines if (found := invariant(line))]
+
+
+def invariant(text: str) -> Invariant | None:
+    """A numbered sentence, such as `I3  no two free blocks touch`."""
+    found = INVARIANT.fullmatch(text.strip())
+    return Invariant(found[1], plain(found[2])) if found else None
 
 
 def authors_of(source: str) -> str:
@@ -217,5 +232,7 @@ def authors_of(source: str) -> str:
 
 
 def says_threads(tree: ast.Module) -> bool:
-    """Whether a module says THREADS = "own"; any other is put under one lock."""
-    return any(ast.unparse(node) == "THREADS = 'own'" for node in tree.body if isinstance(node, ast.Assign))
+    """Whether THREADS is "own" in a module; any other is put under one lock."""
+    names = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    said = names.get("THREADS")
+    return isinstance(said, ast.Constant) and said.value == "own"

@@ -16,9 +16,12 @@ def written_whole(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write that appears under its name only when all of it is on the disk.
 
     Whatever goes wrong, Ctrl-C included, leaves what was there before; a program that has the old file mapped keeps
-    it. Raises Mendable when the file cannot be written.
+    it. A link's target is written, and a device is not: its name would become a file's. Raises Mendable when the file
+    cannot be written.
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise Mendable(f"{path}: cannot be written: it is not a regular file; nothing was changed")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:

@@ -1,6 +1,7 @@
 """Compiled, with as many threads and blocks as no interpreter could serve."""
 
 import ctypes
+import os
 import threading
 from random import Random
 
@@ -84,6 +85,18 @@ def test_threads_free_each_others_blocks(native):
         crew[0].join(0.001)
     assert board.freed > CREW * STEPS * 0.9
     assert board.spoilt == []
+
+
+@pytest.mark.parametrize("name", THREADED)
+def test_a_process_forks_when_its_heap_is_closed(name):
+    heap = NativeHeap(name)
+    for block in [heap.alloc(size, 16) for size in (24, 500, 3000)]:
+        heap.dealloc(block, 0, 16)
+    heap.close()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0) == (child, 0)
 
 
 @pytest.mark.slow

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+from heapwright.errors import Mendable
+from heapwright.files import written_whole
 
 GOOD = """
 from heapwright.layout import NULL, Struct, Word
@@ -157,3 +163,35 @@ def test_an_unknown_command(heapwright):
     done = heapwright("runn")
     assert done.returncode == 2
     assert "No such command 'runn'" in done.stderr
+
+
+# --- where nothing can be written
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("command", ["allocators", "bench --list", "simulate boxtest -a kr", "check kr --only U1"])
+def test_an_output_that_is_full(command, root):
+    with open("/dev/full", "w") as full:
+        line = [sys.executable, "-m", "heapwright", *command.split()]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, cwd=root, check=False, timeout=110)
+    assert (done.returncode, done.stderr) == (2, "heapwright: standard output: No space left on device\n")
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(Mendable, match="not a regular file"), written_whole(pipe):
+        pass
+    assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_link_stays_one(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    link.symlink_to(target)
+    with written_whole(link) as file:
+        file.write(b"whole")
+    assert link.is_symlink() and target.read_bytes() == b"whole"
+
+
+def test_a_folder_is_no_trace(refused, tmp_path):
+    assert f"{tmp_path}: is a folder without raw recordings" in refused("simulate", tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 
 from heapwright.layout import Struct, Word
-from heapwright.machine import Fault, Kernel, Kind
+from heapwright.machine import Fault, Kernel, Kind, Process
 from heapwright.machine.shadow import USER
 
 PAGE = 4096
@@ -12,7 +12,7 @@ PAGE = 4096
 @pytest.fixture
 def running():
     """A process whose heap has 4096 bytes, of which [0, 64) were written and [128, 192) are a live block."""
-    running = Kernel().start()
+    running = Process.start(Kernel())
     start = running.sbrk(PAGE)
     running.memory.fill(start, 64, 1)
     running.space.shadow.fill(start + 128, 64, USER)
@@ -54,7 +54,7 @@ def test_text_guard_and_kernel_pages_are_closed(running):
     for address, where in ((space.guard, "guard page"), (space.trapframe, "kernel's pages")):
         found = fault(running.user.store, address, 8, 1)
         assert found.kind == Kind.PERMISSION and where in found.what
-    running = Kernel().start(text=2 * PAGE)
+    running = Process.start(Kernel(), text=2 * PAGE)
     assert "in the program's text" in fault(running.user.store, PAGE, 8, 1).what
 
 
@@ -123,7 +123,7 @@ def test_never_written(running):
 
 
 def test_never_written_can_be_allowed():
-    running = Kernel(unwritten=False).start()
+    running = Process.start(Kernel(unwritten=False))
     assert running.memory.load(running.sbrk(64), 8) == 0
 
 

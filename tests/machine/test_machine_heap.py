@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from toy import bump, bump_alloc, fault
 
 from heapwright import allocator
-from heapwright.machine import Heap, Kernel, Kind, start
+from heapwright.machine import Heap, Kernel, Kind, Process, start
 from heapwright.spans import USED
 
 PAGE = 4096
@@ -263,7 +263,7 @@ def test_random_programs_on_a_right_allocator(steps):
 
 
 def test_two_heaps_share_a_process():
-    process = Kernel().start(data=PAGE)
+    process = Process.start(Kernel(), data=PAGE)
     first, second = Heap(process, KR), Heap(process, bump())
     a, b = first.alloc(10), second.alloc(10)
     first.dealloc(a)

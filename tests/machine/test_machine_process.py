@@ -2,7 +2,7 @@
 
 import pytest
 
-from heapwright.machine import Fault, Kernel, Kind
+from heapwright.machine import Fault, Kernel, Kind, Process
 from heapwright.machine.page_table import R, U, V, W, X
 
 PAGE = 4096
@@ -10,7 +10,7 @@ PAGE = 4096
 
 @pytest.fixture
 def running():
-    return Kernel(frames=256).start()
+    return Process.start(Kernel(frames=256))
 
 
 def taken(running):
@@ -29,7 +29,7 @@ def test_the_image_is_text_data_guard_stack_and_then_the_heap(running):
 
 
 def test_the_image_may_be_larger():
-    running = Kernel().start(text=3 * PAGE, data=PAGE + 1, stack=PAGE)
+    running = Process.start(Kernel(), text=3 * PAGE, data=PAGE + 1, stack=PAGE)
     assert running.heap_start == 7 * PAGE
     running.check()
 
@@ -38,9 +38,9 @@ def test_the_image_may_be_larger():
 def test_too_few_frames_for_a_process(frames):
     kernel = Kernel(frames=frames)
     with pytest.raises(MemoryError):
-        kernel.start()
+        Process.start(kernel)
     assert kernel.frames.taken == 1
-    Kernel(frames=11).start()
+    Process.start(Kernel(frames=11))
 
 
 def test_room_for_the_allocators_words_is_zeroed_data(running):
@@ -132,7 +132,7 @@ def test_mremap_moves_frames_and_owners(running):
 
 @pytest.mark.parametrize("frames", range(13, 20))
 def test_mremap_without_frames_changes_nothing(frames):
-    running = Kernel(frames=frames).start()
+    running = Process.start(Kernel(frames=frames))
     area = running.mmap(PAGE)
     before = taken(running), running.kernel.frames.reserved, running.areas
     if area != -1 and running.mremap(area, PAGE, 7 * PAGE) == -1:
@@ -194,7 +194,7 @@ def test_wait_gives_the_childs_exit_code(running):
 
 def test_exit_gives_every_frame_back():
     kernel = Kernel(frames=512)
-    running = kernel.start()
+    running = Process.start(kernel)
     running.sbrk(100 * PAGE)
     running.memory.store(running.mmap(10 * PAGE), 8, 1)
     running.exit(0)
@@ -206,7 +206,7 @@ def test_exit_gives_every_frame_back():
 
 @pytest.mark.parametrize("frames", range(14, 34))
 def test_a_fork_without_frames_takes_none(frames):
-    running = Kernel(frames=frames).start()
+    running = Process.start(Kernel(frames=frames))
     running.sbrk(PAGE)
     running.mmap(PAGE)
     before = taken(running), running.kernel.frames.reserved
@@ -247,7 +247,7 @@ def test_the_childs_thread_keeps_its_words(running):
 
 def test_random_numbers_repeat_with_the_seed():
     def numbers(seed):
-        memory = Kernel(seed=seed).start().memory
+        memory = Process.start(Kernel(seed=seed)).memory
         return [memory.random() for _ in range(4)]
 
     assert numbers(1) == numbers(1) != numbers(2)

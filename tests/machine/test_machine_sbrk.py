@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapwright.machine import DEFECTS, SEMANTICS, Fault, Kernel, KernelPanic, Kind
+from heapwright.machine import DEFECTS, SEMANTICS, Fault, Kernel, KernelPanic, Kind, Process
 from heapwright.machine.page_table import V, X
 
 PAGE = 4096
 
 
 def process(**options):
-    return Kernel(**{"frames": 256, **options}).start()
+    return Process.start(Kernel(**{"frames": 256, **options}))
 
 
 def grown(n, **options):
@@ -376,7 +376,7 @@ def fork_and_exit(running):
 @settings(max_examples=150, deadline=None)
 def test_the_invariants_hold_whatever_is_called(operations, frames, lazy):
     kernel = Kernel(frames=frames, maxva=200 * PAGE, lazy=lazy)
-    running = kernel.start()
+    running = Process.start(kernel)
     for operation in operations:
         perform(running, *operation)
         running.check()

@@ -6,10 +6,10 @@ import pytest
 
 from heapwright import allocator, locks
 from heapwright.layout import Array, Atomic, Inline, Struct, Word, Word32
-from heapwright.machine import Fault, Kernel, Kind
+from heapwright.machine import Fault, Kernel, Kind, Process
 from heapwright.machine.explore import explore
 from heapwright.machine.races import Race
-from heapwright.machine.shared_heap import start_shared
+from heapwright.machine.shared_heap import SharedHeap
 from heapwright.machine.threads import Threads
 
 
@@ -28,7 +28,7 @@ class Shared(Struct):
 
 @pytest.fixture
 def process():
-    return Kernel(frames=64).start(data=4096)
+    return Process.start(Kernel(frames=64), data=4096)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_second_thread_ends_single_threadedness(process):
 
 
 def test_each_call_has_its_own_budget():
-    heap = start_shared(allocator.load("locked(kr)"), frames=64, budget=60)
+    heap = SharedHeap.start(allocator.load("locked(kr)"), frames=64, budget=60)
     threads = Threads(heap)
     threads.main(lambda: heap.alloc(24))
     threads.spawn(lambda: heap.alloc(24))
@@ -88,7 +88,7 @@ class LeastOften:
 
 
 def test_the_allocator_may_not_touch_what_another_thread_holds():
-    heap = start_shared(allocator.load("locked(kr)"), frames=64)
+    heap = SharedHeap.start(allocator.load("locked(kr)"), frames=64)
     block = heap.alloc(24)
     threads = Threads(heap)
     threads.main(lambda: None)
@@ -259,7 +259,7 @@ def test_the_table_of_an_interleaving():
 
 
 def lost_update():
-    process = Kernel(frames=64).start(data=4096)
+    process = Process.start(Kernel(frames=64), data=4096)
     shared = Shared(process.memory, process.reserve(Shared.SIZE))
 
     def increment():

@@ -1,15 +1,13 @@
 """The exploration: what it leaves out is the same, and planted bugs are found within a stated number of schedules."""
 
-from contextlib import contextmanager
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapwright import locks
 from heapwright.layout import NULL, Atomic, Struct, Word
-from heapwright.machine import Fault, Kernel, Kind
-from heapwright.machine.explore import explore, wander
+from heapwright.machine import Fault, Kernel, Kind, Process
+from heapwright.machine.explore import explore, sleepy_locks, wander
 from heapwright.machine.races import Race
 from heapwright.machine.threads import Threads
 
@@ -31,7 +29,7 @@ def threads_of(*bodies, ending=None):
     """What makes threads that do something with `Shared` words: (shared) -> None for each."""
 
     def make():
-        process = Kernel(frames=16).start(data=4096)
+        process = Process.start(Kernel(frames=16), data=4096)
         shared = Shared(process.memory, process.reserve(Shared.SIZE))
         threads = Threads(process)
         threads.state = shared
@@ -42,13 +40,6 @@ def threads_of(*bodies, ending=None):
         return threads
 
     return make
-
-
-@contextmanager
-def spins(count):
-    before, locks.LOOKS = locks.LOOKS, count
-    yield
-    locks.LOOKS = before
 
 
 def demand(condition, what):
@@ -71,7 +62,7 @@ def test_the_mutex_excludes_and_loses_no_wake_up(threads, spinning):
     def counted(shared):
         demand(shared.count == threads and shared.lock.load() == 0, "each thread counted once")
 
-    with spins(spinning):
+    with sleepy_locks(spinning):
         found = explore(threads_of(*[locked_increment] * threads, ending=counted), 2).demand()
     assert found.preemptions == 2
 
@@ -193,7 +184,7 @@ PLANTED = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(name):
     bodies, ending, most, error = PLANTED[name]
-    with spins(0):
+    with sleepy_locks(0):
         found = explore(threads_of(*bodies, ending=ending), 2)
     assert isinstance(found.failure.error, error) and found.schedules <= most
     if error is Fault:
@@ -204,7 +195,7 @@ def test_a_planted_bug_is_found(name):
 @pytest.mark.parametrize("name", PLANTED)
 def test_random_schedules_find_it_too(name):
     bodies, ending, _, error = PLANTED[name]
-    with spins(0):
+    with sleepy_locks(0):
         found = wander(threads_of(*bodies, ending=ending), 1000, seed=1)
     assert isinstance(found.failure.error, error)
 
@@ -212,7 +203,7 @@ def test_random_schedules_find_it_too(name):
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 1 << 30))
 def test_random_schedules_of_a_good_mutex_find_nothing(seed):
-    with spins(1):
+    with sleepy_locks(1):
         wander(threads_of(*[locked_increment] * 3), 10, seed).demand()
 
 
@@ -223,7 +214,7 @@ def stack_of(nodes):
     """What makes two threads on a stack that begins with so many nodes."""
 
     def make():
-        process = Kernel(frames=16).start(data=4096)
+        process = Process.start(Kernel(frames=16), data=4096)
         shared = Shared(process.memory, process.reserve(Shared.SIZE))
         where = [Node(process.memory, process.reserve(Node.SIZE)) for _ in range(nodes)]
         for node in where:
@@ -275,12 +266,12 @@ def test_aba_is_found():
 
 
 def test_a_failure_has_the_fewest_preemptions():
-    with spins(0):
+    with sleepy_locks(0):
         failure = explore(threads_of(lock_then_other, other_then_lock), 3).failure
     assert len(failure.schedule) == 1
 
 
 def test_a_random_failure_is_made_short():
-    with spins(0):
+    with sleepy_locks(0):
         failure = wander(threads_of(lock_then_other, other_then_lock, lock_then_other), 1000, depth=6).failure
     assert len(failure.schedule) <= 2

@@ -1,6 +1,7 @@
 """The picture of a heap, line by line."""
 
-from heapwright.pictures.terminal import Chain, Scene, Span, bar_length, draw_heap
+from heapwright.pictures.terminal import bar_length, draw_heap
+from heapwright.programs.scene import Chain, Scene, Span
 
 
 def drawn(scene, width=100):

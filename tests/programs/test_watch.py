@@ -8,9 +8,9 @@ from heapwright import allocator
 from heapwright.allocators import ALLOCATORS
 from heapwright.collections import Box, Vec, drop, serve
 from heapwright.machine import start
-from heapwright.pictures.scene import Look
 from heapwright.programs.replay import replay
 from heapwright.programs.run import run_program
+from heapwright.programs.scene import Look
 from heapwright.programs.watch import Watch
 from heapwright.spans import CACHED, FREE, OWN, USED
 from heapwright.traces.events import ALLOC, ALLOC_ZEROED, DEALLOC, FAILED, NONE, REALLOC, Events

@@ -4,18 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-HEADER = '''"""A heap.
-
-Invariants
-    I1  all is well
-    I2  a sentence that goes on
-        in a second line
-
-More.
-"""
-'''
-CHECK = 'def check(heap, start, end):\n    assert heap, "I1  all is well"\n'
-
 
 @pytest.fixture
 def check(tool):
@@ -48,21 +36,6 @@ def test_command_lines_that_work(check):
     lines = list(check.command_lines(text + block))
     assert len(lines) == 5
     assert [check.refusal(line) for line in lines] == [""] * 5
-
-
-def test_invariants_said_and_asserted_agree(check, tree):
-    whole = CHECK + '    assert start, "I2  a sentence that goes on in a second line"\n'
-    path = tree({"a.py": HEADER + whole}) / "a.py"
-    assert check.disagreements(path) == []
-
-
-def test_an_invariant_in_another_word_is_found_on_both_sides(check, tree):
-    part = 'def check_part(heap):\n    assert heap, "I2  a sentence that goes on and on"\n'
-    path = tree({"a.py": HEADER + CHECK, "a_part.py": part}) / "a.py"
-    assert check.disagreements(path) == [
-        "a.py: said, not asserted: I2 a sentence that goes on in a second line",
-        "a.py: asserted, not said: I2 a sentence that goes on and on",
-    ]
 
 
 def test_ours(check, root):

@@ -37,6 +37,12 @@ def test_imports_from_above_are_not(tool, tree):
     assert tool("check_imports").problems(tree(files)) == []
 
 
+def test_a_circle_is_found(tool, tree):
+    files = {"a.py": "from heapwright.machine import b", "b.py": "def f():\n    from heapwright.machine.a import g"}
+    [problem] = tool("check_imports").problems(tree({f"src/heapwright/machine/{name}": files[name] for name in files}))
+    assert problem.count("heapwright.machine.a") + problem.count("heapwright.machine.b") == 3
+
+
 def test_ours(tool, root):
     assert tool("check_imports").problems(root) == []
 

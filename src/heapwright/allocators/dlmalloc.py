@@ -12,16 +12,22 @@ A chunk in use, and a free one; the picture of a large free chunk is in `dlmallo
                |                    |                  24 | back               |
                | ...                |                     | ...                |
      behind -> +--------------------+           behind -> +--------------------+
-               | 8 bytes more       |                     | previous_size      |  the foot: its size again
+               | 8 bytes more, or   |                     | previous_size      |  the foot: its size again
+               | the heap's mark    |                     |                    |
                | head               |                     | head               |  PINUSE 0
 
 Names in the source: prev_foot is previous_size; fd and bk are forward and back; dv is the victim; PINUSE and CINUSE
 are PREVIOUS_USED and USED_BIT. Modules: `dlmalloc_chunks` boundary tags, `dlmalloc_trees` large bins,
 `dlmalloc_bins` all bins and merging, `dlmalloc_system` segments, mappings and trimming.
 
+Footers are the source's option, and off as they are there: the foot of a chunk in use is its caller's last word. Say
+FOOTERS = 1 in a copy of this file, and load that by its path: the foot then holds the heap's mark, which `dealloc` and
+`realloc` look for. So they notice foreign addresses, what was freed before, even if it has merged since, and that
+somebody wrote behind the end of a block.
+
 The heap's own words, in one cache line: a bit for each small and each tree bin; the designated victim, which is
-what the last split of a small request left; top, the end of the newest segment; when to trim. Then the bins, and
-the record of the newest segment.
+what the last split of a small request left; top, the end of the newest segment; when to trim. Then the bins,
+the record of the newest segment, and with footers the magic, a random word.
 
 A small request takes, in this order: a chunk of its exact size; the victim; the least larger chunk, whose rest becomes
 the victim; top. A large one takes the best fit of trees and victim, or top. What top cannot serve comes from the
@@ -35,18 +41,22 @@ Invariants
     DL5   a tree bin is a trie on the bits of sizes, each node in a ring of its equals, and its bit says so
     DL6   the victim is a free chunk of the size that the heap keeps for it
     DL7   top is the free end of the first segment, all but a foot of 80 bytes
-    DL8   chunks tile their segments, and each free one is in one bin, once, or is the victim or top
+    DL8   chunks tile their segments, which do not overlap and, but for the first, hold their own records, and each
+          free one is in one bin, once, or is the victim or top
     DL9   a chunk that is a mapping fills whole pages up to its fence
     DL10  the footprint covers the segments and was never more than the peak
-    DL11  segments do not overlap, and each but the first holds its own record
+    DL11  no chunk lies below the least address, and with footers each one in use ends with the heap's mark
 
-Vital statistics: overhead 8 bytes, smallest chunk 32, alignment 16; small requests O(1), large ones and merging
-O(bits of the size); top beyond 2 MiB, empty mapped segments and mappings go back to the kernel.
+Vital statistics: overhead 8 bytes (16 with footers), smallest chunk 32, alignment 16; small requests O(1), large ones
+and merging O(bits of the size); top beyond 2 MiB, empty mapped segments and mappings go back to the kernel.
 
 Unlike the source: a request that fails everywhere does not disable the break; the trees count sizes in 64 bits, and
 not 32; where somebody else moved the break, the new stretch ends at a page; a chunk that memalign moved up in its
 mapping may be resized (there, the mapping comes out too short); realloc keeps larger alignments; the segment of top,
-always the first, is not searched for; there are no footers, no limit and no spaces.
+always the first, is not searched for; a foot must have this heap's mark, where the source asks the heap that the foot
+names, and the mark is wiped when the chunk falls free. There are no spaces, and there is no limit to the footprint
+(malloc_set_footprint_limit): any heap here can be limited from outside, where it asks the kernel. What the kernel does
+not take back becomes a segment, instead of being lost.
 """
 
 from __future__ import annotations
@@ -68,6 +78,7 @@ from heapwright.allocators.dlmalloc_checks import (
     chunks_of,
     holds_record,
     is_mapping,
+    is_own,
     is_sealed,
     is_small_bin,
     is_top,
@@ -82,7 +93,6 @@ from heapwright.allocators.dlmalloc_chunks import (
     ALIGNMENT,
     HEADER,
     LEAST_CHUNK,
-    OVERHEAD,
     Chunk,
     address_of,
     chunk_of,
@@ -90,6 +100,8 @@ from heapwright.allocators.dlmalloc_chunks import (
     cut,
     is_live,
     is_mapped,
+    live_chunk,
+    overhead,
     size_of,
     use_whole,
 )
@@ -106,11 +118,12 @@ from heapwright.allocators.dlmalloc_system import (
 )
 from heapwright.allocators.dlmalloc_trees import Tree, best_fit, least_tree, unlink_tree
 from heapwright.bits import MOST, below, is_aligned, lowest_bit
-from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
+from heapwright.layout import NULL, WORD, Array, Inline, Struct, Word, Word32
 
-MOST_SMALL = 232  # the largest request whose chunk lies in a small bin
+FOOTERS = 0  # or 1: chunks in use end with the heap's mark
+MOST_SMALL = 232 - WORD * FOOTERS  # the largest request whose chunk lies in a small bin
 MOST_BYTES = MOST // 4
-DETECTS = ("double free at once",)  # for sure only of what has not merged since
+DETECTS = ("double free", "foreign") if FOOTERS else ("double free at once",)  # without: of what has not merged since
 RETAINS = 2 << 12  # the break is cut to the end of a page
 SLOW_PATHS = (
     "alloc_aligned",
@@ -144,6 +157,7 @@ class Heap(Struct):
     peak: Word
     break_failed: Word
     segment: Inline[Segment]
+    magic: Array[Word, FOOTERS]  # drawn when the heap opens
 
 
 # --- a small request
@@ -154,7 +168,7 @@ def take_small(heap, size):
     bins = heap.small_map >> index
     if bins & 1 != 0:
         chunk = take_first_small(heap, index)
-        use_whole(chunk, size)
+        use_whole(heap, chunk, size)
         return address_of(chunk)
     if size <= heap.victim_size:
         return address_of(take_from_victim(heap, size))
@@ -182,7 +196,7 @@ def split_least(heap, size):
 
 
 def cut_for_victim(heap, chunk, size, rest):
-    remainder = cut(chunk, size, rest)
+    remainder = cut(heap, chunk, size, rest)
     if remainder:
         replace_victim(heap, remainder, rest)
     return address_of(chunk)
@@ -203,7 +217,7 @@ def split_best(heap, tree, size, rest):
     """Take from a large chunk, and bin what is left."""
     unlink_tree(heap, tree)
     chunk = Chunk(heap.memory, tree.address)
-    remainder = cut(chunk, size, rest)
+    remainder = cut(heap, chunk, size, rest)
     if remainder:
         insert(heap, remainder, rest)
     return address_of(chunk)
@@ -233,8 +247,8 @@ def alloc_aligned(heap, size, align):
     """Take a chunk with room for the worst misfit, and give back what is not needed at either end."""
     if size < 0 or size > MOST_BYTES:
         return NULL
-    wanted = chunk_size(size)
-    address = malloc(heap, wanted - OVERHEAD + align + LEAST_CHUNK)
+    wanted = chunk_size(heap, size)
+    address = malloc(heap, wanted - overhead(heap) + align + LEAST_CHUNK)
     if address == NULL:
         return NULL
     chunk = chunk_of(heap, address)
@@ -253,7 +267,7 @@ def move(heap, chunk, align, new_size):
     address = alloc(heap, new_size, align)
     if address != NULL:
         old = address_of(chunk)
-        heap.memory.copy(address, old, min(new_size, room_in(chunk)))
+        heap.memory.copy(address, old, min(new_size, room_in(heap, chunk)))
         dealloc(heap, old, new_size, align)
     return address
 
@@ -264,10 +278,10 @@ def move(heap, chunk, align, new_size):
 def malloc(heap, size):
     """Return the address of `size` bytes, or 0 when memory is exhausted."""
     if below(size, MOST_SMALL + 1):
-        return take_small(heap, chunk_size(size))
+        return take_small(heap, chunk_size(heap, size))
     if below(MOST_BYTES, size):
         return NULL
-    return take_large(heap, chunk_size(size))
+    return take_large(heap, chunk_size(heap, size))
 
 
 def alloc(heap, size, align):
@@ -287,15 +301,6 @@ def dealloc(heap, address, size, align):
         trim(heap)
 
 
-def live_chunk(heap, address):
-    chunk = chunk_of(heap, address)
-    if chunk.address < heap.least_address:
-        heap.memory.fault("not a block of this heap", address)
-    if not is_live(chunk):
-        heap.memory.fault("double free", address)
-    return chunk
-
-
 def bin_freed(heap, chunk, size):
     """Bin a chunk; now and then, after a large one, see whether a segment fell empty."""
     insert(heap, chunk, size)
@@ -306,11 +311,11 @@ def bin_freed(heap, chunk, size):
 
 
 def usable_size(heap, address):
-    return room_in(chunk_of(heap, address))
+    return room_in(heap, chunk_of(heap, address))
 
 
-def room_in(chunk):
-    return size_of(chunk) - (HEADER if is_mapped(chunk) else OVERHEAD)
+def room_in(heap, chunk):
+    return size_of(chunk) - (HEADER if is_mapped(chunk) else overhead(heap))
 
 
 def alloc_zeroed(heap, size, align):
@@ -324,7 +329,7 @@ def alloc_zeroed(heap, size, align):
 def realloc(heap, address, size, align, new_size):
     if below(MOST_BYTES, new_size):
         return NULL
-    wanted = chunk_size(new_size)
+    wanted = chunk_size(heap, new_size)
     chunk = live_chunk(heap, address)
     if is_mapped(chunk):
         remapped = remap_chunk(heap, chunk, wanted, align <= heap.memory.PAGE)
@@ -372,13 +377,19 @@ def check(heap, start, end):
     )
     assert is_victim(heap), "DL6   the victim is a free chunk of the size that the heap keeps for it"
     assert is_top(heap), "DL7   top is the free end of the first segment, all but a foot of 80 bytes"
-    assert unused_chunks(heap) == sorted(chunk.address for chunk in free) and spans == [s.size for s in segments], (
-        "DL8   chunks tile their segments, and each free one is in one bin, once, or is the victim or top"
+    assert (
+        spans == [part.size for part in segments]
+        and are_apart(segments)
+        and all(map(holds_record, segments[1:]))
+        and unused_chunks(heap) == sorted(chunk.address for chunk in free)
+    ), (
+        "DL8   chunks tile their segments, which do not overlap and, but for the first, hold their own records, and "
+        "each free one is in one bin, once, or is the victim or top"
     )
     assert is_ours or is_mapping(heap, start, end), "DL9   a chunk that is a mapping fills whole pages up to its fence"
     assert sum(part.size for part in segments) <= heap.footprint <= heap.peak, (
         "DL10  the footprint covers the segments and was never more than the peak"
     )
-    assert are_apart(segments) and all(map(holds_record, segments[1:])), (
-        "DL11  segments do not overlap, and each but the first holds its own record"
+    assert all(is_own(heap, chunk) for chunk in (chunks if is_ours else [Chunk(heap.memory, start)])), (
+        "DL11  no chunk lies below the least address, and with footers each one in use ends with the heap's mark"
     )

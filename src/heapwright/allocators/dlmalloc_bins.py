@@ -22,6 +22,7 @@ from heapwright.allocators.dlmalloc_chunks import (
     size_of,
     use_first,
     use_whole,
+    wipe_foot,
 )
 from heapwright.allocators.dlmalloc_trees import insert_tree, tree_of, unlink_tree
 from heapwright.layout import NULL
@@ -129,10 +130,10 @@ def take_from_victim(heap, size):
     """Cut a chunk off the victim, or use it up where too little would be left."""
     chunk, rest = heap.victim, heap.victim_size - size
     if rest < LEAST_CHUNK:
-        use_whole(chunk, heap.victim_size)
+        use_whole(heap, chunk, heap.victim_size)
         set_victim(heap, chunk.at(NULL), 0)
     else:
-        use_first(chunk, size)
+        use_first(heap, chunk, size)
         mark_free(plus(chunk, size), rest)
         set_victim(heap, plus(chunk, size), rest)
     return chunk
@@ -151,7 +152,7 @@ def take_from_top(heap, size):
     """Cut a chunk off top, which is larger."""
     chunk = heap.top
     move_top(heap, plus(chunk, size), heap.top_size - size)
-    use_first(chunk, size)
+    use_first(heap, chunk, size)
     return chunk
 
 
@@ -163,6 +164,7 @@ def merge(heap, chunk):
     size = size_of(chunk)
     behind = plus(chunk, size)
     must_agree(heap, size > 0 and is_previous_used(behind), chunk)
+    wipe_foot(heap, chunk, size)
     if not is_previous_used(chunk):
         previous_size = chunk.previous_size
         chunk = plus(chunk, -previous_size)

@@ -10,6 +10,8 @@ from heapwright.allocators.dlmalloc_chunks import (
     address_of,
     after,
     before,
+    has_footers,
+    has_mark,
     is_live,
     is_mapped,
     is_previous_used,
@@ -184,7 +186,7 @@ def is_node(node, path, index):
     return placed and equal and linked and all(child.parent == node for child in children if child)
 
 
-# --- DL6 to DL9: the victim, top, all free chunks, mappings
+# --- DL6 to DL9: the victim, top, all chunks and segments, mappings
 
 
 def is_victim(heap):
@@ -209,15 +211,6 @@ def unused_chunks(heap):
     return sorted(chunk.address for chunk in [*small, *large, heap.victim, heap.top] if chunk)
 
 
-def is_mapping(heap, start, end):
-    """Whether a mapping has whole pages and a fence at the end."""
-    fence = Chunk(heap.memory, end - MAPPED_FOOT)
-    return (end - start) % heap.memory.PAGE == 0 and fence.head == FENCE and plus(fence, WORD).head == 0
-
-
-# --- DL11: segments
-
-
 def are_apart(segments):
     ordered = sorted(segments, key=lambda segment: segment.start)
     return all(end_of(a) <= b.start for a, b in zip(ordered, ordered[1:], strict=False))
@@ -225,3 +218,18 @@ def are_apart(segments):
 
 def holds_record(segment):
     return segment.start < segment.address < end_of(segment) - segment.SIZE
+
+
+def is_mapping(heap, start, end):
+    """Whether a mapping has whole pages and a fence at the end."""
+    fence = Chunk(heap.memory, end - MAPPED_FOOT)
+    return (end - start) % heap.memory.PAGE == 0 and fence.head == FENCE and plus(fence, WORD).head == 0
+
+
+# --- DL11: whose chunks they are
+
+
+def is_own(heap, chunk):
+    """Whether a chunk lies where the heap's can; with footers, whether one in use has its mark."""
+    is_marked = not has_footers(heap) or not is_live(chunk) or has_mark(heap, chunk)
+    return chunk.address >= heap.least_address and is_marked

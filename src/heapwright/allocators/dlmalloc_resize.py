@@ -38,8 +38,8 @@ def cut_front(heap, chunk, align):
         rest.previous_size = chunk.previous_size + front
         rest.head = size_of(chunk) - front
     else:
-        use_first(rest, size_of(chunk) - front)
-        resize_used(chunk, front)
+        use_first(heap, rest, size_of(chunk) - front)
+        resize_used(heap, chunk, front)
         give_back(heap, chunk)
     return rest
 
@@ -47,8 +47,8 @@ def cut_front(heap, chunk, align):
 def cut_back(heap, chunk, size):
     """Keep the first `size` bytes of a chunk in use; free the rest."""
     rest = plus(chunk, size)
-    use_first(rest, size_of(chunk) - size)
-    resize_used(chunk, size)
+    use_first(heap, rest, size_of(chunk) - size)
+    resize_used(heap, chunk, size)
     give_back(heap, rest)
 
 
@@ -79,7 +79,7 @@ def grow_into_top(heap, chunk, size):
     if rest <= 0:
         return False
     move_top(heap, plus(chunk, size), rest)
-    resize_used(chunk, size)
+    resize_used(heap, chunk, size)
     return True
 
 
@@ -89,12 +89,12 @@ def grow_into_victim(heap, chunk, size):
     if rest < 0:
         return False
     if rest < LEAST_CHUNK:
-        resize_used(chunk, whole)
+        resize_used(heap, chunk, whole)
         set_victim(heap, chunk.at(NULL), 0)
     else:
         mark_free(plus(chunk, size), rest)
         set_victim(heap, plus(chunk, size), rest)
-        resize_used(chunk, size)
+        resize_used(heap, chunk, size)
     return True
 
 
@@ -103,6 +103,6 @@ def grow_into_free(heap, chunk, behind, size):
     if whole < size:
         return False
     unlink(heap, behind, size_of(behind))
-    resize_used(chunk, whole)
+    resize_used(heap, chunk, whole)
     cut_spare(heap, chunk, size)
     return True

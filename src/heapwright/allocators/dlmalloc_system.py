@@ -15,6 +15,9 @@ A mapping of its own is one chunk with neither bit set; its `previous_size` is t
       | previous_size   | the chunk           | fence  | 0      |   of 32 bytes, the second word is the fence's head
       +-----------------+---------------------+--------+--------+
 
+What the kernel will not take back becomes a segment, and serves requests; a mapping is offered again whenever empty
+segments are.
+
 A heap here is `dlmalloc.Heap`.
 """
 
@@ -24,16 +27,20 @@ from heapwright.allocators.dlmalloc_bins import give_back, is_small, move_top, s
 from heapwright.allocators.dlmalloc_chunks import (
     ALIGNMENT,
     BOTH_USED,
+    HEADER,
     LEAST_CHUNK,
     Chunk,
     address_of,
+    has_footers,
     is_live,
+    mark_freed,
     plus,
+    set_foot,
     size_of,
     use_first,
 )
 from heapwright.allocators.dlmalloc_trees import insert_tree, tree_of, unlink_tree
-from heapwright.bits import MOST, align_up
+from heapwright.bits import MOST, align_down, align_up
 from heapwright.layout import NULL, WORD, Struct, Word
 
 MMAP_THRESHOLD = 256 << 10
@@ -146,8 +153,8 @@ def move_break(heap, size, wanted, expected):
     end = align_up(enough, heap.memory.PAGE)
     if heap.memory.sbrk(end - start - wanted) == start + wanted:
         return start, end - start
-    if heap.memory.sbrk(0) == start + wanted:
-        heap.memory.sbrk(-wanted)
+    if heap.memory.sbrk(0) != start + wanted or heap.memory.sbrk(-wanted) == -1:
+        keep_too_little(heap, start, wanted)
     return start, 0
 
 
@@ -183,8 +190,7 @@ def take_from_stretch(heap, start, given, is_mapped, size):
     return take_from_top(heap, size)
 
 
-def set_segment(heap, start, size, is_mapped):
-    segment = heap.segment
+def set_segment(segment, start, size, is_mapped):
     segment.start = start
     segment.size = size
     segment.is_mapped = is_mapped
@@ -192,7 +198,9 @@ def set_segment(heap, start, size, is_mapped):
 
 def open_heap(heap, start, size, is_mapped):
     heap.least_address = start
-    set_segment(heap, start, size, is_mapped)
+    if has_footers(heap):
+        heap.magic[0] = heap.memory.random() | 1
+    set_segment(heap.segment, start, size, is_mapped)
     heap.release_checks = RELEASE_RATE
     start_top(heap, heap.segment)
 
@@ -201,15 +209,13 @@ def add_segment(heap, start, size, is_mapped):
     """Make a stretch the first segment, and close the one before with its record and fences."""
     old_top, old_end = heap.top, end_of(heap.segment)
     record_chunk = close_place(heap)
-    record = Segment(heap.memory, address_of(record_chunk))
-    copy_record(record, heap.segment)
-    use_first(record_chunk, RECORD_CHUNK)
-    build_fences(plus(record_chunk, RECORD_CHUNK), old_end)
-    set_segment(heap, start, size, is_mapped)
-    heap.segment.next = record
+    record = close(heap, record_chunk, old_end)
+    set_segment(record, heap.segment.start, heap.segment.size, heap.segment.is_mapped)
+    link_second(heap, record)
+    set_segment(heap.segment, start, size, is_mapped)
     start_top(heap, heap.segment)
     if record_chunk != old_top:
-        use_first(old_top, record_chunk.address - old_top.address)
+        use_first(heap, old_top, record_chunk.address - old_top.address)
         give_back(heap, old_top)
 
 
@@ -218,18 +224,20 @@ def close_place(heap):
     return heap.top if heap.top_size < LEAST_CHUNK else plus(heap.top, heap.top_size)
 
 
-def copy_record(target, source):
-    target.start = source.start
-    target.size = source.size
-    target.next = source.next
-    target.is_mapped = source.is_mapped
-
-
-def build_fences(fence, end):
-    """Heads that claim to be in use up to the end, so that nothing merges over it."""
-    while fence.address + Chunk.head.offset < end:
+def close(heap, record_chunk, end):
+    """End a segment with a chunk for its record, and up to the end fences, so that nothing merges over it."""
+    use_first(heap, record_chunk, RECORD_CHUNK)
+    fence = plus(record_chunk, RECORD_CHUNK)
+    while fence.address + HEADER <= end:
         fence.head = FENCE
         fence = plus(fence, WORD)
+    return Segment(heap.memory, address_of(record_chunk))
+
+
+def link_second(heap, segment):
+    """Put a segment into the list behind the first, which has top."""
+    segment.next = heap.segment.next
+    heap.segment.next = segment
 
 
 def prepend(heap, segment, start, size):
@@ -238,9 +246,9 @@ def prepend(heap, segment, start, size):
     segment.size += segment.start - start
     segment.start = start
     chunk = first_chunk(segment)
-    use_first(chunk, size)
+    use_first(heap, chunk, size)
     rest = plus(chunk, size)
-    use_first(rest, old_first.address - rest.address)
+    use_first(heap, rest, old_first.address - rest.address)
     give_back(heap, rest)
     return chunk
 
@@ -312,6 +320,25 @@ def release(heap, segment):
     return True
 
 
+def keep_too_little(heap, start, size):
+    """Keep a stretch of the break that is too small for the request; before the heap is open, it is lost."""
+    if heap.top:
+        count(heap, size)
+        heap.least_address = min(heap.least_address, start)
+        keep(heap, start, size, 0)
+
+
+def keep(heap, start, size, is_mapped):
+    """Make a segment of one free chunk, the second in the list, of a stretch that is counted."""
+    chunk = heap.top.at(align_up(start, ALIGNMENT))
+    free = align_down(start + size - TOP_FOOT - chunk.address, ALIGNMENT)
+    record = close(heap, plus(chunk, free), start + size)
+    set_segment(record, start, size, is_mapped)
+    link_second(heap, record)
+    mark_freed(chunk, free)
+    insert_tree(heap, tree_of(chunk), free)
+
+
 # --- chunks that are mappings of their own
 
 
@@ -333,6 +360,7 @@ def finish_mapped(heap, chunk, size):
     lead = chunk.previous_size
     plus(chunk, -lead).head = lead + size
     chunk.head = size
+    set_foot(heap, chunk, size)
     fence = plus(chunk, size)
     fence.head = FENCE
     plus(fence, WORD).head = 0
@@ -344,9 +372,11 @@ def mapped_length(chunk):
 
 
 def unmap_chunk(heap, chunk):
-    length = mapped_length(chunk)
-    if heap.memory.munmap(chunk.address - chunk.previous_size, length) == 0:
+    start, length = chunk.address - chunk.previous_size, mapped_length(chunk)
+    if heap.memory.munmap(start, length) == 0:
         heap.footprint -= length
+    else:
+        keep(heap, start, length, 1)
 
 
 def remap_chunk(heap, chunk, size, may_move):

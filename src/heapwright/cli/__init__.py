@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -73,3 +74,12 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("heapwright: interrupted", err=True)
         sys.exit(130)
+    except OSError as error:
+        leave_output(error)
+
+
+def leave_output(error: OSError) -> None:
+    """End in one line when what was asked for cannot be written; a reader that has gone is click's to handle."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try again at its end
+    click.echo(f"heapwright: {error.filename or 'standard output'}: {error.strerror}", err=True)
+    sys.exit(2)

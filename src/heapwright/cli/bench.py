@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from heapwright.cli.terminal import progress
-from heapwright.errors import Mendable
+from heapwright.errors import Mendable, suggestion
 from heapwright.files import written_whole
 
 if TYPE_CHECKING:
@@ -166,8 +165,7 @@ def check_names(wanted: tuple[str, ...]) -> None:
     known = names_known()
     for name in wanted:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{close[0]}'?" if close else "`heapwright bench --list` names them all"
+            hint = suggestion(name, known, otherwise="`heapwright bench --list` names them all")
             raise click.ClickException(f"no workload is named '{name}': {hint}")
 
 

@@ -88,13 +88,10 @@ def command(
 
 def what_to_run(program: str, events: int | None) -> Main:
     """A program's `main`; or one that replays a trace, as which any other file is taken."""
-    from heapwright.programs.run import UnknownProgram, find_program
+    from heapwright.programs.run import find_program
 
     if program in PROGRAMS or program.endswith(".py") or not Path(program).exists():
-        try:
-            return find_program(program)
-        except UnknownProgram as error:
-            raise click.ClickException(str(error)) from error
+        return find_program(program)
     from heapwright.programs.replay import replay
     from heapwright.traces.importers import open_trace
 
@@ -121,9 +118,9 @@ def watcher() -> Watch:
 
 
 def draw(runtime: Runtime, eye: Eye, step: Step, width: int) -> list[Any]:
-    from heapwright.pictures.scene import Look
     from heapwright.pictures.step import draw_step
     from heapwright.pictures.terminal import draw_heap
+    from heapwright.programs.scene import Look
 
     title = f"#{runtime.operations}{f' of process {runtime.heap.process.pid}' if runtime.parent else ''}"
     return ["", *draw_step(title, step, eye, width), *draw_heap(Look(runtime, eye, step).scene(), width)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
+from heapwright.collections.growing import LENGTH, Growing
 from heapwright.collections.owned import Handle
 from heapwright.collections.types import debug, read_bytes, u8, write_bytes
-from heapwright.collections.vec import LENGTH, Growing
 
 
 class String(Growing):

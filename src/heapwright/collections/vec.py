@@ -1,8 +1,6 @@
 """Vec: elements side by side in one block that grows by doubling.
 
-Its words are capacity, pointer and length, as in Rust's RawVec and Vec (library/alloc/src/raw_vec). An empty one
-has no block. Growth is to max(2 * capacity, what is needed, MIN), where MIN is 8 elements of one byte, 4 of up to
-1024 bytes, or 1.
+How it grows is the matter of `heapwright.collections.growing`.
 """
 
 from __future__ import annotations
@@ -10,78 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-from heapwright.bits import MOST
 from heapwright.collections.errors import OutOfBounds
-from heapwright.collections.owned import Owned
-from heapwright.collections.runtime import require_layout
+from heapwright.collections.growing import CAPACITY, LENGTH, POINTER_WORD, Growing
 from heapwright.collections.types import Type, debug, type_of
-
-CAPACITY, POINTER_WORD, LENGTH = 0, 1, 2
-ENDLESS = MOST  # elements of no bytes that fit: Rust says usize::MAX, and a word here has a sign
-
-
-class Growing(Owned):
-    """What Vec and String share: a block with room for more than there is."""
-
-    WORDS = 3
-    __slots__ = ()
-
-    def __init__(self, element: Type | None = None):
-        super().__init__(element, 0, element.align if element else 1, 0)
-
-    def __len__(self) -> int:
-        return self._load(LENGTH)
-
-    @property
-    def capacity(self) -> int:
-        """How many elements fit without another block."""
-        return ENDLESS if self._element and not self._element.size else self._load(CAPACITY)
-
-    @property
-    def address(self) -> int:
-        """Where the first element lies."""
-        return self._load(POINTER_WORD)
-
-    def reserve(self, additional: int) -> None:
-        """Have room for so many more; growing at least to the double."""
-        if additional > self.capacity - len(self):
-            self._set_capacity(max(2 * self.capacity, len(self) + additional, self._least_capacity()))
-
-    def reserve_exact(self, additional: int) -> None:
-        if additional > self.capacity - len(self):
-            self._set_capacity(len(self) + additional)
-
-    def shrink_to_fit(self) -> None:
-        if self.capacity > len(self):
-            self._set_capacity(len(self))
-
-    def _least_capacity(self) -> int:
-        size = self.element.size
-        return 8 if size == 1 else 4 if size <= 1024 else 1
-
-    def _bytes(self, count: int) -> int:
-        size = self.element.size * count
-        require_layout(size, self.element.align)
-        return size
-
-    def _set_capacity(self, capacity: int) -> None:
-        """Move the elements into a block for exactly so many."""
-        size, old = self._bytes(capacity), self._load(CAPACITY)
-        if self.element.size == 0 or capacity == old:
-            return
-        if old == 0:
-            address = self.runtime.alloc(size, self.element.align, self.type_name)
-        elif capacity == 0:
-            self.runtime.dealloc(self.address)
-            address = self.element.align
-        else:
-            address = self.runtime.realloc(self.address, size)
-        self._store(POINTER_WORD, address)
-        self._store(CAPACITY, capacity)
-
-    def _release(self) -> None:
-        if self._load(CAPACITY):
-            self.runtime.dealloc(self.address)
 
 
 class Vec(Growing):
@@ -160,9 +89,6 @@ class Vec(Growing):
 
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
-
-    def _place(self, index: int) -> int:
-        return self.address + index * self.element.size
 
     def _place_of(self, index: int) -> int:
         if not 0 <= index < len(self):

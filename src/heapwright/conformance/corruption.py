@@ -17,7 +17,8 @@ from itertools import cycle
 from heapwright.conformance.interleavings import ROOMY
 from heapwright.conformance.story import Play, Step, busy_day
 from heapwright.conformance.subject import Subject
-from heapwright.conformance.worlds import NUMBERED, invariants_of
+from heapwright.conformance.worlds import invariants_of
+from heapwright.describe import invariant
 from heapwright.machine import Fault, Heap
 from heapwright.machine.accesses import Access, access_at_work
 from heapwright.machine.memory import UNLIMITED
@@ -200,8 +201,8 @@ def first_broken(heap: Heap, budget: int) -> str:
         except Fault:
             return ""
         except AssertionError as error:
-            label = NUMBERED.match(str(error))
-            return label.group(1) if label else ""
+            said = invariant(str(error))
+            return said.name if said else ""
         except Exception:  # noqa: BLE001  a broken heap may lead `check` anywhere
             return ""
         finally:

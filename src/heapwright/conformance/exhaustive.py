@@ -20,7 +20,7 @@ from heapwright.conformance.subject import Subject
 from heapwright.machine import Heap
 
 ALLOCATED = (24, 72, 3000)  # sizes that are asked for
-RESIZED = (8, 200)  # and sizes that blocks are resized to
+RESIZED = (8, 100)  # and sizes that blocks are resized to: 100 is less than twice 72
 QUICK_DEPTH, DEPTH = 3, 6
 QUICK_SECONDS, SECONDS = 0.4, 60.0
 
@@ -125,10 +125,4 @@ def twin(play: Play) -> Play:
     if process is None:
         raise Wrong("the machine has frames for a copy")
     process.thread.id = play.heap.process.thread.id
-    heap = object.__new__(Heap)
-    heap.__dict__.update(play.heap.__dict__, process=process, blocks=process.blocks)
-    heap.state = play.heap.state.__class__(process.memory, heap.words)
-    copy = Play(heap)
-    copy.lines, copy.results, copy.named = list(play.lines), list(play.results), play.named
-    copy.blocks = [block.copy() for block in play.blocks]
-    return copy
+    return play.copy(play.heap.over(process))

@@ -10,23 +10,24 @@ deadlock, and a data race, unless the allocator declares it: its `RACES` names f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import product
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import pairwise, product, takewhile
 from typing import Any
 
-from heapwright import locks
 from heapwright.allocator import Allocator, load
 from heapwright.conformance.registry import check
-from heapwright.conformance.story import Broken
+from heapwright.conformance.story import Broken, ends
 from heapwright.conformance.subject import Subject
-from heapwright.machine.explore import Explored, explore, wander
+from heapwright.machine.accesses import access_at_work
+from heapwright.machine.explore import Explored, explore, sleepy_locks, wander
 from heapwright.machine.heap import Heap
-from heapwright.machine.shared_heap import SharedHeap, start_shared
+from heapwright.machine.shared_heap import SharedHeap
 from heapwright.machine.threads import Threads
 
 Scenario = Callable[[Threads, SharedHeap, int], None]
-EDGE = 16  # bytes at either end of a block that its owner writes
 SMALL = 40
 SCENARIOS: dict[str, Scenario] = {}
 
@@ -43,8 +44,8 @@ def take(heap: SharedHeap, size: int, seed: int) -> int:
     """Allocate a block and write into both ends of it."""
     address = heap.alloc(size)
     assert address, f"there was memory for {size} bytes"
-    for place, length in edges(address, size):
-        heap.user.fill(place, length, seed)
+    for offset, length in ends(size):
+        heap.user.fill(address + offset, length, seed)
     return address
 
 
@@ -55,17 +56,14 @@ def give(heap: SharedHeap, address: int, seed: int) -> None:
 
 
 def verify(heap: SharedHeap, address: int, size: int, seed: int) -> None:
-    for place, length in edges(address, size):
-        found = heap.process.peek(place, length)
+    for offset, length in ends(size):
+        found = heap.process.peek(address + offset, length)
         assert found == bytes([seed]) * length, f"the owner of {address:#x} wrote {seed:#x}, and finds {found.hex()}"
 
 
-def edges(address: int, size: int) -> Iterator[tuple[int, int]]:
-    if size <= 2 * EDGE:
-        yield address, size
-    else:
-        yield address, EDGE
-        yield address + size - EDGE, EDGE
+def give_all(heap: SharedHeap, addresses: list[int]) -> None:
+    for address in addresses:
+        give(heap, address, 1)
 
 
 def use(heap: SharedHeap, size: int, seed: int) -> None:
@@ -190,7 +188,7 @@ def growing(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 def verify_prefix(heap: SharedHeap, address: int) -> None:
     assert address, "there was memory for the larger block"
-    verify(heap, address, EDGE, 1)
+    verify(heap, address, SMALL, 1)
 
 
 @scenario
@@ -199,6 +197,29 @@ def trimming(threads: Threads, heap: SharedHeap, size: int) -> None:
     use(heap, size, 1)
     threads.main(heap.trim)
     threads.spawn(lambda: use(heap, size, 2))
+
+
+@scenario
+def trading(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """Two caches at their edges: one has run out, the other is full of blocks of the first thread."""
+    takes, gives = edges_of_caches(heap.allocator, size)
+    blocks = [take(heap, size, 1) for _ in range(takes)]
+    threads.main(lambda: use(heap, size, 2))
+    other = threads.spawn(lambda: give_all(heap, blocks[gives:][:OVER]))
+    threads.have(other, lambda: give_all(heap, blocks[:gives]))
+
+
+@scenario
+def flowing_over(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """Two caches at their edges: both are full of blocks of a third thread, and get more of them."""
+    _, gives = edges_of_caches(heap.allocator, size)
+    third = heap.process.new_thread()
+    blocks = threads.have(third, lambda: [take(heap, size, 1) for _ in range(2 * (gives + OVER))])
+    mine, others = blocks[::2], blocks[1::2]
+    threads.main(lambda: give_all(heap, mine[gives:]))
+    other = threads.spawn(lambda: give_all(heap, others[gives:]))
+    give_all(heap, mine[:gives])
+    threads.have(other, lambda: give_all(heap, others[:gives]))
 
 
 @scenario
@@ -230,6 +251,47 @@ def crowd(threads: Threads, heap: SharedHeap, size: int) -> None:
 PAIRS = [name for name in SCENARIOS if name != "crowd"]
 
 
+# --- the edges of a thread's cache
+
+OVER = 2  # blocks freed at a full cache
+REHEARSED = 140  # blocks: more than most caches hold
+FEW = 24  # where no edge is found
+
+
+@cache
+def edges_of_caches(allocator: Allocator, size: int) -> tuple[int, int]:
+    """How many blocks a thread takes, and another frees of them, before the next call must lock as the last did not."""
+    takes = last_edge(locks_of_taking(SharedHeap.start(allocator, **ROOMY), size, REHEARSED))
+    heap = SharedHeap.start(allocator, **ROOMY)
+    locks_of_taking(heap, size, takes)
+    heap.process.thread = heap.process.new_thread()
+    return takes, last_edge([takes_a_lock(heap, partial(heap.dealloc, address)) for address in list(heap.live)])
+
+
+def locks_of_taking(heap: SharedHeap, size: int, blocks: int) -> list[bool]:
+    heap.process.threads_ever = 2  # or locks are taken as a lone thread may
+    return [takes_a_lock(heap, lambda: heap.alloc(size)) for _ in range(blocks)]
+
+
+def takes_a_lock(heap: SharedHeap, call: Callable[[], object]) -> bool:
+    """Whether a call has an operation that is atomic and changes something."""
+    found = []
+
+    def note(operation: str, address: int, size: int, value: int, who: str) -> None:
+        access = access_at_work(0, operation, address, size, depth=2)
+        found.append(access.is_atomic and access.changes)
+
+    stop = heap.process.observe(access=note)
+    call()
+    stop()
+    return any(found)
+
+
+def last_edge(locked: list[bool]) -> int:
+    """How many calls there are before the last one that locks after one that does not."""
+    return max((n for n, (before, now) in enumerate(pairwise(locked), 1) if now and not before), default=FEW)
+
+
 # --- trying them
 
 PAGE = 1 << 16
@@ -239,7 +301,7 @@ ROOMY: Mapping[str, Any] = {"frames": 1 << 12, "page": PAGE, "maxva": (1 << 32) 
 
 def make_threads(allocator: Allocator, name: str, size: int, machine: Mapping[str, Any] = MACHINE) -> Threads:
     """The threads of a scenario on a new heap, ready to run."""
-    heap = start_shared(allocator, **machine)
+    heap = SharedHeap.start(allocator, **machine)
     threads = Threads(heap)
     threads.benign = declared_races(allocator)
     SCENARIOS[name](threads, heap, size)
@@ -250,16 +312,6 @@ def declared_races(allocator: Allocator) -> dict[str, str]:
     """The fields that an allocator lets race, and why it can bear that."""
     said = [sentence for part in allocator.parts for sentence in getattr(part, "RACES", ())]
     return {name.strip(): reason.strip() for name, _, reason in (each.partition(":") for each in said)}
-
-
-@contextmanager
-def sleepy_locks(looks: int = 0) -> Iterator[None]:
-    """Locks that sleep at once: spinning shows nothing that waiting does not."""
-    before, locks.LOOKS = locks.LOOKS, looks
-    try:
-        yield
-    finally:
-        locks.LOOKS = before
 
 
 def try_scenario(
@@ -286,18 +338,60 @@ def wander_through(
 # --- the check
 
 SIZES = 40, 2000, 20_000, 200_000  # what a cache takes, what a bin or slab serves, what is large to most, a mapping
-MOST_SCHEDULES = 10, 40  # of one scenario and size
+QUICK_SECONDS, SECONDS = 1.0, 60.0
+ONE, TWO = 1, 2  # preemptions
+MOST_SCHEDULES = 300  # of one scenario and size
+AT_A_TIME = 10  # random schedules
+
+
+@dataclass
+class Tally:
+    """What was tried of all scenarios in all sizes; the seconds are of processor time."""
+
+    until: float
+    schedules: int = 0
+    exhausted: list[int] = field(default_factory=lambda: [0, 0, 0])  # scenarios and sizes, by preemptions
+    cases: int = 0
+    random: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        return time.process_time() > self.until
+
+    def explore(self, allocator: Allocator, name: str, size: int, preemptions: int) -> None:
+        explored = try_scenario(allocator, name, size, preemptions, ROOMY, most=MOST_SCHEDULES)
+        demand_all(explored, f"{name}, {size} bytes")
+        self.schedules += explored.schedules
+        self.exhausted[preemptions] += explored.preemptions == preemptions
+
+    def wander(self, allocator: Allocator, name: str, size: int, seed: int) -> None:
+        explored = wander_through(allocator, name, size, AT_A_TIME, seed, ROOMY)
+        demand_all(explored, f"{name}, {size} bytes, at random")
+        self.random += explored.schedules
+
+    def __str__(self) -> str:
+        return (
+            f"{self.schedules:,} schedules of two threads: all with one preemption in {self.exhausted[ONE]} of "
+            f"{self.cases} cases, with two in {self.exhausted[TWO]}; {self.random:,} random ones"
+        )
 
 
 @check("interleavings", "two threads get along in each order that was tried, under a lock if need be", is_slow=True)
 def interleavings(subject: Subject) -> str:
+    """Half of the time is for every schedule with one preemption; the rest for random ones and for two preemptions."""
     allocator = subject.allocator if subject.allocator.is_threaded else load(f"locked({subject.spec})")
-    schedules, most = 0, MOST_SCHEDULES[not subject.is_quick]
-    for size, name in subject.in_time(list(product(SIZES, PAIRS))):
-        explored = try_scenario(allocator, name, size, 1 if subject.is_quick else 2, ROOMY, most=most)
-        demand_all(explored, f"{name}, {size} bytes")
-        schedules += explored.schedules
-    return f"{schedules:,} schedules"
+    seconds = QUICK_SECONDS if subject.is_quick else SECONDS
+    cases = [(name, size) for size in SIZES for name in PAIRS]
+    tally = Tally(time.process_time() + seconds / 2, cases=len(cases))
+    for name, size in takewhile(lambda _: not tally.is_over, cases):
+        tally.explore(allocator, name, size, ONE)
+    tally.until += seconds / 4
+    for seed, (size, name) in takewhile(lambda _: not tally.is_over, enumerate(product(SIZES, SCENARIOS))):
+        tally.wander(allocator, name, size, seed)
+    tally.until += seconds / 4
+    for name, size in takewhile(lambda _: not tally.is_over, cases):
+        tally.explore(allocator, name, size, TWO)
+    return str(tally)
 
 
 def demand_all(explored: Explored, scenario: str) -> None:

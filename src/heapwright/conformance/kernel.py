@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from itertools import count
 
 from heapwright.conformance.registry import check
-from heapwright.conformance.stories import FOREIGN, THREAD, THREAD_EXIT, USUAL, Steps, for_all_stories, for_story
+from heapwright.conformance.stories import (
+    ALLOC_LARGE,
+    FOREIGN,
+    THREAD,
+    THREAD_EXIT,
+    USUAL,
+    Steps,
+    for_all_stories,
+    for_story,
+)
 from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.universal import all_intact, blocks_are_disjoint, walk_tiles
@@ -27,7 +36,7 @@ def hungry(subject: Subject) -> Iterator[Step]:
     """Requests that ask the kernel for memory often, in between others that do not; large ones at full effort."""
     yield Step("alloc", 0, 40)
     for i in range(12):
-        yield Step("alloc", 0, (i * 7919) % 90_000, 4096 if i % 5 == 4 else 16)
+        yield Step("alloc", 0, (i * 7919) % 90_000, 1 << 15 if i % 5 == 4 else 16)
         yield Step("alloc", 0, 24 * i)
         if i % 3 == 2:
             yield Step("realloc", i, 30_000 + 9_000 * i)
@@ -162,6 +171,27 @@ def compare(before: Pages, after: Pages) -> None:
             offset = next(i for i in range(0, size, 8) if old[i : i + 8] != new[i : i + 8])
             words = [hex(int.from_bytes(data[offset : offset + 8], "little")) for data in (old, new)]
             raise Wrong(f"U7  a request that failed changed the word at {at + offset:#x} from {words[0]} to {words[1]}")
+
+
+@check("U7_break_stuck", "when the break cannot rise, a heap that maps goes on, and no heap is the worse for it")
+def break_stuck(subject: Subject) -> str:
+    """From the first call on, or some later one, as when something is mapped right above the break."""
+    met = 0
+    for k in (1, 2, 4):
+
+        def stuck(steps: Steps, k: int = k) -> None:
+            nonlocal met
+            with telling(Play(subject.heap(frames=1 << 14))) as play:
+                play.lines.append(f"the break rises {k - 1} times")
+                play.heap.process.kernel.breaks.at(k)
+                play.play(steps)
+                walk_tiles(play)
+                met += sum(map(bool, play.results))
+                sound(play)
+
+        frees = [Step("free", 5)] * 20
+        for_story(subject, [*hungry(subject), *busy_day(24), *frees, *hungry(subject), Step("trim")], stuck)
+    return f"{met} requests were met"
 
 
 # --- U7: what the kernel does not take back
@@ -302,15 +332,16 @@ def child_of(play: Play) -> Play:
     heap = play.heap.fork()
     if heap is None:
         raise Wrong("there were frames for a child")
-    child = Play(heap)
-    child.lines, child.results, child.named = [*play.lines, "in the child:"], list(play.results), play.named
-    child.blocks = [block.copy() for block in play.blocks]
+    child = play.copy(heap)
+    child.lines.append("in the child:")
     return child
 
 
 @check("threads_take_turns", "threads may free each other's blocks, and end", traits=OWN_THREADS)
 def threads_take_turns(subject: Subject) -> None:
-    for_all_stories(subject, "threads", *USUAL, THREAD, THREAD, THREAD_EXIT, each=blocks_are_disjoint, last=sound)
+    for_all_stories(
+        subject, "threads", *USUAL, ALLOC_LARGE, THREAD, THREAD, THREAD_EXIT, each=blocks_are_disjoint, last=sound
+    )
 
 
 @check(

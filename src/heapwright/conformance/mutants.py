@@ -16,16 +16,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 
 from heapwright.allocator import AllocatorError
+from heapwright.conformance.kernel import hungry
 from heapwright.conformance.registry import CHECKS, Check
+from heapwright.conformance.requests import crowd
+from heapwright.conformance.story import Play, Step, busy_day
 from heapwright.conformance.subject import FOLDER, Subject
 from heapwright.conformance.suite import Verdict, outcome_of
-from heapwright.dialect_source import Key, Program
+from heapwright.dialect_source import Program
 
-SECONDS_EACH = 20.0  # for all checks on one mutant
+SECONDS_EACH = 10.0  # of processor time, for one check of a mutant: more is a loop without end
 BUDGET = 100_000  # accesses of a call: more is a loop without end
 NOT_KILLERS = ("lint", "numbered_invariants")  # they read the source and would see how it was mutated
 FIRST = ("own_invariants", "U9_used_or_free", "exhaustive")  # the best killers
@@ -58,10 +62,15 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A mutant, and what killed it: the name of a check, "time", "load" or, for a survivor, ""."""
+    """A mutant, and what killed it: the name of a check, "time", "death", "load" or, for a survivor, "".
+
+    A survivor that `is_same` gives what the original gives, in three long stories: it is equivalent, slower or
+    faster, or not reached. Any other follows another policy, and is as good a heap for all that the checks can say.
+    """
 
     mutant: Mutant
     killer: str
+    is_same: bool = False
 
 
 # --- planting
@@ -92,7 +101,7 @@ def mutants_in(name: str, path: Path, spec: str) -> Iterator[Mutant]:
 def spared_functions(path: Path) -> set[str]:
     """`check`, and the functions of its file that only it uses."""
     program = Program(path)
-    return {"check"} | {key.name for key in program.exempt() if isinstance(key, Key) and key.path == path.resolve()}
+    return {"check"} | {key.name for key in program.exempt() if key.path == path.resolve()}
 
 
 def edits_in(function: ast.FunctionDef) -> Iterator[Edit]:
@@ -186,11 +195,13 @@ def try_mutants(
     mutants = list(mutants_of(subject))
     random.Random(1).shuffle(mutants)
     checks = killers_for(subject) if killers is None else [CHECKS[name] for name in killers]
+    usual = behaviour_of(hasty(subject.spec))
     until, trials = time.monotonic() + seconds, list[Trial]()
     for mutant in mutants[:most]:
         if time.monotonic() > until:
             break
-        trials.append(Trial(mutant, killer_of(mutant, checks)))
+        killer, _, behaviour = killer_of(mutant, checks).partition("-")
+        trials.append(Trial(mutant, killer, behaviour == usual))
         if tell:
             tell(f"{sum(bool(trial.killer) for trial in trials)} of {len(trials)} mutants killed")
     return trials, len(mutants)
@@ -205,7 +216,7 @@ def killers_for(subject: Subject) -> list[Check]:
 
 
 def killer_of(mutant: Mutant, killers: list[Check]) -> str:
-    """The name of the check that kills a mutant, in a child process."""
+    """The name of the check that kills a mutant, in a child process; of a survivor, "-" and what it does."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -219,23 +230,19 @@ def killer_of(mutant: Mutant, killers: list[Check]) -> str:
 def answer_and_exit(mutant: Mutant, killers: list[Check], writer: int) -> None:
     status = 1
     try:
-        os.write(writer, (first_killer(mutant, killers) or "-").encode())
+        os.write(writer, first_killer(mutant, killers).encode())
         status = 0
     finally:
         os._exit(status)
 
 
 def answer_of(child: int, reader: int) -> str:
-    """What the child wrote; "time" if it does not end, "death" if it died."""
-    until = time.monotonic() + SECONDS_EACH
-    while os.waitpid(child, os.WNOHANG)[0] == 0:
-        if time.monotonic() > until:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return "time"
-        time.sleep(0.005)
-    answer = os.read(reader, 200).decode() or "death"
-    return "" if answer == "-" else answer
+    """What the child wrote; "time" if its own alarm ended it, "death" if it died."""
+    answer = os.read(reader, 200).decode()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGVTALRM:
+        return "time"
+    return answer or "death"
 
 
 def first_killer(mutant: Mutant, killers: list[Check]) -> str:
@@ -245,9 +252,10 @@ def first_killer(mutant: Mutant, killers: list[Check]) -> str:
         except (AllocatorError, SyntaxError):
             return "load"
         for check in killers:
+            signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS_EACH)
             if outcome_of(check, subject).verdict is Verdict.FAILS:
                 return check.name
-    return ""
+        return f"-{behaviour_of(subject)}"
 
 
 def planted(mutant: Mutant, folder: Path) -> Subject:
@@ -267,3 +275,15 @@ def planted(mutant: Mutant, folder: Path) -> Subject:
 def hasty(spec: str) -> Subject:
     """A subject whose failures are not told well, but soon."""
     return Subject(spec, patience=0, budget=BUDGET)
+
+
+def behaviour_of(subject: Subject) -> str:
+    """A number for where every block of three stories lies, and for what is held of the kernel's memory."""
+    code = blake2b(digest_size=8)
+    for steps in ([*busy_day(), Step("trim")], list(hungry(subject)), crowd(random.Random(3), 120)):
+        play = Play(subject.heap(frames=1 << 14))
+        for step in [*steps, *[Step("free", 7)] * (len(steps) // 2), *steps[:20], Step("trim")]:
+            play.take(step)
+            code.update(b"%d " % play.heap.memory.held())
+        code.update(repr(play.results).encode())
+    return code.hexdigest()

@@ -44,7 +44,8 @@ class Judgement:
         share = f"{self.killed / len(self.trials):.0%}" if self.trials else "none tried"
         lines += [f"{self.killed} of {len(self.trials)} mutants killed, {share}; there are {self.mutants}"]
         lines += [f"  {count:>4} by {name}" for name, count in self.killers.items()]
-        return "\n".join([*lines, *(f"  survived: {trial.mutant}" for trial in self.survivors)])
+        lines += [f"  survived{', the same' if each.is_same else ''}: {each.mutant}" for each in self.survivors]
+        return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -52,7 +53,7 @@ class Judgement:
             "invariants": {label: str(found) if found else None for label, found in self.corruptions.items()},
             "mutants": {"there_are": self.mutants, "tried": len(self.trials), "killed": self.killed},
             "killers": self.killers,
-            "survivors": [str(trial.mutant) for trial in self.survivors],
+            "survivors": [{"mutant": str(each.mutant), "is_same": each.is_same} for each in self.survivors],
         }
 
 

@@ -6,15 +6,25 @@ import random
 
 from heapwright.conformance.kernel import sound
 from heapwright.conformance.registry import NotApplicable, check
-from heapwright.conformance.stories import ALLOC, FREE, USUAL, Steps, for_all, for_all_stories, for_story, steps_of
+from heapwright.conformance.stories import (
+    ALLOC,
+    FREE,
+    USUAL,
+    Steps,
+    for_all,
+    for_all_stories,
+    for_story,
+    steps_of,
+)
 from heapwright.conformance.story import Play, Step, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
-from heapwright.conformance.universal import addresses_are_aligned, all_intact
+from heapwright.conformance.universal import addresses_are_aligned, all_intact, blocks_are_disjoint
 
 LOG2_ALIGNS = range(21)
 KIB, MIB = 1 << 10, 1 << 20
 BIG = 1 * MIB
 FEW_FRAMES = 5000
+LARGE = (30_000, 70_000, 140_000, 300_000, 700_000, 1_500_000, 5_000_000)
 
 
 @check("own_invariants", "the allocator's own numbered invariants hold after every request")
@@ -57,6 +67,48 @@ def take_all(play: Play, steps: Steps) -> None:
     for step in steps:
         play.take(step)
         demand(play.results[-1:] != [0], f"there was memory for {step.size} bytes at a multiple of {step.align}")
+
+
+@check("large_blocks", "blocks of up to some megabytes are resized, moved and freed beside each other")
+def large_blocks(subject: Subject) -> None:
+    def beside(steps: Steps) -> None:
+        with telling(Play(subject.heap(frames=1 << 15))) as play:
+            for step in steps:
+                play.take(step)
+                blocks_are_disjoint(play)
+            sound(play)
+
+    for seed in range(1 if subject.is_quick else 20):
+        for_story(subject, large_day(random.Random(seed)), beside)
+
+
+def large_day(rng: random.Random) -> list[Step]:
+    """At most ten large blocks at a time, some of them aligned to more than a page, and small ones between."""
+    steps = [Step("alloc", 0, rng.choice(LARGE), rng.choice((16, 4096, 1 << 17))) for _ in range(6)]
+    for _ in range(8):
+        steps += [Step("realloc", rng.randrange(10), rng.choice(LARGE)), Step("free", rng.randrange(10))]
+        steps += [Step("alloc", 0, 100), Step("alloc", 0, rng.choice(LARGE), rng.choice((16, 4096, 1 << 17)))]
+        steps += [Step("realloc", rng.randrange(10), rng.choice(LARGE)), Step("free", rng.randrange(10))]
+    return [*steps, Step("trim")]
+
+
+@check("many_blocks", "hundreds of blocks are live at once, and then few, and then none")
+def many_blocks(subject: Subject) -> None:
+    def crowded(steps: Steps) -> None:
+        with telling(Play(subject.heap())) as play:
+            for number, step in enumerate(steps):
+                play.take(step)
+                if number % 200 == 199:
+                    play.heap.check()
+            sound(play)
+
+    rng = random.Random(14)
+    more, fewer = crowd(rng, 220), [Step("free", rng.randrange(1000)) for _ in range(200)]
+    for_story(subject, [*more, *fewer[:100], *crowd(rng, 50), *fewer[100:], Step("trim"), *more[:20]], crowded)
+
+
+def crowd(rng: random.Random, blocks: int) -> list[Step]:
+    return [Step("alloc", 0, rng.choice((16, 24, 24, 40, 72, 100, 200, 500, 1100))) for _ in range(blocks)]
 
 
 @check("largest_block", "when everything is freed, the largest block that there was can be had again")

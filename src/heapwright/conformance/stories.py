@@ -19,12 +19,14 @@ Steps = Sequence[Step]
 
 INDEX = st.integers(0, 15)
 SMALL = st.integers(0, 160)
-SIZES = st.one_of(SMALL, SMALL, st.integers(0, 3000), st.sampled_from((0, 1, 4096, 65536, 140_000)))
+FEW = st.sampled_from((24, 40, 72, 100, 200))  # the same again and again, so that one fits where another was
+SIZES = st.one_of(FEW, SMALL, st.integers(0, 3000), st.sampled_from((0, 1, 4096, 65536, 140_000)))
 ALIGNS = st.sampled_from((16, 16, 16, 16, 1, 8, 32, 64, 256, 4096))
 
 ALLOC = st.builds(Step, st.just("alloc"), st.just(0), SIZES, ALIGNS)
 ZEROED = st.builds(Step, st.just("zeroed"), st.just(0), SIZES, ALIGNS)
 REALLOC = st.builds(Step, st.just("realloc"), INDEX, SIZES)
+ALLOC_LARGE = st.builds(Step, st.just("alloc"), st.just(0), st.sampled_from((70_000, 100_000)), st.just(16))
 FREE = st.builds(Step, st.just("free"), INDEX)
 USABLE = st.builds(Step, st.just("usable"), INDEX)
 TRIM = st.just(Step("trim"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from heapwright.machine import Fault, Heap
-from heapwright.spans import KINDS
+from heapwright.spans import KINDS, USED
 
 EDGE = 48  # bytes at either end of a block that are written and compared, unless all are
 MOST_DRAWN = 24  # spans
@@ -94,6 +94,13 @@ class Play:
         self.named = 0
         self.threads = [heap.process.thread]
 
+    def copy(self, heap: Heap) -> Play:
+        """The story so far, which goes on by itself on a copy of the heap."""
+        twin = Play(heap)
+        twin.lines, twin.results, twin.named = list(self.lines), list(self.results), self.named
+        twin.blocks = [block.copy() for block in self.blocks]
+        return twin
+
     def take(self, step: Step) -> None:
         """Make one request; one that names a block, when there is none, is left out."""
         if step.name in ("realloc", "free", "usable") and not self.blocks:
@@ -154,8 +161,21 @@ class Play:
         self.write(block)
 
     def trim(self, step: Step) -> None:
+        """Have memory given back, and count the bytes that are gone, or lose their frames."""
+        lost: list[int] = []
+
+        def count(name: str, given: tuple[int, ...], result: int, who: str) -> None:
+            if name == "decommit" and result == 0:
+                lost.append(given[1])
+
+        held = self.heap.memory.held()
         self.lines.append("trim()")
-        self.lines[-1] += f" -> {self.heap.trim()}"
+        stop = self.heap.process.observe(call=count)
+        said = self.heap.trim()
+        stop()
+        self.lines[-1] += f" -> {said}"
+        gone = held - self.heap.memory.held() + sum(lost)
+        demand(said == gone >= 0, f"U13  trim says that {said} bytes went, and {gone} did")
 
     def foreign(self, step: Step) -> None:
         """The program moves the break itself, and uses what it got."""
@@ -192,25 +212,23 @@ class Play:
     # --- contents
 
     def write(self, block: Held) -> None:
-        """Fill the ends of a block with its pattern."""
-        for offset, data in edges(block):
-            self.heap.process.poke(block.address + offset, data)
+        """Fill the ends of a block with its pattern, from its begin in either of them."""
+        for offset, size in ends(block.size):
+            self.heap.process.poke(block.address + offset, block.pattern(size))
 
     def intact(self, block: Held) -> None:
         """The ends of a block are as its owner wrote them."""
-        for offset, data in edges(block):
+        for offset, size in ends(block.size):
+            data = block.pattern(size)
             found = self.heap.process.peek(block.address + offset, len(data))
             if found != data:
                 at = offset + next(i for i, (a, b) in enumerate(zip(found, data, strict=True)) if a != b)
                 raise Wrong(f"U6  byte {at} of {block} changed, and its owner did not write it")
 
 
-def edges(block: Held) -> list[tuple[int, bytes]]:
-    """The parts of a block that are written and compared: (offset, bytes)."""
-    if block.size <= 2 * EDGE:
-        return [(0, block.pattern(block.size))]
-    edge = block.pattern(EDGE)
-    return [(0, edge), (block.size - EDGE, edge)]
+def ends(size: int) -> list[tuple[int, int]]:
+    """The parts of a block that are written and compared: (offset, size)."""
+    return [(0, size)] if size <= 2 * EDGE else [(0, EDGE), (size - EDGE, EDGE)]
 
 
 def name_of(number: int) -> str:
@@ -268,5 +286,5 @@ def draw(play: Play) -> str:
 
 
 def row_of(play: Play, start: int, size: int, kind: int) -> str:
-    inside = " ".join(block.name for block in play.blocks if start <= block.address <= start + size and kind == 1)
+    inside = " ".join(block.name for block in play.blocks if start <= block.address <= start + size and kind == USED)
     return f"{start:#x}  {KINDS[kind] if 0 <= kind < len(KINDS) else kind:<6}  {size:>9,}  {inside}".rstrip()

@@ -56,12 +56,10 @@ class Subject:
 
     @cached_property
     def traits(self) -> frozenset[str]:
-        """What the allocator defines of what is optional, and "threads" and "headers" where it has them."""
+        """What the allocator defines of what is optional, and "threads" if many may call it."""
         found = {name for name in OPTIONAL if any(hasattr(part, name) for part in self.allocator.parts)}
         if self.allocator.is_threaded:
             found.add("threads")
-        if self.constant("WALK", "blocks") == "blocks":
-            found.add("one span for a block")
         return frozenset(found)
 
     def constant(self, name: str, default: Any) -> Any:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from heapwright.conformance.registry import check
 from heapwright.conformance.stories import (
     ALLOC,
+    FOREIGN,
     FREE,
     REALLOC,
     TRIM,
@@ -22,6 +23,7 @@ from heapwright.conformance.stories import (
 from heapwright.conformance.story import Broken, Held, Play, Step, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
 from heapwright.machine import Heap, Process
+from heapwright.machine.tiling import check_cover
 from heapwright.spans import KINDS, USED
 
 LEAST_ALIGN = 16
@@ -93,7 +95,7 @@ def usable(subject: Subject) -> None:
 
 
 def usable_sizes_stay(play: Play) -> None:
-    if "usable_size" not in play.lines[-1] if play.lines else True:
+    if not play.lines or not play.lines[-1].startswith("usable_size"):
         return
     for block in play.blocks:
         before = block.size
@@ -115,18 +117,13 @@ def conservation(subject: Subject) -> str:
     def account(play: Play) -> None:
         accounts.append(Account(play))
 
-    for_all_stories(subject, "U5", each=walk_tiles, last=account)
+    for_all_stories(subject, "U5", *USUAL, FOREIGN, each=walk_tiles, last=account)
     return str(max(accounts, key=lambda each: each.payload, default="no memory was asked for"))
 
 
 def walk_tiles(play: Play) -> None:
-    for start, end in play.heap.stretches():
-        at = start
-        for begin, size, kind in play.heap._walk(start, end):
-            demand(begin == at, f"U5  walk leaves [{at:#x}, {begin:#x}) out, or tells it twice")
-            demand(size > 0 and kind in range(len(KINDS)), f"U5  walk tells of a span {(hex(begin), size, kind)}")
-            at = begin + size
-        demand(at == end, f"U5  walk of [{start:#x}, {end:#x}) ends at {at:#x}")
+    for start, end, spans in play.heap.walked():
+        check_cover(play.heap.process, start, end, spans)
 
 
 class Account:
@@ -172,7 +169,7 @@ def all_intact(play: Play) -> None:
 def realloc_keeps(subject: Subject) -> None:
     def grow_and_shrink(play: Play) -> None:
         for block in list(play.blocks):
-            for size in (block.size * 2 + 1, block.size // 2, block.size + 5000, 1):
+            for size in (block.size * 5 // 4, block.size * 2 + 1, block.size // 2, block.size + 5000, 1):
                 resize(play, block, size)
 
     for_all_stories(subject, "U6r", ALLOC, FREE, last=grow_and_shrink)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import random
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +14,10 @@ from heapwright.conformance.cface.table import Check as Row
 from heapwright.conformance.registry import NotApplicable, check
 from heapwright.conformance.story import Broken, Play, Step, demand, telling
 from heapwright.conformance.subject import Subject
+from heapwright.describe import Invariant, invariant, invariants_in
 from heapwright.dialect import lint
 from heapwright.machine import start
 
-NUMBERED = re.compile(r"([A-Z]{1,2}\d+)\s\s+\S")
-HEADING = re.compile(r"^Invariants\b", re.MULTILINE)
 DISTANCE = 1 << 40  # from the machine's addresses to the compiled heap's: a multiple of any alignment
 REQUESTS = 20_000
 MOST_LIVE = 100
@@ -50,35 +48,25 @@ def numbered_invariants(subject: Subject) -> str:
     return ", ".join(promised)
 
 
-def says(sentence: str, clause: str) -> bool:
-    """Whether a numbered sentence has another of the same number in it: an invariant may take two asserts."""
-    label, _, words = clause.partition(" ")
-    return sentence.startswith(f"{label} ") and words in sentence
+def says(promise: Invariant, clause: Invariant) -> bool:
+    """Whether a sentence has another of the same number in it: an invariant may take two asserts."""
+    return promise.name == clause.name and clause.sentence in promise.sentence
 
 
-def invariants_of(subject: Subject) -> dict[str, str]:
-    """The numbered invariants of the allocator's docstring: label -> whole sentence."""
-    return numbered_in(subject.allocator.parts[-1].__doc__)
+def invariants_of(subject: Subject) -> dict[str, Invariant]:
+    """The numbered invariants of the allocator's docstring, by their names."""
+    return {each.name: each for each in invariants_in(subject.allocator.parts[-1].__doc__ or "")}
 
 
-def numbered_in(doc: str | None) -> dict[str, str]:
-    _, *rest = HEADING.split(doc or "")
-    paragraph = re.split(r"\n\s*\n", rest[0].lstrip())[0] if rest else ""
-    sentences = re.split(r"\n\s*(?=[A-Z]{1,2}\d+\s\s)", "\n" + paragraph)
-    found = [" ".join(text.split()) for text in sentences if NUMBERED.match(text)]
-    return {text.split()[0]: text for text in found}
-
-
-def asserted_by(subject: Subject) -> set[str]:
+def asserted_by(subject: Subject) -> set[Invariant]:
     """The numbered sentences in the sources, but for layers' and what a sibling says of itself."""
     bottom, layers = subject.allocator.parts[-1], subject.allocator.parts[:-1]
     found = set()
     for module in subject.modules:
-        own = set() if module is bottom else set(numbered_in(module.__doc__))
+        own = set() if module is bottom else {each.name for each in invariants_in(module.__doc__ or "")}
         if module not in layers and module.__file__:
             texts = texts_in(ast.parse(Path(module.__file__).read_text()))
-            numbered = {" ".join(text.split()) for text in texts if NUMBERED.match(text)}
-            found |= {text for text in numbered if text.split()[0] not in own}
+            found |= {said for text in texts if (said := invariant(text)) and said.name not in own}
     return found
 
 

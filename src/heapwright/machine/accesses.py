@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
 
 from heapwright import layout
-from heapwright.layout import ArrayKind, Field, Struct, StructMeta
+from heapwright.layout import Field, Struct
 from heapwright.machine.memory import View
-from heapwright.machine.source import Place
+from heapwright.machine.source import MACHINERY, Place
 
-PACKAGE = Path(__file__).parents[1]
-MACHINERY = {str(path) for path in (PACKAGE / "machine").glob("*.py")} | {layout.__file__, str(PACKAGE / "bits.py")}
 ATOMIC_METHODS = {
     layout.AtomicPlace.load: "load",
     layout.AtomicPlace.store: "store",
@@ -47,6 +43,7 @@ class Access:
     line: int
     owner: type[Struct] | None  # the struct, where it is to a field and not to an element or an atomic cell
     field: str
+    base: int  # where that struct lies
 
     @property
     def changes(self) -> bool:
@@ -71,20 +68,21 @@ class Access:
 def access_at_work(thread: int, operation: str, address: int, size: int, depth: int = 1) -> Access:
     """The access that the innermost line outside the machinery is about to make; `depth` frames up are machinery."""
     frame: FrameType = sys._getframe(depth)
-    is_atomic, owner, field = False, None, ""
+    is_atomic, owner, field, base = False, None, "", 0
     while True:
         code = frame.f_code
         kind = ATOMIC.get(id(code))
         if kind is not None:
             operation, is_atomic = kind, True
         elif id(code) in FIELD_METHODS:
-            owner, field = type(frame.f_locals["pointer"]), frame.f_locals["self"].name
+            given = frame.f_locals
+            owner, field, base = type(given["pointer"]), given["self"].name, given["pointer"].address
         elif code.co_filename not in MACHINERY:
             break
         if frame.f_back is None:
             break
         frame = frame.f_back
-    return Access(thread, operation, address, size, is_atomic, frame.f_code, frame.f_lineno, owner, field)
+    return Access(thread, operation, address, size, is_atomic, frame.f_code, frame.f_lineno, owner, field, base)
 
 
 def expected_at_work() -> int:
@@ -93,27 +91,3 @@ def expected_at_work() -> int:
     while frame is not None and frame.f_code is not View.compare_exchange.__code__:
         frame = frame.f_back
     return int(frame.f_locals["expected"]) if frame is not None else 0
-
-
-# --- names of places
-
-
-def field_within(struct: type[Struct], offset: int) -> str:
-    """The field at an offset of a struct, such as Heap.main.lock or Heap.store.held."""
-    return struct.__name__ + path_within(struct, offset)
-
-
-def path_within(kind: Any, offset: int) -> str:
-    if isinstance(kind, StructMeta):
-        for field in kind:
-            if field.offset <= offset < field.offset + field.kind.size:
-                return f".{field.name}" + path_within(in_place(field.kind), offset - field.offset)
-    if isinstance(kind, ArrayKind):
-        index, rest = divmod(offset, kind.element.size)
-        return f"[{index}]" + path_within(in_place(kind.element), rest)
-    return ""
-
-
-def in_place(kind: Any) -> Any:
-    """What lies inside: the struct that an Inline has in place, or the kind itself."""
-    return kind.struct if isinstance(kind, layout.InlineKind) else kind

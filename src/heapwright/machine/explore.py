@@ -16,10 +16,12 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from heapwright import locks
 from heapwright.machine.choosers import Follow, Priorities, Redundant, Schedule
 from heapwright.machine.interleaving import Interleaving
 from heapwright.machine.threads import Chooser, Threads
@@ -181,6 +183,16 @@ def wander(make: Make, runs: int, seed: int = 0, *, depth: int = DEPTH, **option
     found = Exploration(make, **options).try_some(runs, seed, depth)
     found.seconds = time.perf_counter() - began
     return found
+
+
+@contextmanager
+def sleepy_locks(looks: int = 0) -> Iterator[None]:
+    """Locks that look so often before they sleep: spinning shows nothing that waiting does not."""
+    before, locks.LOOKS = locks.LOOKS, looks
+    try:
+        yield
+    finally:
+        locks.LOOKS = before
 
 
 def ordinal(number: int) -> str:

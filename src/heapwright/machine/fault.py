@@ -13,15 +13,13 @@ The last lines are memory: a row of bytes, and for each byte a letter that says 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from heapwright.machine.blocks import Block
+from heapwright.machine.blocks import Block, Blocks
 from heapwright.machine.page_table import LAZY, R, U, V, W
 from heapwright.machine.shadow import ALLOCATOR, FREED, USER, WRITTEN, letter
 from heapwright.machine.source import Place, line_at_work
-
-if TYPE_CHECKING:
-    from heapwright.machine.process import Process
+from heapwright.machine.space import Space
 
 ROW = 16  # bytes in a row of the picture
 LEGEND = "a allocator's  L live, the user's  f freed  . no one's  -- never written"
@@ -46,6 +44,24 @@ class Kind(StrEnum):
     MEMORY = "out of memory"
 
 
+class Caller(Protocol):
+    """A thread in a call of the allocator, or in none."""
+
+    def describe_call(self) -> str: ...
+
+
+class Victim(Protocol):
+    """What must be known of a process to tell of its fault."""
+
+    blocks: Blocks
+    space: Space
+
+    @property
+    def thread(self) -> Caller: ...
+
+    def peek(self, address: int, size: int) -> bytes: ...
+
+
 class Fault(Exception):
     """One violation.
 
@@ -59,7 +75,7 @@ class Fault(Exception):
     picture    the bytes around the address and who owns them, as text
     """
 
-    def __init__(self, kind: Kind, what: str, process: Process, address: int, *, operation: str = "", who: str = ""):
+    def __init__(self, kind: Kind, what: str, process: Victim, address: int, *, operation: str = "", who: str = ""):
         super().__init__(what)
         self.kind, self.what, self.address = kind, what, address
         self.operation, self.who = operation, who
@@ -92,7 +108,7 @@ def position(address: int, block: Block) -> str:
     return f"{address - block.end} bytes after the end of the {block}"
 
 
-def draw(process: Process, address: int, around: int = 2) -> str:
+def draw(process: Victim, address: int, around: int = 2) -> str:
     """The rows of 16 bytes around an address: the bytes, then one letter each for who owns them."""
     middle = address - address % ROW
     rows = range(middle - around * ROW, middle + (around + 1) * ROW, ROW)
@@ -100,7 +116,7 @@ def draw(process: Process, address: int, around: int = 2) -> str:
     return "\n".join([*drawn, LEGEND]) if drawn else ""
 
 
-def draw_row(process: Process, row: int, is_middle: bool) -> str:
+def draw_row(process: Victim, row: int, is_middle: bool) -> str:
     codes, data = process.space.shadow.read(row, ROW), process.peek(row, ROW)
     cells = [cell(byte, code) for byte, code in zip(data, codes, strict=True)]
     letters = [letter(code) for code in codes]
@@ -115,7 +131,7 @@ def cell(byte: int, code: int) -> str:
     return f"{byte:02x}" if code & WRITTEN else "--"
 
 
-def diagnose(process: Process, own: int, operation: str, address: int, size: int) -> tuple[Kind, int, str]:
+def diagnose(process: Victim, own: int, operation: str, address: int, size: int) -> tuple[Kind, int, str]:
     """Why an access that was refused is one: its kind, its first bad byte, and what lies there."""
     for byte in range(address, address + size):
         kind = diagnose_page(process, byte) or diagnose_byte(process, own, operation, byte)
@@ -124,7 +140,7 @@ def diagnose(process: Process, own: int, operation: str, address: int, size: int
     return Kind.UNMAPPED, address, named_place(process, address)
 
 
-def diagnose_page(process: Process, address: int) -> Kind | None:
+def diagnose_page(process: Victim, address: int) -> Kind | None:
     space = process.space
     entry = space.table.entry(address) if 0 <= address < space.kernel.maxva else 0
     if entry & LAZY:
@@ -134,7 +150,7 @@ def diagnose_page(process: Process, address: int) -> Kind | None:
     return Kind.PERMISSION if entry & (R | W | U) != R | W | U else None
 
 
-def diagnose_byte(process: Process, own: int, operation: str, address: int) -> Kind | None:
+def diagnose_byte(process: Victim, own: int, operation: str, address: int) -> Kind | None:
     code = process.space.shadow.read(address, 1)[0]
     if not code & (ALLOCATOR | USER):
         return Kind.UNMAPPED
@@ -144,13 +160,13 @@ def diagnose_byte(process: Process, own: int, operation: str, address: int) -> K
     return Kind.UNWRITTEN if reads and process.space.kernel.unwritten and not code & WRITTEN else None
 
 
-def was_freed(process: Process, code: int, address: int) -> bool:
+def was_freed(process: Victim, code: int, address: int) -> bool:
     """Whether a byte is in a block that was freed, even if the allocator has written its links there."""
     block = process.blocks.holding(address)
     return bool(code & FREED) or (block is not None and not block.is_live)
 
 
-def named_place(process: Process, address: int) -> str:
+def named_place(process: Victim, address: int) -> str:
     """Which part of the address space an address lies in, for a fault's sentence."""
     space = process.space
     if not 0 <= address < space.kernel.maxva:

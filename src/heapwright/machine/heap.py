@@ -13,8 +13,9 @@ A program that a heap serves reads and writes its blocks through `heap.user`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from heapwright.machine.blocks import Block
 from heapwright.machine.fault import BrokenInvariant, Fault, Kind
@@ -28,13 +29,6 @@ from heapwright.stats import Stats
 
 NEW, OLD = 0xA5, 0xDB  # what payload is full of when it is handed out, and when it was given back
 BUDGET = 1_000_000  # loads and stores that one call may make
-
-
-def start(allocator: Any, **options: Any) -> Heap:
-    """A heap in a new process of a new machine; the options are those of `Kernel`, and `junk` and `budget`."""
-    mine = {name: options.pop(name) for name in ("junk", "budget") if name in options}
-    process = Kernel(**options).start(data=allocator.Heap.SIZE + 16 + Stats.SIZE)
-    return Heap(process, allocator, **mine)
 
 
 class Heap:
@@ -53,6 +47,21 @@ class Heap:
         self._functions = getattr(allocator, "module", allocator)
         self.words = process.reserve(self._functions.Heap.SIZE)
         self.state: Any = self._functions.Heap(process.memory, self.words)
+
+    @classmethod
+    def start(
+        cls, allocator: Any, *, junk: bool = True, budget: int = BUDGET, more_data: int = 0, **options: Any
+    ) -> Self:
+        """A heap in a new process of a new machine; the other options are those of `Kernel`."""
+        data = allocator.Heap.SIZE + 16 + Stats.SIZE + more_data
+        return cls(Process.start(Kernel(**options), data=data), allocator, junk=junk, budget=budget)
+
+    def over(self, process: Process) -> Self:
+        """The same heap in a copy of its process."""
+        twin = copy(self)
+        twin.process, twin.blocks = process, process.blocks
+        twin.state = self._functions.Heap(process.memory, self.words)
+        return twin
 
     @property
     def memory(self) -> View:
@@ -113,13 +122,16 @@ class Heap:
             self._misuse("realloc", address)
         shadow = self.process.space.shadow
         data, codes = self.process.peek(address, block.size), shadow.read(address, block.size)
-        shadow.add_bits(address, block.size, ALLOCATOR)
-        target = self._call("realloc", address, block.size, block.align, new_size)
+        self._lend(block)
+        target = int(self._call("realloc", address, block.size, block.align, new_size))
         if target == 0:
-            self._still_there(block, data, codes)
+            self._take_up(block)
+            self._same_data(block, address, data, "a realloc that failed")
+            shadow.write(address, codes)
             return 0
-        self._moved(block, int(target), new_size, data, codes)
-        return int(target)
+        self._let_go(block, target, min(new_size, block.size))
+        self._take_over(block, target, new_size, data, codes)
+        return target
 
     def usable_size(self, address: int) -> int:
         """The bytes that a live block really has; asking makes them the caller's, as in malloc_usable_size(3)."""
@@ -141,16 +153,14 @@ class Heap:
     def thread_exit(self) -> None:
         self._call("thread_exit")
 
-    def fork(self) -> Heap | None:
+    def fork(self) -> Self | None:
         """The heap of a forked child; None when there are too few frames."""
         self._call("fork_prepare")
         process = self.process.fork()
         self._call("fork_parent")
         if process is None:
             return None
-        child = object.__new__(Heap)
-        child.__dict__.update(self.__dict__, process=process, blocks=process.blocks)
-        child.state = self._functions.Heap(process.memory, self.words)
+        child = self.over(process)
         child._call("fork_child")
         return child
 
@@ -170,8 +180,12 @@ class Heap:
 
     def spans(self) -> Iterator[tuple[int, int, int]]:
         """What the allocator's `walk` says of all stretches: (start, size, kind)."""
-        for start, end in self.stretches():
-            yield from self._walk(start, end)
+        for _, _, spans in self.walked():
+            yield from spans
+
+    def walked(self) -> list[tuple[int, int, list[tuple[int, int, int]]]]:
+        """The same, stretch by stretch: (start, end, spans)."""
+        return [(start, end, self._walk(start, end)) for start, end in self.stretches()]
 
     def lists(self) -> list[tuple[str, list[int]]] | None:
         """What the allocator's `lists` says, but for those that are empty; None if it says nothing."""
@@ -191,7 +205,7 @@ class Heap:
             except AssertionError as error:
                 raise BrokenInvariant(Kind.INVARIANT, str(error), self.process, start) from error
         apart = getattr(self._functions, "WALK", "blocks") != "stretches"
-        check_tiling(self.process, [(start, end, self._walk(start, end)) for start, end in self.stretches()], apart)
+        check_tiling(self.process, self.walked(), apart)
 
     def survey(self) -> dict[str, int]:
         """The allocator's statistics: the fields of `heapwright.stats.Stats`."""
@@ -237,22 +251,30 @@ class Heap:
             self.process.poke(address, bytes([OLD]) * size)
         self.process.space.shadow.fill(address, size, ALLOCATOR | FREED)
 
-    def _still_there(self, block: Block, data: bytes, codes: bytes) -> None:
-        """After a realloc that failed."""
-        self._same_data(block, block.address, data, "a realloc that failed")
-        self.process.space.shadow.write(block.address, codes)
+    # --- realloc: who has a block while it is resized
 
-    def _moved(self, block: Block, target: int, size: int, data: bytes, codes: bytes) -> None:
-        """After a realloc that succeeded: the new block is the user's, what is left of the old one is not."""
-        shadow, kept = self.process.space.shadow, min(size, block.size)
+    def _lend(self, block: Block) -> None:
+        """A block that is about to be resized is the allocator's too."""
+        self.process.space.shadow.add_bits(block.address, block.size, ALLOCATOR)
+
+    def _take_up(self, block: Block) -> None:
+        """After a realloc that failed."""
+
+    def _let_go(self, block: Block, target: int, kept: int) -> None:
+        """After one that succeeded: no byte of the old block is the user's."""
+        shadow = self.process.space.shadow
         shadow.write(block.address, shadow.read(block.address, block.size).translate(NOT_THE_USERS))
         if target != block.address:
             shadow.write(target, shadow.read(target, kept).translate(NO_LONGER_SHARED))
         self.blocks.retire(block, line_of_caller())
+
+    def _take_over(self, block: Block, target: int, size: int, data: bytes, codes: bytes) -> None:
+        """The resized block is the user's, with the contents that both sizes have."""
+        shadow, kept = self.process.space.shadow, min(size, block.size)
         self._verify(target, size, block.align)
         self._same_data(block, target, data[:kept], "realloc")
         if target == block.address:
-            del self.blocks.freed[target]
+            self.blocks.freed.pop(target, None)  # one that is resized in place never ended
         shadow.fill(target, size, USER)
         shadow.write(target, codes[:kept])
         if self.junk:
@@ -305,6 +327,8 @@ class Heap:
             what = f"double free: {called}" if name == "dealloc" else f"{called} of a freed block"
         raise Fault(Kind.MISUSE, what, self.process, address, who="user")
 
+
+start = Heap.start
 
 NOT_THE_USERS = bytes((code & ~USER & ~WRITTEN) | ALLOCATOR | FREED if code & USER else code for code in range(256))
 NO_LONGER_SHARED = bytes(code & ~USER if code & USER and code & ALLOCATOR else code for code in range(256))  # by mremap

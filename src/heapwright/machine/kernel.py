@@ -10,12 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import count
-from typing import TYPE_CHECKING
 
-from heapwright.machine.frames import Failures, Frames, KernelPanic
-
-if TYPE_CHECKING:
-    from heapwright.machine.process import Process
+from heapwright.machine.frames import Failures, Frames
 
 DEFECTS = {
     "S1": "a growth that fails leaves its frames mapped above the break",
@@ -66,6 +62,7 @@ class Kernel:
         self.defects = defects_of(semantics, frozenset(defects))
         self.frames = Frames(frames, page)
         self.calls = Failures()  # which sbrk and mmap calls that ask for memory fail
+        self.breaks = Failures()  # which sbrk calls of these, as where something lies beyond the break
         self.returns = Failures()  # which calls that give some back fail: munmap, decommit, sbrk and mremap by less
         self.page, self.maxva, self.lazy = page, maxva, lazy
         self.unwritten, self.seed = unwritten, seed
@@ -73,12 +70,6 @@ class Kernel:
         self.trampoline = self.frames.take(0)  # the page of kernel text that every process maps
         if not self.trampoline:
             raise MemoryError("a machine has at least one frame")
-
-    def start(self, *, text: int = 1, data: int = 1, stack: int = 1) -> Process:
-        """A process without a parent; the sizes of its text, data and stack are in bytes, rounded up to pages."""
-        from heapwright.machine.process import Process
-
-        return Process.start(self, text, data, stack)
 
     def next_pid(self) -> int:
         return next(self._pids)
@@ -97,6 +88,3 @@ def defects_of(semantics: str, more: frozenset[str]) -> frozenset[str]:
     if unknown:
         raise ValueError(f"no defect is named '{min(unknown)}': there are {', '.join(DEFECTS)}")
     return SEMANTICS[semantics] | more
-
-
-__all__ = ["DEFECTS", "FRAMES", "MAXVA", "SEMANTICS", "Failures", "Kernel", "KernelPanic"]

@@ -13,10 +13,10 @@ from heapwright.machine.fault import Fault, Kind, diagnose
 from heapwright.machine.frames import KernelPanic
 from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, REPEAT, USER, WRITTEN, codes_with
 from heapwright.machine.space import Page
+from heapwright.machine.state import ProcessState
 
 if TYPE_CHECKING:
     from heapwright.layout import Memory
-    from heapwright.machine.process import Process
 
     def is_a_memory(view: View) -> Memory:
         return view
@@ -31,7 +31,7 @@ KEPT = bytes(code & WRITTEN for code in range(256))  # what a copy carries over 
 class View:
     """The `Memory` of heapwright.layout, as the owner of the bytes marked `own` sees it."""
 
-    def __init__(self, process: Process, own: int):
+    def __init__(self, process: ProcessState, own: int):
         space = process.space
         self.process, self.own, self.who = process, own, NAMES[own]
         self.PAGE = space.page
@@ -45,6 +45,7 @@ class View:
         self._atomic = False
         self._held = self._most_held = self._growths = 0
         self._table: dict[int, Page] = space.pages
+        process.when_watched.append(self.watch)
 
     def watch(self) -> None:
         """Take the short way only while nobody wants to see each access."""

@@ -25,7 +25,6 @@ V, R, W, X, U = 1, 2, 4, 8, 16
 LAZY, RESERVED = 1 << 8, 1 << 9
 FLAGS = 0x3FF
 LEVELS = 3
-ENTRY = 8
 
 
 class PageTable:

@@ -6,20 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from heapwright.machine.blocks import Block
-from heapwright.machine.heap import NEW, Heap
-from heapwright.machine.kernel import Kernel
+from heapwright.machine.heap import Heap
 from heapwright.machine.shadow import ALLOCATOR, USER
 from heapwright.machine.source import line_of_caller
-from heapwright.stats import Stats
 
 GIVEN = bytes((code & ~USER) | ALLOCATOR if code & USER else code for code in range(256))
-
-
-def start_shared(allocator: Any, **options: Any) -> SharedHeap:
-    """As `machine.start`, for several threads."""
-    mine = {name: options.pop(name) for name in ("junk", "budget") if name in options}
-    process = Kernel(**options).start(data=allocator.Heap.SIZE + 16 + Stats.SIZE)
-    return SharedHeap(process, allocator, **mine)
 
 
 class SharedHeap(Heap):
@@ -37,31 +28,16 @@ class SharedHeap(Heap):
             self.at_fork()
         return result
 
-    def realloc(self, address: int, new_size: int) -> int:
-        block = self.live.get(address)
-        if block is None:
-            self._misuse("realloc", address)
+    def _lend(self, block: Block) -> None:
         shadow = self.process.space.shadow
-        data, codes = self.process.peek(address, block.size), shadow.read(address, block.size)
-        shadow.write(address, codes.translate(GIVEN))
+        shadow.write(block.address, shadow.read(block.address, block.size).translate(GIVEN))
         self.blocks.retire(block, line_of_caller())
-        target = int(self._call("realloc", address, block.size, block.align, new_size))
-        if target == 0:
-            self._take_up(block)
-            self._still_there(block, data, codes)
-            return 0
-        self._verify(target, new_size, block.align)
-        kept = min(new_size, block.size)
-        self._same_data(block, target, data[:kept], "realloc")
-        shadow.fill(target, new_size, USER)
-        shadow.write(target, codes[:kept])
-        if self.junk:
-            self.process.poke(target + kept, bytes([NEW]) * (new_size - kept))
-        self.blocks.add(target, new_size, block.align, line_of_caller())
-        return target
+
+    def _let_go(self, block: Block, target: int, kept: int) -> None:
+        """It was let go of before."""
 
     def _take_up(self, block: Block) -> None:
-        """After a realloc that failed: the block is live as before, and must be nobody else's."""
+        """The block is live as before, and must be nobody else's."""
         self._verify(block.address, block.size, block.align)
         del self.blocks.freed[block.address]
         block.is_live, block.freed = True, None

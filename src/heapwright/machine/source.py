@@ -9,8 +9,15 @@ from types import FrameType
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).parents[1]
-MACHINERY = (str(PACKAGE / "machine"), str(PACKAGE / "layout.py"), str(PACKAGE / "bits.py"))
-LIBRARY = (*MACHINERY, str(PACKAGE / "collections"), str(PACKAGE / "libc.py"), str(PACKAGE / "layers"))
+
+
+def files_in(*names: str) -> frozenset[str]:
+    """The sources that match, in this package."""
+    return frozenset(str(path) for name in names for path in PACKAGE.glob(name))
+
+
+MACHINERY = files_in("machine/*.py", "layout.py", "bits.py")
+LIBRARY = MACHINERY | files_in("collections/*.py", "layers/*.py", "libc.py")
 
 
 class Place(NamedTuple):
@@ -38,8 +45,8 @@ def line_of_caller() -> Place | None:
     return _first_outside(LIBRARY)
 
 
-def _first_outside(folders: tuple[str, ...]) -> Place | None:
+def _first_outside(files: frozenset[str]) -> Place | None:
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(folders):
+    while frame is not None and frame.f_code.co_filename in files:
         frame = frame.f_back
     return Place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name) if frame is not None else None

@@ -19,7 +19,7 @@ from __future__ import annotations
 from heapwright.machine.areas import Areas
 from heapwright.machine.frames import KernelPanic
 from heapwright.machine.kernel import Kernel
-from heapwright.machine.page_table import LAZY, RESERVED, PageTable, R, U, V, W, X
+from heapwright.machine.page_table import FLAGS, LAZY, RESERVED, PageTable, R, U, V, W, X
 from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN, Shadow
 
 # What a page that may be read and written looks like: words, their owners' codes, and the same as bytes.
@@ -87,7 +87,7 @@ class Space:
 
     def _grow(self, n: int, own: int) -> bool:
         new = self.brk + n
-        if self.kernel.calls.due():
+        if self.kernel.calls.due() or self.kernel.breaks.due():
             return False
         if new > self.areas.bottom and not self.kernel.has("S4"):
             return False
@@ -221,15 +221,14 @@ class Space:
         is_wrong = address % self.page or size <= 0 or address < self.round_up(self.brk) or end > self.areas.top
         if is_wrong or self.kernel.returns.due():
             return -1
-        for start, stop in self.areas.inside(address, end):
-            self._unmap(start, stop)
+        self._unmap_areas(address, end)
         return 0
 
-    def _unmap(self, start: int, end: int) -> None:
-        """Unmap a part of one area."""
-        for page in range(start, end, self.page):
-            self._release_page(page)
-        self.areas.cut(start, end)
+    def _unmap_areas(self, first: int, last: int) -> None:
+        for start, end in self.areas.inside(first, last):
+            for page in range(start, end, self.page):
+                self._release_page(page)
+            self.areas.cut(start, end)
 
     def mremap(self, address: int, old_size: int, new_size: int, may_move: int, own: int = ALLOCATOR) -> int:
         """Resize a mapping that lies in one area, in place if there is room, else elsewhere if it may move."""
@@ -289,12 +288,11 @@ class Space:
         for page in range(address, end, self.page):
             frame = self.table.frame_of(self.table.entry(page))
             if frame:
-                self.table.change_flags(page, LAZY | RESERVED, ~0x3FF | V)
+                self.table.change_flags(page, LAZY | RESERVED, ~FLAGS | V)
                 self.frames.give(frame)
                 self.frames.reserved += 1
                 self.pages.pop(page // self.page, None)
-        codes = self.shadow.read(address, size)
-        self.shadow.write(address, codes.translate(ZEROED))
+        self.shadow.write(address, self.shadow.read(address, size).translate(ZEROED))
         return 0
 
     def _is_heap(self, start: int, end: int) -> bool:
@@ -380,7 +378,7 @@ class Space:
         self.table.unmap(self.trapframe + self.page)
         self._release_page(self.trapframe)
         for start, end in self.areas:
-            self._unmap(start, end)
+            self._unmap_areas(start, end)
         for address in range(0, self.round_up(self.brk), self.page):
             if self.table.entry(address):
                 self._release_page(address)

@@ -22,18 +22,20 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 import greenlet
 
 from heapwright.layout import Struct
-from heapwright.machine.accesses import ANYTHING, Access, access_at_work, expected_at_work, field_within
+from heapwright.machine.accesses import ANYTHING, Access, access_at_work, expected_at_work
 from heapwright.machine.fault import Fault, Kind
 from heapwright.machine.heap import Heap
 from heapwright.machine.memory import UNLIMITED
-from heapwright.machine.process import Process, Thread
+from heapwright.machine.names import named
+from heapwright.machine.process import Process
 from heapwright.machine.races import Clocks, Race, words_of
 from heapwright.machine.shared_heap import SharedHeap
+from heapwright.machine.state import Thread
 
 Body = Callable[[], Any]
 T = TypeVar("T")
 NAMES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
-MACHINERY_ABOVE = 4  # frames between an access and what it calls here
+MACHINERY_ABOVE = 4  # frames that say nothing of an access: access_at_work, step, View._step, View._place
 BUDGET = 1_000_000  # operations that a run may have in all: its threads may also chase each other for ever
 
 
@@ -118,16 +120,23 @@ class Threads:
         """What the process's own thread is to do."""
         self.tasks.append(Task(len(self.tasks), self._first, body))
 
-    def spawn(self, body: Body) -> None:
+    def spawn(self, body: Body) -> Thread:
         """What a new thread is to do."""
         self.tasks.append(Task(len(self.tasks), self.process.new_thread(), body))
+        return self.tasks[-1].thread
 
     def first(self, body: Body) -> None:
         """Have each thread do something before the run, one after the other."""
         for task in self.tasks:
-            self.process.thread = task.thread
-            body()
-        self.process.thread = self._first
+            self.have(task.thread, body)
+
+    def have(self, thread: Thread, body: Callable[[], T]) -> T:
+        """Have one thread do something before the run; it may be one that then does nothing more."""
+        self.process.thread = thread
+        try:
+            return body()
+        finally:
+            self.process.thread = self._first
 
     def channel(self) -> Channel[Any]:
         self._channels += 1
@@ -271,7 +280,7 @@ class Threads:
         if access.owner is not None:
             return f"{access.owner.__name__}.{access.field}"
         if state is not None and 0 <= access.address - state.address < type(state).SIZE:
-            return field_within(type(state), access.address - state.address)
+            return f"{type(state).__name__}.{named(type(state), access.address - state.address).path}"
         return f"{access.address:#x}" if access.address >= 0 else "channel"
 
     def visible(self, operation: str, address: int) -> None:

@@ -6,13 +6,13 @@ from bisect import bisect_left
 
 from heapwright.machine.blocks import Block
 from heapwright.machine.fault import BrokenInvariant, Kind
-from heapwright.machine.process import Process
+from heapwright.machine.state import ProcessState
 from heapwright.spans import KINDS, USED
 
 Spans = list[tuple[int, int, int]]  # (start, size, kind)
 
 
-def check_tiling(process: Process, walked: list[tuple[int, int, Spans]], apart: bool = True) -> None:
+def check_tiling(process: ProcessState, walked: list[tuple[int, int, Spans]], apart: bool = True) -> None:
     """Raise `BrokenInvariant` unless the spans of each stretch (start, end, spans) say what is really there.
 
     With `apart`, a used span holds one live block; without, any number of them that touch.
@@ -25,7 +25,7 @@ def check_tiling(process: Process, walked: list[tuple[int, int, Spans]], apart: 
     holders.all_visited()
 
 
-def check_cover(process: Process, start: int, end: int, spans: Spans) -> None:
+def check_cover(process: ProcessState, start: int, end: int, spans: Spans) -> None:
     """The spans of one stretch follow each other without gap or overlap."""
     at = start
     for begin, size, kind in spans:
@@ -39,7 +39,7 @@ def check_cover(process: Process, start: int, end: int, spans: Spans) -> None:
 class Holders:
     """Which used span holds which live block. A block of no bytes may lie on the border of its span."""
 
-    def __init__(self, process: Process, apart: bool):
+    def __init__(self, process: ProcessState, apart: bool):
         self.process, self.apart = process, apart
         self.blocks = sorted(process.blocks.live.values(), key=lambda block: block.address)
         self.starts = [block.address for block in self.blocks]
@@ -77,5 +77,5 @@ class Holders:
                 broken(self.process, f"U9 no used span holds the {block}", block.address)
 
 
-def broken(process: Process, what: str, address: int) -> None:
+def broken(process: ProcessState, what: str, address: int) -> None:
     raise BrokenInvariant(Kind.INVARIANT, what, process, address)

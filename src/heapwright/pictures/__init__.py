@@ -1,1 +1,1 @@
-"""Pure functions from data to pictures: text, SVG, HTML."""
+"""Pure functions from data to pictures, which are lines of text for a terminal."""

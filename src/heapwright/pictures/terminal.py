@@ -13,10 +13,11 @@ These are functions from data to text and ask nobody anything. A bar grows by on
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rich.text import Text
+
+from heapwright.programs.scene import Chain, Scene, Span
 
 STYLES = {"free": "green", "used": "bold", "cached": "yellow", "own": "cyan", "unused": "dim", "changed": "reverse"}
 SHADES = {"free": "░", "used": "█", "cached": "▓", "own": "▒", "unused": "·"}
@@ -25,38 +26,6 @@ BAR = 13  # cells: a bar this long is 64 KiB or more
 LANES = 6  # arrows side by side; the ones that find no room are left to the text
 RUN_OF_USED = 4  # blocks in use, one after the other, that are drawn each
 RUN_OF_OTHERS = 8
-
-
-class Span(NamedTuple):
-    """A stretch of the heap, in bytes; `kind` is a name of heapwright.spans.KINDS."""
-
-    start: int
-    size: int
-    kind: str
-    note: str = ""
-    is_changed: bool = False
-
-    @property
-    def end(self) -> int:
-        return self.start + self.size
-
-
-class Chain(NamedTuple):
-    """A free list from its head on: the names and addresses that a reader meets, the last one where it ends."""
-
-    head: str
-    nodes: tuple[str, ...]
-
-
-@dataclass
-class Scene:
-    """What there is to draw. A link leads from a free block to the next one on its list, both as span starts."""
-
-    spans: Sequence[Span]
-    brk: int
-    page: int
-    links: Sequence[tuple[int, int]] = ()
-    chains: Sequence[Chain] = field(default_factory=list)
 
 
 class Row(NamedTuple):

@@ -8,4 +8,5 @@ PROGRAMS = {
     "leaktest": "Leaks on purpose: a forgotten box, and two nodes that own each other.",
     "statstest": "Asks its heap for statistics.",
     "looptest": "A hundred boxes, one after the other, in the memory of one.",
+    "compacttest": "A fragmented heap before and after its blocks were moved.",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,15 +13,15 @@ from typing import Any
 from heapwright.allocator import Allocator, load
 from heapwright.collections import Runtime, Watcher, serve
 from heapwright.collections.leaks import Leak, find_leaks
-from heapwright.machine import Fault, Heap, Kernel, KernelPanic
+from heapwright.errors import Mendable, suggestion
+from heapwright.machine import Fault, Heap, KernelPanic
 from heapwright.programs import PROGRAMS
 from heapwright.programs.user import CRASHED, Args, Ending, Main, run_to_end
-from heapwright.stats import Stats
 
 TEXTS = 16384  # bytes of the image for literals
 
 
-class UnknownProgram(Exception):
+class UnknownProgram(Mendable):
     """No program has that name: one line that says which might have been meant."""
 
 
@@ -52,9 +51,7 @@ def find_program(name: str) -> Main:
             raise UnknownProgram(f"there is no file {name}")
         return main_in(name)
     if name not in PROGRAMS:
-        close = difflib.get_close_matches(name, PROGRAMS, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(PROGRAMS)}, or a path ending in .py"
-        raise UnknownProgram(f"no program is named '{name}': {hint}")
+        raise UnknownProgram(f"no program is named '{name}': {suggestion(name, PROGRAMS)}")
     main: Main = import_module(f"heapwright.programs.{name}").main
     return main
 
@@ -94,8 +91,7 @@ def run_program(
 
 
 def new_runtime(allocator: Allocator, **kernel: Any) -> Runtime:
-    process = Kernel(**kernel).start(data=allocator.Heap.SIZE + 16 + Stats.SIZE + TEXTS)
-    return Runtime(Heap(process, allocator))
+    return Runtime(Heap.start(allocator, more_data=TEXTS, **kernel))
 
 
 def run_main(main: Main, argv: list[str], runtime: Runtime, write: Callable[[str], None] | None) -> Outcome:

@@ -6,18 +6,18 @@ What was learned so says later which words of a free block are its links.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from heapwright.collections import Operation, Runtime
-from heapwright.layout import ArrayKind, AtomicKind, Field, InlineKind, Pointer, Struct, StructMeta
+from heapwright.layout import AtomicKind, Pointer, Struct, StructMeta
+from heapwright.machine.accesses import access_at_work
+from heapwright.machine.names import named
 from heapwright.machine.source import Place
 
 CALLS = {"alloc", "alloc_zeroed", "dealloc", "realloc"}
-THROUGH_FIELD = {Field.__get__.__code__, Field.__set__.__code__}
-DEPTH = 8  # frames from an observer up to the field
+ABOVE = 4  # frames that say nothing of an access: access_at_work, learn_struct, see_access, View._tell
 WORD = 8
 
 
@@ -41,13 +41,6 @@ class Step:
     place: Place | None
     words: dict[int, Word] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)  # fills, copies and calls of the kernel
-
-
-class Named(NamedTuple):
-    """A field somewhere inside a struct."""
-
-    path: str
-    kind: Any
 
 
 class Watch:
@@ -83,7 +76,7 @@ class Eye:
         if who != "allocator" or not self.is_at_work():
             return
         if operation in {"load", "store"}:
-            self.learn_struct()
+            self.learn_struct(operation, address, size)
             self.see_word(operation, address, value)
         else:
             detail = f"with {value:#04x}" if operation == "fill" else f"from {value:#x}"
@@ -107,17 +100,11 @@ class Eye:
             word.stores, word.after = word.stores + 1, value
         self.values[address] = value
 
-    def learn_struct(self) -> None:
+    def learn_struct(self, operation: str, address: int, size: int) -> None:
         """If the access goes through a field of a struct, remember which struct lies there."""
-        frame = sys._getframe(2)
-        for _ in range(DEPTH):
-            if frame.f_code in THROUGH_FIELD:
-                pointer = frame.f_locals["pointer"]
-                self.structs[pointer.address] = type(pointer)
-                return
-            if frame.f_back is None:
-                return
-            frame = frame.f_back
+        access = access_at_work(self.runtime.heap.process.thread.id, operation, address, size, ABOVE)
+        if access.owner:
+            self.structs[access.base] = access.owner
 
     def step_done(self, operation: Operation) -> Step:
         step = Step(operation, self.place_of(operation), self.words, self.others)
@@ -166,25 +153,6 @@ class Eye:
             path = named(struct, address - words).path
             return path.rpartition(".")[0] or path
         return f"{address:#x}" if address else "null"
-
-
-def named(struct: StructMeta, offset: int) -> Named:
-    """The field at an offset of a struct, with the way to it: `anchor.next`, `bins[3]`."""
-    for each in struct:
-        if each.offset <= offset < each.offset + each.kind.size:
-            return inside(Named(each.name, each.kind), offset - each.offset)
-    return Named(f"+{offset}", None)
-
-
-def inside(outer: Named, offset: int) -> Named:
-    kind = outer.kind
-    if isinstance(kind, ArrayKind):
-        index, rest = divmod(offset, kind.element.size)
-        return inside(Named(f"{outer.path}[{index}]", kind.element), rest)
-    if isinstance(kind, InlineKind):
-        inner = named(kind.struct, offset)
-        return Named(f"{outer.path}.{inner.path}", inner.kind)
-    return outer
 
 
 def is_pointer(kind: Any) -> bool:

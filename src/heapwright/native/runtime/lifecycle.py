@@ -42,13 +42,13 @@ def thread_exit(heap, ignored):
 
 def begin(heap, start, size):
     """A new heap in a region at `start`, or anywhere if that is 0; for this thread, and no other that has used it."""
-    abandon()
-    heap.memory.fill(heap.address, inner.Heap.SIZE, 0)
-    for slot in range(8):
-        heap.memory.set_local(slot, 0)
+    end(heap)
     return reserve(start, size)
 
 
 def end(heap):
-    """Give the region back; the heap is gone until the next `begin`."""
+    """Give the region back and forget what lay there, for a fork asks the heap even then."""
+    heap.memory.fill(heap.address, inner.Heap.SIZE, 0)
+    for slot in range(8):
+        heap.memory.set_local(slot, 0)
     return abandon()

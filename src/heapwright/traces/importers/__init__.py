@@ -25,7 +25,10 @@ def open_trace(path: str | Path) -> Trace:
     """
     path = Path(path)
     if path.is_dir():
-        return recording.import_recordings(sorted(path.glob(f"*{raw.SUFFIX}")))
+        recordings = sorted(path.glob(f"*{raw.SUFFIX}"))
+        if not recordings:
+            raise TraceError(f"{path}: is a folder without raw recordings; expected {KINDS}")
+        return recording.import_recordings(recordings)
     start = read_bytes(path, len(format.MAGIC))
     if not start:
         raise TraceError(f"{path}: is empty; expected {KINDS}")

@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from heapwright.collections import Runtime
 from heapwright.layout import AtomicKind, Pointer, StructMeta
 from heapwright.machine import Block
-from heapwright.pictures.terminal import Chain, Scene, Span
-from heapwright.programs.watch import WORD, Eye, Step, named, pointers_in
+from heapwright.machine.names import named
+from heapwright.programs.watch import WORD, Eye, Step, pointers_in
 from heapwright.spans import CACHED, FREE, KINDS, USED
 
 NODES = 24  # of a free list that are told
+
+
+class Span(NamedTuple):
+    """A stretch of the heap, in bytes; `kind` is a name of heapwright.spans.KINDS."""
+
+    start: int
+    size: int
+    kind: str
+    note: str = ""
+    is_changed: bool = False
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+class Chain(NamedTuple):
+    """A free list from its head on: the names and addresses that a reader meets, the last one where it ends."""
+
+    head: str
+    nodes: tuple[str, ...]
+
+
+@dataclass
+class Scene:
+    """What there is to draw. A link leads from a free block to the next one on its list, both as span starts."""
+
+    spans: Sequence[Span]
+    brk: int
+    page: int
+    links: Sequence[tuple[int, int]] = ()
+    chains: Sequence[Chain] = field(default_factory=list)
 
 
 class Look:
