@@ -225,10 +225,14 @@ def alloc_zeroed(heap, size, align):
 
 def dealloc(heap, address, size, align):
     """Give the pages back, as many as were mapped."""
-    block = known(heap, address)
-    pages = block.size
+    release(heap, known(heap, address))
+
+
+def release(heap, block):
+    """Forget a block and give its pages back; return how many bytes went."""
+    start, size = block.start, block.size
     remove(heap, block)
-    give_back(heap.pages, address, pages)
+    return give_back(heap.pages, start, size)
 
 
 def usable_size(heap, address):

@@ -40,7 +40,7 @@ from heapwright.allocators.pages import Heap as PageHeap
 from heapwright.allocators.pages import alloc as alloc_pages
 from heapwright.allocators.pages import check as check_pages
 from heapwright.allocators.pages import dealloc as dealloc_pages
-from heapwright.allocators.pages import entries, find, is_absurd, known, resize, span_at, whole_pages
+from heapwright.allocators.pages import entries, find, is_absurd, known, release, resize, span_at, whole_pages
 from heapwright.allocators.pages import trim as trim_pages
 from heapwright.allocators.pages_kept import kept_ranges
 from heapwright.bits import align_down, align_up, below, bit, floor_log2, lowest_bit
@@ -291,9 +291,8 @@ def trim(heap):
     """Give back the spare run and what the kernel did not take before; return how many bytes went."""
     released = 0
     if heap.spare:
-        dealloc_pages(heap.runs, heap.spare.address, RUN, RUN)
+        released = release(heap.runs, known(heap.runs, heap.spare.address))
         heap.spare = NULL
-        released = RUN
     return released + trim_pages(heap.runs) + trim_pages(heap.large)
 
 
