@@ -25,7 +25,7 @@ memory in use, and no cache line is given to two threads on purpose. Larger alig
 inside of objects: the classes and the first object of a superblock are aligned.
 
 Invariants
-    H1  each superblock lies at a multiple of S and is in one list, of the heap that it names as its owner
+    H1  each superblock lies at a multiple of S, in one list, linked both ways, of the heap it names as its owner
     H2  objects in use, free and never handed out fill a superblock, and its list is the one for those in use
     H3  but for the superblocks taken since the last free, u >= a - K*S or u >= (1 - f) * a
     H4  u sums what is in use in the heap's superblocks, and a over all heaps is what the store gave out
@@ -45,6 +45,7 @@ quarter of itself.
 
 from __future__ import annotations
 
+from heapwright.allocators.chains import is_linked_back
 from heapwright.allocators.hoard_heaps import Store, free_chain, is_too_empty, take_chain, unmap_empty
 from heapwright.allocators.hoard_inspect import (
     buffered_in,
@@ -57,6 +58,7 @@ from heapwright.allocators.hoard_inspect import (
 )
 from heapwright.allocators.hoard_superblocks import (
     EMPTY,
+    LISTS,
     MOST_SMALL,
     SUPERBLOCK,
     SUPERBLOCK_MAGIC,
@@ -319,8 +321,9 @@ def check(heap, start, end):
     for owner, i, superblock in listed:
         if start <= superblock.address < end:
             check_superblock(heap, owner, i, superblock)
-    assert len({superblock.address for _, _, superblock in listed}) == len(listed), (
-        "H1  each superblock lies at a multiple of S and is in one list, of the heap that it names as its owner"
+    linked = all(is_linked_back(owner.lists[i]) for owner in heaps for i in range(LISTS))
+    assert linked and len({superblock.address for _, _, superblock in listed}) == len(listed), (
+        "H1  each superblock lies at a multiple of S, in one list, linked both ways, of the heap it names as its owner"
     )
     assert not any(is_too_empty(owner, owner.held - owner.taken) for owner in heaps[1:]), (
         "H3  but for the superblocks taken since the last free, u >= a - K*S or u >= (1 - f) * a"
@@ -345,7 +348,7 @@ def check_superblock(heap, owner, i, superblock):
     free, buffered = free_in(superblock), buffered_in(heap, superblock)
     first, size = first_of(superblock), superblock.object_size
     assert superblock.address % SUPERBLOCK == 0 and superblock.owner.load() == owner and i == superblock.list, (
-        "H1  each superblock lies at a multiple of S and is in one list, of the heap that it names as its owner"
+        "H1  each superblock lies at a multiple of S, in one list, linked both ways, of the heap it names as its owner"
     )
     assert superblock.used + len(free) * size == superblock.bump - first and list_of(superblock) == i, (
         "H2  objects in use, free and never handed out fill a superblock, and its list is the one for those in use"

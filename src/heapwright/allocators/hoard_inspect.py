@@ -5,6 +5,7 @@ Free lists are in no order and `walk` has no sets, so it looks at a window of ob
 
 from __future__ import annotations
 
+from heapwright.allocators.chains import chain_of
 from heapwright.allocators.hoard_superblocks import EMPTY, LISTS, PARTLY_FULL, SUPERBLOCK, first_of
 from heapwright.allocators.hoard_threads import BUFFERED, PROCESSORS, limit_of
 from heapwright.allocators.large_objects import ranges_kept
@@ -82,13 +83,6 @@ def fullness(i):
 
 
 # --- for check alone
-
-
-def chain_of(first):
-    """The members of a list, in its order."""
-    while first:
-        yield first
-        first = first.next
 
 
 def superblocks_of(owner):

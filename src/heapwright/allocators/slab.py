@@ -23,7 +23,7 @@ object. `cache_create` makes a cache of a program's own; its objects come from `
 
 Invariants
     S1  objects in use and on the free list are those that were ever handed out
-    S2  a slab is in the list that its objects in use say: empty, partial or full
+    S2  a slab is in the list, linked both ways, that its objects in use say: empty, partial or full
     S3  free objects begin a multiple of the object size after the first, inside their slab
     S4  what a magazine holds is in use to its slab, and in no other magazine
     S5  a colour is a multiple of the alignment and at most the slack

@@ -6,6 +6,7 @@ Magazines hold objects in no order and `walk` has no sets, so it looks at a wind
 
 from __future__ import annotations
 
+from heapwright.allocators.chains import chain_of, is_linked_back
 from heapwright.allocators.large_objects import ranges_kept, span_at
 from heapwright.allocators.slab_caches import (
     EMPTY,
@@ -128,13 +129,6 @@ def magazines_of(heap, cache):
 # --- check
 
 
-def chain_of(first):
-    """The members of a list, in its order."""
-    while first:
-        yield first
-        first = first.next
-
-
 def rounds_of(magazine):
     return [magazine.objects[i] for i in range(magazine.rounds)]
 
@@ -148,8 +142,9 @@ def check_cache(cache):
         "S6  a cache has constructed as many buffers as it has destroyed and its slabs have handed out"
     )
     empty = sum(which == EMPTY for which, _ in slabs)
-    assert cache.empty_slabs == empty >= cache.least_empty, (
-        "S2  a slab is in the list that its objects in use say: empty, partial or full"
+    linked = all(is_linked_back(cache.lists[which]) for which in (EMPTY, PARTIAL, FULL))
+    assert cache.empty_slabs == empty >= cache.least_empty and linked, (
+        "S2  a slab is in the list, linked both ways, that its objects in use say: empty, partial or full"
     )
     waste = cache.slab_size - cache.objects * cache.object_size
     assert waste * WASTE <= cache.slab_size, "S9  at most an eighth of a slab is not objects"
@@ -163,7 +158,9 @@ def check_slab(cache, which, slab):
     assert slab.live + len(free) == slab.fresh <= cache.objects, (
         "S1  objects in use and on the free list are those that were ever handed out"
     )
-    assert list_of(slab) == which, "S2  a slab is in the list that its objects in use say: empty, partial or full"
+    assert list_of(slab) == which, (
+        "S2  a slab is in the list, linked both ways, that its objects in use say: empty, partial or full"
+    )
     colour = slab.first - slab.address - head_size(cache)
     assert 0 <= colour <= cache.slack and colour % cache.align == 0, (
         "S5  a colour is a multiple of the alignment and at most the slack"
