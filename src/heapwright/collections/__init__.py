@@ -11,6 +11,7 @@ the program's checked view, so that an allocator that gives away live memory is 
 """
 
 from heapwright.collections.box import Box
+from heapwright.collections.btree_map import BTreeMap
 from heapwright.collections.errors import CapacityOverflow, NoCaches, OutOfBounds, OutOfMemory, Panic, UseAfterDrop
 from heapwright.collections.handle_table import Compaction, HandleTable
 from heapwright.collections.hash_map import HashMap
@@ -39,10 +40,11 @@ from heapwright.collections.types import (
     unit,
 )
 from heapwright.collections.vec import Vec
+from heapwright.collections.vec_deque import VecDeque
 
 __all__ = [
-    "Array", "Box", "Bytes", "CapacityOverflow", "Compaction", "Handle", "HandleTable", "HashMap", "NoCaches",
-    "ObjectCache", "Operation", "Option", "OutOfBounds", "OutOfMemory", "Panic", "Rc", "Runtime", "String", "Struct",
-    "Type", "UseAfterDrop", "Vec", "Watcher", "Weak", "boolean", "drop", "f32", "f64", "forget", "i16", "i32", "i64",
-    "i8", "running", "serve", "text", "u16", "u32", "u64", "u8", "unit",
+    "Array", "BTreeMap", "Box", "Bytes", "CapacityOverflow", "Compaction", "Handle", "HandleTable", "HashMap",
+    "NoCaches", "ObjectCache", "Operation", "Option", "OutOfBounds", "OutOfMemory", "Panic", "Rc", "Runtime", "String",
+    "Struct", "Type", "UseAfterDrop", "Vec", "VecDeque", "Watcher", "Weak", "boolean", "drop", "f32", "f64", "forget",
+    "i16", "i32", "i64", "i8", "running", "serve", "text", "u16", "u32", "u64", "u8", "unit",
 ]  # fmt: skip

@@ -19,10 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from heapwright.collections.errors import Panic
-from heapwright.collections.owned import Owned
+from heapwright.collections.map import Map
 from heapwright.collections.runtime import require_layout
-from heapwright.collections.types import Reference, Struct, Type, debug, round_up, type_of, write_bytes
+from heapwright.collections.types import Reference, Type, round_up, write_bytes
 
 CONTROL, BUCKETS, ROOM, ITEMS = 0, 1, 2, 3
 EMPTY, DELETED = 0xFF, 0x80
@@ -30,14 +29,14 @@ GROUP = 16
 LEAST_BUCKETS = 4
 
 
-class HashMap(Owned):
+class HashMap(Map):
     """`HashMap()` takes its types from the first pair, `HashMap(u32, u32)` is told; it has no block while empty."""
 
     WORDS = 4
     __slots__ = ()
 
     def __init__(self, key: Type | None = None, value: Type | None = None):
-        super().__init__(pair_of(key, value) if key and value else None, GROUP, 0, 0, 0)
+        super().__init__(key, value, GROUP, 0, 0, 0)
 
     def __len__(self) -> int:
         return self._load(ITEMS)
@@ -49,8 +48,7 @@ class HashMap(Owned):
 
     def insert(self, key: Any, value: Any) -> None:
         """Add a pair, or replace the value of a key that is there."""
-        if self._element is None:
-            self._element = pair_of(type_of(key), type_of(value))
+        self._learn_types(key, value)
         found = self._find(key)
         if found is not None:
             self._pair(found).value = value
@@ -63,20 +61,6 @@ class HashMap(Owned):
         self.element.write(self.runtime, self._place(index), self._pair_type(key=key, value=value))
         self._set_control(index, tag_of(hashed))
         self._store(ITEMS, len(self) + 1)
-
-    def get(self, key: Any) -> Any:
-        """The value of a key, or None."""
-        found = self._find(key)
-        return None if found is None else self._pair(found).value
-
-    def __getitem__(self, key: Any) -> Any:
-        found = self._find(key)
-        if found is None:
-            raise Panic(f"no entry found for key {debug(key)}")
-        return self._pair(found).value
-
-    def __contains__(self, key: Any) -> bool:
-        return self._find(key) is not None
 
     def remove(self, key: Any) -> bool:
         """Drop a pair; say whether there was one."""
@@ -96,15 +80,10 @@ class HashMap(Owned):
             pair = self._pair(index)
             yield pair.key, pair.value
 
-    def __iter__(self) -> Iterator[Any]:
-        return (key for key, _ in self.items())
-
     # --- the table
 
-    @property
-    def _pair_type(self) -> Struct:
-        assert isinstance(self.element, Struct)
-        return self.element
+    def _value(self, place: int) -> Any:
+        return self._pair(place).value
 
     def _place(self, index: int) -> int:
         return self._load(CONTROL) - (index + 1) * self.element.size
@@ -184,16 +163,6 @@ class HashMap(Owned):
         block = self._block()
         assert block is not None
         self.runtime.dealloc(block)
-
-    def __str__(self) -> str:
-        return self._debug()
-
-    def _debug(self) -> str:
-        return "{" + ", ".join(f"{debug(key)}: {debug(value)}" for key, value in self.items()) + "}"
-
-
-def pair_of(key: Type, value: Type) -> Struct:
-    return Struct(f"{key.name}, {value.name}", key=key, value=value)
 
 
 def capacity_of(buckets: int) -> int:

@@ -10,4 +10,5 @@ PROGRAMS = {
     "looptest": "A hundred boxes, one after the other, in the memory of one.",
     "cachetest": "Objects that stay constructed while they are free: what that saves.",
     "compacttest": "A fragmented heap before and after its blocks were moved.",
+    "costtest": "What a Vec, a VecDeque, a String, a HashMap and a BTreeMap of as much ask of the heap.",
 }
