@@ -8,6 +8,39 @@ from heapwright.conformance.corruption import find_corruptions
 from heapwright.conformance.mutants import FIRST, mutants_of, try_mutants
 
 ARDUOUS = ("buddy", "pages_split")  # much is walked for each change
+# Survivors that were looked at: with each, the module is still a heap. (file, function and what is planted) -> why
+JUDGED = {
+    ("kr.py", "lies_between: `<=` for `<` in `block.address < after.address`"): "no two blocks begin at one address",
+    ("kr.py", "open_list: -1 for 0"): "the anchor is never large enough to be taken",
+    ("kr.py", "open_list: without `heap.anchor.units = 0`"): "the heap's words are zero before the first call",
+    ("kr.py", "alloc: `>=` for `>` in `size > MOST_BYTES - align`"): "no machine has so much",
+    ("kr.py", "alloc: `+` for `-` in `MOST_BYTES - align`"): "no machine has so much",
+    ("kr.py", "alloc: `<` for `<=` in `align <= UNIT`"): "policy: the way of larger alignments does for all",
+    ("kr.py", "alloc: never `if align <= UNIT`"): "policy: the way of larger alignments does for all",
+    ("kr.py", "take_aligned: never `if block.units > units`"): "policy: the block keeps what it does not need",
+    ("linked_list.py", "split: `+` for `-` in `address - region.address`"): "take, its only caller, sets the size anew",
+    ("linked_list.py", "dealloc: `>=` for `>` in `region.size > TRIM_THRESHOLD`"): "policy: when to trim",
+    ("linked_list.py", "extend: never `if not serves(before.next, end, more) and "
+     "free_end(heap, heap.memory.sbrk(0)) == end`"): "policy: the block moves instead",
+    ("linked_list.py", "add: `>=` for `>` in `size > 0`"): "new memory has a page at least",
+    ("linked_list.py", "add: 1 for 0"): "new memory has a page at least",
+    ("buddy.py", "report: 1 for 0"): "the words of a report of misuse, which is one all the same",
+    ("buddy.py", "report: `>` for `>=` in `state >= IS_FREE`"): "the words of a report of misuse",
+    ("tlsf.py", "pool_from: `<=` for `<` in `start <= pool.address < end`"): "no pool begins where its stretch ends",
+    ("tlsf.py", "give_back: `and` for `or` in `size_of(block) <= threshold or new_end >= end`"): "policy: when to trim",
+    ("ptmalloc_bins.py", "join_sizes: never `if smaller.larger.smaller != smaller`"): "finds what a program broke",
+    ("ptmalloc_threads.py", "put_free: never `if arena != heap.main`"): "policy: arenas are shared, not used again",
+    ("pages_kept.py", "give_back: -1 for 0"): "how much went of no bytes, which trim never asks",
+    ("pages_kept.py", "give_back: 1 for 0"): "how much went of no bytes, which trim never asks",
+    ("pages_kept.py", "take_pages: never `if pages.kept`"): "policy: what munmap refused is not used again",
+    ("dlmalloc_resize.py", "cut_spare: `>` for `>=` in `size_of(chunk) - size >= LEAST_CHUNK`"): "policy: no cut",
+    ("dlmalloc.py", "dealloc: never `if chunk == heap.top and heap.top_size > heap.trim_check`"): "policy: trims later",
+}  # fmt: skip
+LEAST_KILLED = {  # or judged, of those that were tried: what was reached, rounded down
+    "kr": 1.0, "linked_list": 1.0, "buddy": 0.9, "segregated_storage": 0.9, "ptmalloc": 0.85, "dlmalloc": 0.8,
+    "tlsf": 0.8, "pages_split": 0.8, "pages": 0.75, "hoard": 0.75,
+    "slab": 0.5,  # few were tried
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -20,19 +53,33 @@ def test_each_numbered_assert_can_fire(spec):
     assert [label for label, corruption in found.items() if corruption is None] == []
 
 
+def unjudged(trials):
+    """Survivors that nobody has explained."""
+    mutants = [trial.mutant for trial in trials if not trial.killer]
+    return [str(mutant) for mutant in mutants if (mutant.path.name, mutant.what) not in JUDGED]
+
+
 def test_mutants_are_killed():
     trials, there_are = try_mutants(Subject("kr"), seconds=15, most=10, killers=FIRST)
     assert there_are > 80
-    assert sum(bool(trial.killer) for trial in trials) >= len(trials) * 0.5
+    assert len(unjudged(trials)) <= len(trials) * 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("spec", ALLOCATORS)
+def test_most_mutants_are_killed(spec):
+    """All that were tried, but for the judged ones and a share that was reached: see LEAST_KILLED."""
+    trials, _ = try_mutants(Subject(spec), seconds=300, most=60)
+    survivors = unjudged(trials)
+    assert len(survivors) <= len(trials) * (1 - LEAST_KILLED[spec]), "\n".join(survivors)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("spec", ALLOCATORS)
-def test_most_mutants_are_killed(spec):
-    trials, _ = try_mutants(Subject(spec), seconds=300, most=60)
-    survivors = [str(trial.mutant) for trial in trials if not trial.killer]
-    assert len(survivors) <= len(trials) * 0.4, "\n".join(survivors)
+def test_every_judged_survivor_is_a_mutant():
+    planted = {(mutant.path.name, mutant.what) for spec in ALLOCATORS for mutant in mutants_of(Subject(spec))}
+    assert sorted(set(JUDGED) - planted) == []
 
 
 def test_check_itself_is_not_mutated():

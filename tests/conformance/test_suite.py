@@ -124,7 +124,7 @@ def test_names_of_checks_that_are_not_there():
 
 def test_invariants_are_read_from_the_docstring():
     assert list(invariants_of(Subject("kr"))) == ["I1", "I2", "I3", "I4"]
-    assert invariants_of(Subject("kr"))["I3"] == "I3 no two free blocks touch"
+    assert str(invariants_of(Subject("kr"))["I3"]) == "I3 no two free blocks touch"
 
 
 # --- from pytest

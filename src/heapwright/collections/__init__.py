@@ -11,9 +11,10 @@ the program's checked view, so that an allocator that gives away live memory is 
 """
 
 from heapwright.collections.box import Box
-from heapwright.collections.errors import CapacityOverflow, OutOfBounds, OutOfMemory, Panic, UseAfterDrop
+from heapwright.collections.errors import CapacityOverflow, NoCaches, OutOfBounds, OutOfMemory, Panic, UseAfterDrop
 from heapwright.collections.handle_table import Compaction, HandleTable
 from heapwright.collections.hash_map import HashMap
+from heapwright.collections.object_cache import ObjectCache
 from heapwright.collections.owned import Handle, Option, drop, forget
 from heapwright.collections.rc import Rc, Weak
 from heapwright.collections.runtime import Operation, Runtime, Watcher, running, serve
@@ -40,8 +41,8 @@ from heapwright.collections.types import (
 from heapwright.collections.vec import Vec
 
 __all__ = [
-    "Array", "Box", "Bytes", "CapacityOverflow", "Compaction", "Handle", "HandleTable", "HashMap", "Operation",
-    "Option", "OutOfBounds", "OutOfMemory", "Panic", "Rc", "Runtime", "String", "Struct", "Type", "UseAfterDrop",
-    "Vec", "Watcher", "Weak", "boolean", "drop", "f32", "f64", "forget", "i16", "i32", "i64", "i8", "running",
-    "serve", "text", "u16", "u32", "u64", "u8", "unit",
+    "Array", "Box", "Bytes", "CapacityOverflow", "Compaction", "Handle", "HandleTable", "HashMap", "NoCaches",
+    "ObjectCache", "Operation", "Option", "OutOfBounds", "OutOfMemory", "Panic", "Rc", "Runtime", "String", "Struct",
+    "Type", "UseAfterDrop", "Vec", "Watcher", "Weak", "boolean", "drop", "f32", "f64", "forget", "i16", "i32", "i64",
+    "i8", "running", "serve", "text", "u16", "u32", "u64", "u8", "unit",
 ]  # fmt: skip

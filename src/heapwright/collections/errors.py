@@ -29,3 +29,10 @@ class OutOfBounds(Panic, IndexError):
 
 class UseAfterDrop(Panic):
     """A value was used that had been dropped or moved; its text says where that was."""
+
+
+class NoCaches(Panic):
+    """An object cache was asked for of an allocator that has none."""
+
+    def __init__(self, allocator: str):
+        super().__init__(f"{allocator} has no object caches: take an allocator with cache_create, such as slab")

@@ -75,10 +75,15 @@ class Runtime:
         """A new block for an owner of the named type; panics when there is none."""
         self.settle()
         require_layout(size, align)
-        address = self.heap.alloc_zeroed(size, align) if zeroed else self.heap.alloc(size, align)
+        name = "alloc_zeroed" if zeroed else "alloc"
+        address: int = getattr(self.heap, name)(size, align)
+        return self.own(address, size, align, owner, name)
+
+    def own(self, address: int, size: int, align: int, owner: str, name: str = "alloc") -> int:
+        """Count the block that a call gave to an owner; panics when it gave none."""
         if address:
             self.owners[address] = owner
-        self._count("alloc_zeroed" if zeroed else "alloc", (size, align), address, size if address else 0)
+        self._count(name, (size, align), address, size if address else 0)
         if address == 0:
             raise OutOfMemory(size)
         return address
@@ -99,6 +104,10 @@ class Runtime:
     def dealloc(self, address: int) -> None:
         size, align = self._block(address)
         self.heap.dealloc(address)
+        self.disown(address, size, align)
+
+    def disown(self, address: int, size: int, align: int) -> None:
+        """Count a block that was given back."""
         self._count("dealloc", (address, size, align), None, -size)
         self.owners.pop(address, None)
 

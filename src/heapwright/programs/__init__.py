@@ -8,5 +8,6 @@ PROGRAMS = {
     "leaktest": "Leaks on purpose: a forgotten box, and two nodes that own each other.",
     "statstest": "Asks its heap for statistics.",
     "looptest": "A hundred boxes, one after the other, in the memory of one.",
+    "cachetest": "Objects that stay constructed while they are free: what that saves.",
     "compacttest": "A fragmented heap before and after its blocks were moved.",
 }
