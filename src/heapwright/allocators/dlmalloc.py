@@ -123,7 +123,7 @@ from heapwright.layout import NULL, WORD, Array, Inline, Struct, Word, Word32
 FOOTERS = 0  # or 1: chunks in use end with the heap's mark
 MOST_SMALL = 232 - WORD * FOOTERS  # the largest request whose chunk lies in a small bin
 MOST_BYTES = MOST // 4
-DETECTS = ("double free", "foreign") if FOOTERS else ("double free at once",)  # without: of what has not merged since
+DETECTS = ("double free at once", "foreign") if FOOTERS else ("double free at once",)  # of what has not merged since
 RETAINS = 2 << 12  # the break is cut to the end of a page
 SLOW_PATHS = (
     "alloc_aligned",
