@@ -87,9 +87,7 @@ def refusal(importer: str, module: str) -> str:
         return "name the whole module"
     if top in COMPILER:
         return "" if importer == "native" else "only native knows the compiler"
-    if top != "heapwright" or not rest or rest[0] == importer:
-        return ""
-    if (importer, module) in EXCEPTIONS:
+    if top != "heapwright" or not rest or rest[0] == importer or (importer, module) in EXCEPTIONS:
         return ""
     if importer not in RUNG or rest[0] not in RUNG:
         return "one of them is not in the ladder of tools/check_imports.py"
