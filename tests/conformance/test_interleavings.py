@@ -141,14 +141,14 @@ def test_a_call_without_the_lock(tmp_path):
 
 
 def test_a_lock_that_a_child_inherits(tmp_path):
-    path = mutant(tmp_path, "layers/locked.py", ("    heap.lock.store(0)\n", ""))
+    path = mutant(tmp_path, "layers/locked.py", ("    heap.lock.store(FREE)\n", ""))
     found = failure(f"{path}(kr)", "fork_beside")
     assert isinstance(found.error, Fault) and "waiting while" in str(found.error) and found.found_in <= 5
 
 
 def test_a_fork_in_the_middle_of_a_call(tmp_path):
-    prepare = ("def fork_prepare(heap):\n    acquire(heap.memory, heap.lock)\n", "def fork_prepare(heap):\n")
-    parent = ("def fork_parent(heap):\n    release(heap.memory, heap.lock)\n", "def fork_parent(heap):\n")
+    prepare = ("    acquire(heap.memory, heap.lock)\n    inner.fork_prepare", "    inner.fork_prepare")
+    parent = ("parent(heap.heap)\n    release(heap.memory, heap.lock)\n", "parent(heap.heap)\n")
     path = mutant(tmp_path, "layers/locked.py", prepare, parent)
     found = failure(f"{path}(linked_list)", "fork_beside", preemptions=1)
     assert "I1  along the list addresses rise" in str(found.error) and found.found_in <= 20

@@ -27,7 +27,7 @@ BUGS = {
     "walk says that all is free": (
         "U9_used_or_free", "kr", "yield block.address, size, USED", "yield block.address, size, FREE"),
     "walk leaves the end out": (
-        "U5_conservation", "linked_list", "    if position < end:\n        yield position, end - position, USED\n", ""),
+        "last_byte", "linked_list", "    if position < end:\n        yield position, end - position, USED\n", ""),
     "zeros without looking": (
         "U6_zeroed", "linked_list", "def realloc(", "def alloc_zeroed(heap, size, align):\n"
         "    return alloc(heap, size, align)\n\n\ndef realloc("),
@@ -43,8 +43,8 @@ BUGS = {
     "failure of sbrk not looked at": (
         "U7_failure_atomicity", "linked_list", "    if start == -1:\n        return False\n", ""),
     "a rover that moves before it is known": (
-        "U7_words_unchanged", "kr", "    units = max(units, LEAST_GROWTH)\n",
-        "    units = max(units, LEAST_GROWTH)\n    heap.rover = heap.rover.next\n"),
+        "U7_words_unchanged", "kr", "    start = heap.memory.sbrk(size)\n",
+        "    heap.rover = heap.rover.next\n    start = heap.memory.sbrk(size)\n"),
     "negative sizes taken for small ones": (
         "U12_absurd_sizes", "linked_list", "return size < 0 or size > MOST_BYTES - align",
         "return size > MOST_BYTES - align"),

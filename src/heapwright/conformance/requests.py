@@ -18,7 +18,9 @@ from heapwright.conformance.stories import (
 )
 from heapwright.conformance.story import Play, Step, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
-from heapwright.conformance.universal import addresses_are_aligned, all_intact, blocks_are_disjoint
+from heapwright.conformance.universal import addresses_are_aligned, all_intact, blocks_are_disjoint, walk_tiles
+from heapwright.spans import FREE as FREE_SPAN
+from heapwright.spans import UNUSED
 
 LOG2_ALIGNS = range(21)
 KIB, MIB = 1 << 10, 1 << 20
@@ -127,6 +129,31 @@ def largest_block(subject: Subject) -> str:
 
     for_story(subject, busy_day(blocks=40), crowded)
     return f"{most:,} bytes, after {BIG:,} were freed"
+
+
+@check("last_byte", "a heap that is in use to its last byte is told as one")
+def last_byte(subject: Subject) -> str:
+    """All that is free in one piece is asked for, or a few words less, for there may be a header."""
+    first = Step("alloc", 0, 40)
+    free = free_in_one_piece(subject, first)
+    if free == 0:
+        raise NotApplicable("it asks for no more than it needs")
+
+    def full(steps: Steps) -> None:
+        with telling(Play(subject.heap())) as play:
+            take_all(play, steps)
+            walk_tiles(play)
+            sound(play)
+
+    for less in range(0, min(free, 80), 8):
+        for_story(subject, [first, Step("alloc", 0, free - less), Step("free", 0)], full)
+    return f"{free:,} bytes were free in one piece"
+
+
+def free_in_one_piece(subject: Subject, first: Step) -> int:
+    play = Play(subject.heap())
+    play.take(first)
+    return max((size for _, size, kind in play.heap.spans() if kind in (FREE_SPAN, UNUSED)), default=0)
 
 
 def take_after_all(play: Play, size: int) -> None:
