@@ -83,6 +83,7 @@ def test_the_invariants_hold(footed, options):
     assert not h.leaks()
 
 
+@pytest.mark.slow
 def test_it_conforms(spec):
     assert [each for each in run(Subject(spec), checks_for(slow=False)) if each.verdict is Verdict.FAILS] == []
 

@@ -20,7 +20,7 @@ def design(request):
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_a_kernel_that_refuses_at_any_call(name, check):
     """At full effort, with requests that are larger than any arena."""
-    CHECKS[check](Subject(name, is_quick=False, seconds=0.4))
+    CHECKS[check](Subject(name, is_quick=False, seconds=0.2))
 
 
 def test_memory_that_is_all_used_up(design):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heapwright import allocator
@@ -38,6 +38,7 @@ def test_what_a_compaction_is_worth(name):
 
 
 @pytest.mark.parametrize("name", allocator.ALLOCATORS)
+@settings(max_examples=10)
 @given(
     st.lists(st.tuples(st.sampled_from(["insert", "remove", "set", "compact"]), st.integers(0, 600)), max_size=15),
 )

@@ -81,13 +81,13 @@ def large_blocks(subject: Subject) -> None:
             sound(play)
 
     for seed in range(1 if subject.is_quick else 20):
-        for_story(subject, large_day(random.Random(seed)), beside)
+        for_story(subject, large_day(random.Random(seed), rounds=4 if subject.is_quick else 8), beside)
 
 
-def large_day(rng: random.Random) -> list[Step]:
+def large_day(rng: random.Random, rounds: int) -> list[Step]:
     """At most ten large blocks at a time, some of them aligned to more than a page, and small ones between."""
     steps = [Step("alloc", 0, rng.choice(LARGE), rng.choice((16, 4096, 1 << 17))) for _ in range(6)]
-    for _ in range(8):
+    for _ in range(rounds):
         steps += [Step("realloc", rng.randrange(10), rng.choice(LARGE)), Step("free", rng.randrange(10))]
         steps += [Step("alloc", 0, 100), Step("alloc", 0, rng.choice(LARGE), rng.choice((16, 4096, 1 << 17)))]
         steps += [Step("realloc", rng.randrange(10), rng.choice(LARGE)), Step("free", rng.randrange(10))]
