@@ -31,7 +31,7 @@ def edited(file: str, block: str) -> str:
     if any(name_of(node) == "alloc" for node in new):
         return block
     lines, starts = file.splitlines(), {name_of(node): node for node in ast.parse(file).body}
-    for node in sorted(new, key=lambda node: -position(node, starts)):
+    for node in sorted(reversed(new), key=lambda node: -position(node, starts)):
         text = block.splitlines()[node.lineno - 1 : node.end_lineno]
         old = starts.get(name_of(node))
         if old:
