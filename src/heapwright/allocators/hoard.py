@@ -102,6 +102,7 @@ from heapwright.allocators.large_objects import (
     is_fresh,
     large_of,
     span_at,
+    survey,  # noqa: F401  for statistics
     trim_large,
     usable_in,
 )

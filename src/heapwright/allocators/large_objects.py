@@ -31,6 +31,7 @@ from heapwright.bits import align_down, align_up
 from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
 from heapwright.spans import FREE, UNUSED, USED
+from heapwright.stats import add_span, begin
 
 BOUNDARY = 1 << 16  # a multiple of every size of page
 MOST_BYTES = 1 << 62
@@ -312,6 +313,19 @@ def span_at(heap, start, end):
     if large.size == 0:
         return min(align_up(start + 1, BOUNDARY), end) - start, UNUSED
     return large.size, USED if large.magic == LARGE_MAGIC else FREE
+
+
+def survey(heap, stats):
+    """Fill in statistics: of what is held, the ranges kept are free."""
+    begin(heap.memory, stats)
+    store = heap.large
+    acquire(heap.memory, store.lock)
+    large = store.first
+    while large:
+        stats.live_bytes -= large.size
+        add_span(stats, large.size, FREE)
+        large = large.next
+    release(heap.memory, store.lock)
 
 
 def ranges_kept(store):

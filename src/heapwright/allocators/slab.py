@@ -54,6 +54,7 @@ from heapwright.allocators.large_objects import (
     is_bounded,
     is_fresh,
     large_of,
+    survey,  # noqa: F401  for statistics
     trim_large,
     usable_in,
 )
