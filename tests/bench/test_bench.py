@@ -20,11 +20,12 @@ from heapwright.lab.jobs import job_file
 from heapwright.lab.programs import PROGRAMS, PreparedProgram
 from heapwright.lab.replay import Contestant
 from heapwright.lab.sample import RunError, Sample, spread
-from heapwright.lab.workloads import WORKLOADS, expand
+from heapwright.lab.workloads import WORKLOADS, apart, expand
 from heapwright.native.runtime.bench_job import DRAWS, MOST_ROWS, Job
 
 TINY = 0.0002
 ROWS = expand(WORKLOADS, (1, 2), TINY)
+ROWS += apart(ROWS)
 
 
 @pytest.fixture
@@ -204,7 +205,7 @@ def mallocs(*names):
 
 
 def samples(*seconds, operations=100):
-    return [Sample(each, 2 * each, 1 << 21, operations) for each in seconds]
+    return [Sample(each, 2 * each, 1 << 21, operations, operations / each) for each in seconds]
 
 
 def test_ratios_are_of_medians():
@@ -227,6 +228,24 @@ def test_a_cell_of_one_repeat_is_not_called_unstable():
     found = figures(bench([Row("row", 0, {"system": samples(1)})], mallocs("system"), 1, lambda line: None), "wall")
     assert found[0]["results"]["system"]["spread"] is None
     assert unstable(found) == []
+
+
+def test_throughput_is_the_sum_of_what_each_thread_did_in_its_own_time():
+    with job_file(Job) as (_, job):
+        job.is_done, job.threads = 1, 2
+        for i, seconds in enumerate((1, 4)):
+            worker = job.workers[i]
+            worker.began, worker.ended, worker.operations = 10**9, (1 + seconds) * 10**9, 100
+        sample = workloads.read(job)
+    assert (sample.throughput, sample.seconds, sample.operations) == (125, 4, 200)
+
+
+def test_a_process_for_each_thread_does_what_the_threads_do():
+    names = [row.name for row in ROWS if row.group == "threads" and row.threads == 2 and row.multiple_of == 1]
+    assert [row.title for row in ROWS if row.group == "processes"] == [f"{name} in 2" for name in names]
+    threads, processes = (row for row in ROWS if row.name == "thrash" and row.threads == 2)
+    together, apart = (row.run(contestant("system"), 30) for row in (threads, processes))
+    assert apart.operations == together.operations
 
 
 def test_each_repeat_begins_on_another_core(monkeypatch):

@@ -17,7 +17,6 @@ from heapwright.files import written_whole
 if TYPE_CHECKING:
     from heapwright.lab.bench import Measured, Row
     from heapwright.lab.replay import Contestant
-    from heapwright.lab.workloads import Workload
 
 QUICK = 0.1  # of each workload
 MOST_QUICK_REPEATS = 3
@@ -30,6 +29,7 @@ MOST_WARNINGS = 5
 @click.option("--peers/--no-peers", default=True, help="Measure jemalloc, mimalloc and tcmalloc if installed.")
 @click.option("-w", "--workload", "workloads", multiple=True, help="A workload, program or group; all if not given.")
 @click.option("--threads", default="1,2", show_default=True, help="Numbers of threads of the threaded workloads.")
+@click.option("--processes", is_flag=True, help="Also a process for each thread: what the machine itself gives.")
 @click.option("-n", "--repeats", default=7, show_default=True, type=click.IntRange(1, 100))
 @click.option("--clock", default="wall", show_default=True, type=click.Choice(["wall", "cpu"]), help="For ratios.")
 @click.option("--quick", is_flag=True, help="A tenth of the work, and at most 3 repeats.")
@@ -43,6 +43,7 @@ def command(
     peers: bool,
     workloads: tuple[str, ...],
     threads: str,
+    processes: bool,
     repeats: int,
     clock: str,
     quick: bool,
@@ -71,7 +72,7 @@ def command(
     counts = threads_of(threads)
     contestants = chosen_contestants(allocators, against, peers)
     with tempfile.TemporaryDirectory(prefix="heapwright-", ignore_cleanup_errors=True) as folder:
-        rows = chosen_rows(workloads, counts, QUICK * scale if quick else scale, Path(folder))
+        rows = chosen_rows(workloads, counts, processes, QUICK * scale if quick else scale, Path(folder))
         table = empty_table(rows, contestants)
         was_interrupted = not fill(table, contestants, min(repeats, MOST_QUICK_REPEATS) if quick else repeats)
     report = report_of(table, contestants, clock) | {"interrupted": was_interrupted}
@@ -148,17 +149,19 @@ def check_mallocs(specs: list[str], against: tuple[str, ...]) -> None:
         raise click.ClickException(f"two mallocs are named '{doubled}': give one of them another name")
 
 
-def chosen_rows(wanted: tuple[str, ...], threads: tuple[int, ...], scale: float, folder: Path) -> list[Row]:
+def chosen_rows(
+    wanted: tuple[str, ...], threads: tuple[int, ...], processes: bool, scale: float, folder: Path
+) -> list[Row]:
     from heapwright.lab.programs import PROGRAMS, PreparedProgram
-    from heapwright.lab.workloads import WORKLOADS, expand
+    from heapwright.lab.workloads import WORKLOADS, apart, expand
 
-    native: tuple[Workload, ...] = tuple(each for each in WORKLOADS if is_wanted(each, wanted))
+    native = expand(tuple(each for each in WORKLOADS if is_wanted(each, wanted)), threads, scale)
     programs = [each for each in PROGRAMS if is_wanted(each, wanted)]
     for each in programs:
         if not each.is_installed:
             click.echo(f"heapwright: {each.name} is left out: {' or '.join(each.needs)} is not installed", err=True)
     ready = [PreparedProgram(each, folder, scale) for each in programs if each.is_installed]
-    return [*expand(native, threads, scale), *ready]
+    return [*native, *(apart(native) if processes else []), *ready]
 
 
 def check_names(wanted: tuple[str, ...]) -> None:

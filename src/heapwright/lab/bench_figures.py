@@ -40,7 +40,6 @@ def cell_figures(cell: Cell, clock: str) -> dict[str, Any]:
     if cell.error or not cell.samples:
         return {"error": cell.error or NOT_RUN}
     times = [time_of(sample, clock) for sample in cell.samples]
-    operations = cell.samples[0].operations
     return {
         "wall": [round(sample.seconds, 6) for sample in cell.samples],
         "cpu": [round(sample.cpu_seconds, 6) for sample in cell.samples],
@@ -48,8 +47,8 @@ def cell_figures(cell: Cell, clock: str) -> dict[str, Any]:
         "seconds": median(times),
         "spread": spread(times),
         "peak_resident_bytes": int(median(sample.resident_bytes for sample in cell.samples)),
-        "operations": operations,
-        "operations_per_second": operations / median(sample.seconds for sample in cell.samples) or None,
+        "operations": cell.samples[0].operations,
+        "operations_per_second": median(sample.throughput for sample in cell.samples) or None,
     }
 
 
@@ -100,7 +99,7 @@ def geometric_mean(ratios: Iterable[float]) -> float | None:
 
 
 def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """For each malloc and threaded workload, throughput with most threads over that with one."""
+    """For each malloc and each row of several threads, or of as many processes, its throughput over one thread's."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         alone = next((each for each in rows if each["name"] == row["name"] and each["threads"] == 1), None)

@@ -20,6 +20,7 @@ class Sample:
     cpu_seconds: float  # of all its threads, and for a program of its children; user and system
     resident_bytes: int  # the most; for a workload, how much it grew
     operations: int = 0  # calls of malloc, realloc and free, where they are counted
+    throughput: float = 0.0  # the sum of the threads' own operations per second
 
 
 def spread(times: Sequence[float]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from heapwright.native.library import cached, key_of
 from heapwright.native.runtime.bench_job import BATCHES, DRAWS, GAVE_UP, Batch, Job, Slot
 
 KIB, MIB = 1 << 10, 1 << 20
+PAIRS, ALONE, THREADS, PROCESSES = "pairs", "alone", "threads", "processes"
 SLOTS_OF_A_BATCH = Batch.SIZE // Slot.SIZE
 
 
@@ -33,6 +35,7 @@ class Workload:
     sizes: str = ""  # a distribution, in place of `least` and `most`
     threads: int = 0  # 0: the main thread alone
     multiple_of: int = 1  # threads come in such groups
+    is_apart: bool = False  # each thread in a process of its own
 
     @property
     def is_threaded(self) -> bool:
@@ -40,10 +43,16 @@ class Workload:
 
     @property
     def title(self) -> str:
+        if self.is_apart:
+            return f"{self.name} in {self.threads}"
         return f"{self.name} x{self.threads}" if self.is_threaded else self.name
 
     def with_threads(self, threads: int) -> Workload:
         return replace(self, threads=threads)
+
+    def in_processes(self) -> Workload:
+        """The same by threads that share nothing: what the machine itself gives."""
+        return replace(self, group=PROCESSES, is_apart=True)
 
     def scaled(self, scale: float) -> Workload:
         """The same with a part of its rounds, at least one."""
@@ -54,7 +63,8 @@ class Workload:
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     def run(self, contestant: Contestant, timeout: float, repeat: int = 0) -> Sample:
-        return run(self, contestant, timeout, repeat)
+        work = run_apart if self.is_apart else run
+        return work(self, contestant, timeout, repeat)
 
 
 def one(name: str, group: str, body: str, rounds: int, least: int = 8, most: int = 0, **more: Any) -> Workload:
@@ -62,10 +72,9 @@ def one(name: str, group: str, body: str, rounds: int, least: int = 8, most: int
 
 
 def many(name: str, body: str, rounds: int, least: int = 8, most: int = 0, **more: Any) -> Workload:
-    return one(name, "threads", body, rounds, least, most, threads=1, **more)
+    return one(name, THREADS, body, rounds, least, most, threads=1, **more)
 
 
-PAIRS, ALONE, THREADS = "pairs", "alone", "threads"
 WORKLOADS = (
     one("pairs_16", PAIRS, "pairs", 20_000_000, 16),
     one("pairs_64", PAIRS, "pairs", 20_000_000, 64),
@@ -82,10 +91,10 @@ WORKLOADS = (
     one("vectors", ALONE, "vectors", 400_000, 64, 256 * KIB, blocks=100),
     one("strings", ALONE, "strings", 5_000_000, 16, 4 * KIB, blocks=1000),
     one("large", ALONE, "random_set", 6_000, 64 * KIB, 4 * MIB, blocks=16),
-    many("random_sets", "random_set", 3_000_000, 16, 512, blocks=10_000),
-    many("fleet_3s", "production", 3_000_000, sizes="fleet_3"),
+    many("random_sets", "random_set", 6_000_000, 16, 512, blocks=10_000),
+    many("fleet_3s", "production", 6_000_000, sizes="fleet_3"),
     many("producer_consumer", "producer_consumer", 20_000, 16, 256, blocks=BATCHES * SLOTS_OF_A_BATCH, multiple_of=2),
-    many("server", "server", 200, 16, 512, blocks=1000),
+    many("server", "server", 400, 16, 512, blocks=1000),
     many("churn", "churn", 3_000, 16, 512, blocks=100),
     many("scratch", "scratch", 3_000_000, 8),
     many("thrash", "thrash", 3_000_000, 8),
@@ -101,6 +110,11 @@ def expand(workloads: tuple[Workload, ...], threads: tuple[int, ...], scale: flo
     return rows
 
 
+def apart(rows: list[Workload]) -> list[Workload]:
+    """The rows of several threads that need nothing of each other, with a process for each thread."""
+    return [row.in_processes() for row in rows if row.threads > 1 and row.multiple_of == 1]
+
+
 # --- one run
 
 
@@ -110,6 +124,25 @@ def run(workload: Workload, contestant: Contestant, timeout: float, repeat: int)
         write(job, workload, repeat)
         do_job(path, workloads_library(), contestant.library, timeout, GAVE_UP)
         return read(job)
+
+
+def run_apart(workload: Workload, contestant: Contestant, timeout: float, repeat: int) -> Sample:
+    """Do each thread's part in a process of its own, all at the same time and each on another core."""
+    one_thread = workload.with_threads(1)
+    with ThreadPoolExecutor(workload.threads) as pool:
+        started = [pool.submit(run, one_thread, contestant, timeout, repeat + i) for i in range(workload.threads)]
+        return together([each.result() for each in started])
+
+
+def together(samples: list[Sample]) -> Sample:
+    """What processes did side by side."""
+    return Sample(
+        seconds=max(each.seconds for each in samples),
+        cpu_seconds=sum(each.cpu_seconds for each in samples),
+        resident_bytes=sum(each.resident_bytes for each in samples),
+        operations=sum(each.operations for each in samples),
+        throughput=sum(each.throughput for each in samples),
+    )
 
 
 def write(job: Any, workload: Workload, repeat: int) -> None:
@@ -155,4 +188,5 @@ def read(job: Any) -> Sample:
         cpu_seconds=job.cpu / 1e9,
         resident_bytes=job.resident_peak - job.resident_before,
         operations=sum(each.operations for each in workers),
+        throughput=sum(each.operations / (each.ended - each.began) for each in workers) * 1e9,
     )
