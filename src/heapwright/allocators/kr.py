@@ -35,6 +35,7 @@ from heapwright.spans import FREE, UNUSED, USED
 UNIT = 16
 LEAST_GROWTH = 4096  # units
 MOST_BYTES = MOST // 2
+SLOW_PATHS = ("grow",)
 RETAINS = "all that it ever held: the break is never lowered"
 
 
