@@ -19,7 +19,7 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	PYTHONMALLOC=malloc $(HEAPWRIGHT) record -o $(DEMO) -- $(VENV)/bin/python examples/record_me.py
-	$(HEAPWRIGHT) compare $(DEMO) -a linked_list -a kr -a system
+	$(HEAPWRIGHT) compare $(DEMO) -a linked_list -a kr -a hoard -a system
 	$(HEAPWRIGHT) simulate boxtest -a kr
 
 test: $(READY)

@@ -186,13 +186,14 @@ def unlink(heap, run):
 
 
 def open_run(heap, size_class):
-    """Divide the spare run, or a new one, into blocks of a class; null when memory is exhausted."""
-    run = heap.spare
+    """Make the spare run, which may be one of the class already, or a new one serve a class; null without memory."""
+    run, block_size = heap.spare, size_of(size_class)
     if not run:
         run = run.at(alloc_pages(heap.runs, RUN, RUN))
     if run:
+        if run != heap.spare or run.block_size != block_size:
+            divide(run, block_size)
         heap.spare = NULL
-        divide(run, size_of(size_class))
         link(heap, run)
     return run
 
