@@ -41,7 +41,7 @@ BUGS = {
         "    target = alloc(heap, new_size, align)\n    if target != NULL:\n"
         "        heap.memory.copy(target, address, size)\n    dealloc(heap, address, size, align)\n"),
     "failure of sbrk not looked at": (
-        "U7_failure_atomicity", "linked_list", "    if start == -1:\n        return False\n", ""),
+        "U7_failure_atomicity", "linked_list", "    if start != -1:\n        add(", "    if True:\n        add("),
     "a rover that moves before it is known": (
         "U7_words_unchanged", "kr", "    start = heap.memory.sbrk(size)\n",
         "    heap.rover = heap.rover.next\n    start = heap.memory.sbrk(size)\n"),
@@ -51,8 +51,10 @@ BUGS = {
     "no room for a block of no bytes": (
         "U11_zero_size", "linked_list", "return max(align_up(size, UNIT), UNIT)", "return align_up(size, UNIT)"),
     "the break is thought to be one's own": (
-        "foreign_sbrk", "linked_list", "    add(heap, start, start + new_end - end)",
-        "    add(heap, free_end(heap, 0), start + new_end - end)"),
+        "foreign_sbrk", "linked_list", "add(heap, start, start + size)",
+        "add(heap, free_end(heap, 0), start + size)"),
+    "new memory is thought to join the old": (
+        "U7_break_moves", "linked_list", "if not before and obtain(", "if before and obtain("),
     "the break is thought to be aligned": (
         "misaligned_break", "linked_list", "    first = align_up(start, UNIT)\n", "    first = start\n"),
     "pages are thought to be of 4 KiB": (

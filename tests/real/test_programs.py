@@ -27,6 +27,25 @@ outputs = [subprocess.run(child, capture_output=True).stdout for _ in range(3)]
 for each in threads: each.join()
 print(sorted(results), outputs)
 """
+STUCK_BREAK = """
+import ctypes, random, resource
+libc = ctypes.CDLL(None)
+libc.sbrk.restype = libc.mmap.restype = ctypes.c_void_p
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+end = (libc.sbrk(0) + 4095 & ~4095) + (8 << 16)
+assert libc.mmap(ctypes.c_void_p(end), 4096, 0, 0x100022, -1, ctypes.c_long(0)) == end  # MAP_FIXED_NOREPLACE
+rng = random.Random(1)
+kept = {}
+for _ in range(1500):
+    i = rng.randrange(40)
+    assert kept.pop(i, bytes([i]))[-1] == i
+    kept[i] = bytes([i]) * (1 + rng.randrange(rng.choice((3000, 200_000, 2_000_000))))
+print(sum(map(len, kept.values())))
+"""
+NODE = (
+    "let m = new Map(); for (let i = 0; i < 2e5; i++) m.set(i, 'x' + i);"
+    "console.log(m.size, require('zlib').gzipSync('a'.repeat(1e6)).length)"
+)
 ROWS = 200_000
 QUERY = f"""
 create table t(a integer primary key, b text);
@@ -56,6 +75,7 @@ def files(tmp_path_factory):
 
 PROGRAMS = {
     "python_threads": lambda files: [sys.executable, "-c", THREADS_AND_CHILDREN],
+    "python_stuck_break": lambda files: [sys.executable, "-c", STUCK_BREAK],
     "python_compileall": lambda files: [sys.executable, "-m", "compileall", "-q", "-f", str(files / "package")],
     "sqlite3": lambda files: ["sqlite3", ":memory:", QUERY],
     "git_log": lambda files: ["git", "-C", str(files / "repository"), "log", "--stat", "-p"],
@@ -64,6 +84,7 @@ PROGRAMS = {
     "sort": lambda files: ["sort", "-n", str(files / "lines.txt")],
     "gcc": lambda files: ["gcc", "-O2", "-o", str(files / "fib"), str(files / "fib.c")],
     "lua": lambda files: ["lua5.4", "-e", LUA],
+    "node": lambda files: ["node", "-e", NODE],
     "false": lambda files: ["false"],
 }
 
@@ -77,7 +98,7 @@ def outcome(command, files, library=None):
     return done.returncode, done.stdout, done.stderr
 
 
-QUICK = ("python_threads", "git_log", "false")
+QUICK = ("python_threads", "python_stuck_break", "git_log", "false")
 WHOLE = ("kr", "linked_list")
 PAIRS = [
     pytest.param(program, spec, marks=() if program in QUICK or spec in WHOLE else pytest.mark.slow)

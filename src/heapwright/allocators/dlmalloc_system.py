@@ -149,10 +149,12 @@ def move_break(heap, size, wanted, expected):
         return start, 0
     if start == expected:
         return start, wanted
-    enough = max(start + wanted, align_up(start, ALIGNMENT) + size + PADDING)
-    end = align_up(enough, heap.memory.PAGE)
-    if heap.memory.sbrk(end - start - wanted) == start + wanted:
+    end = align_up(max(start + wanted, align_up(start, ALIGNMENT) + size + PADDING), heap.memory.PAGE)
+    more = heap.memory.sbrk(end - start - wanted)
+    if more == start + wanted:
         return start, end - start
+    if more != -1:
+        keep_too_little(heap, more, end - start - wanted)
     if heap.memory.sbrk(0) != start + wanted or heap.memory.sbrk(-wanted) == -1:
         keep_too_little(heap, start, wanted)
     return start, 0
@@ -321,8 +323,8 @@ def release(heap, segment):
 
 
 def keep_too_little(heap, start, size):
-    """Keep a stretch of the break that is too small for the request; before the heap is open, it is lost."""
-    if heap.top:
+    """Keep a stretch too small for the request; less than a page, or before the heap is open, it is lost."""
+    if heap.top and size >= heap.memory.PAGE:
         count(heap, size)
         heap.least_address = min(heap.least_address, start)
         keep(heap, start, size, 0)

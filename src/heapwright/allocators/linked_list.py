@@ -149,12 +149,15 @@ def split(region, address):
 def grow(heap, size, align):
     """Move the break so that the free end of the heap fits a block; False when memory is exhausted."""
     end = heap.memory.sbrk(0)
-    new_end = align_up(align_up(free_end(heap, end), align) + size, GROWTH)
-    start = heap.memory.sbrk(new_end - end)
-    if start == -1:
-        return False
-    add(heap, start, start + new_end - end)
-    return True
+    return obtain(heap, align_up(align_up(free_end(heap, end), align) + size, GROWTH) - end)
+
+
+def obtain(heap, size):
+    """Put new memory into the list, wherever it lies; False when memory is exhausted."""
+    start = heap.memory.sbrk(size)
+    if start != -1:
+        add(heap, start, start + size)
+    return start != -1
 
 
 def free_end(heap, end):
@@ -194,11 +197,11 @@ def alloc(heap, size, align):
         return NULL
     size = rounded(size)
     before = find(heap, size, align)
-    while not before:
-        if not grow(heap, size, align):
-            return NULL
+    if not before and grow(heap, size, align):
         before = find(heap, size, align)
-    return take(before, size, align)
+    if not before and obtain(heap, align_up(size + align, GROWTH)):  # the growth did not join the free end
+        before = find(heap, size, align)
+    return take(before, size, align) if before else NULL
 
 
 def dealloc(heap, address, size, align):

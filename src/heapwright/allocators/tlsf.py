@@ -83,7 +83,6 @@ GROWTH = 256 << 10  # the end of the heap is a multiple of this: a multiple of e
 TRIM_THRESHOLD = 1 << 20
 LEAST_POOL = 64
 MOST_BYTES = 1 << 45  # and an alignment as large: together they still have a list
-
 SLOW_PATHS = ("grow", "find_after_growth", "give_back", "alloc_aligned", "move")
 DETECTS = ("double free",)  # while the header has not been overwritten
 RETAINS = 2 << 12  # the break is cut to the end of a page
@@ -167,18 +166,21 @@ def sentinel_of(heap):
 
 def grow(heap, size):
     """Ask for so much memory that the end of the heap, if it is in one piece, fits a block; False if refused."""
-    old_end = heap.memory.sbrk(0)
-    new_end = align_up(free_end(heap, old_end) + rounded(size) + HEADER + ALIGN, GROWTH)
-    start = heap.memory.sbrk(new_end - old_end)
+    end = heap.memory.sbrk(0)
+    return obtain(heap, align_up(free_end(heap, end) + rounded(size) + HEADER + ALIGN, GROWTH) - end)
+
+
+def obtain(heap, size):
+    """Let new memory extend the last pool if it follows that, else be a pool of its own; False if refused."""
+    start = heap.memory.sbrk(size)
     if start == -1:
         return False
     if not heap.first_pool:
         open_lists(heap)
-    end = start + new_end - old_end
     if start == heap.end:
-        extend_pool(heap, end)
-    elif end - start >= LEAST_POOL:
-        add_pool(heap, start, end)
+        extend_pool(heap, start + size)
+    elif size >= LEAST_POOL:
+        add_pool(heap, start, start + size)
     return True
 
 
@@ -268,9 +270,9 @@ def take(heap, size):
 
 
 def find_after_growth(heap, size):
-    """A list that serves once the heap has grown, or NONE: memory may come from where it does not join the last."""
-    index = NONE
-    while index == NONE and grow(heap, size):
+    """A list that serves once the heap has grown, or NONE; memory that does not join the last must do alone."""
+    index = find_list(heap, size) if grow(heap, size) else NONE
+    if index == NONE and obtain(heap, align_up(rounded(size) + HEADER + 3 * ALIGN, GROWTH)):
         index = find_list(heap, size)
     return index
 

@@ -194,6 +194,31 @@ def break_stuck(subject: Subject) -> str:
     return f"{met} requests were met"
 
 
+@check("U7_break_moves", "when somebody moves the break just before the heap does, every request is met all the same")
+def break_moves(subject: Subject) -> None:
+    """Then new memory does not join the old, as where the break is stuck and memory comes from mappings."""
+    for k, once in subject.in_time([(1, True), (2, False), (2, True), (4, False)], 2):
+
+        def elsewhere(steps: Steps, k: int = k, once: bool = once) -> None:
+            with telling(Play(subject.heap(frames=1 << 14))) as play:
+                play.lines.append(f"somebody moves the break before its {k}. rise{'' if once else ' and from then on'}")
+                play.heap.process.kernel.intrusions.at(k, once)
+                play_met(play, steps)
+
+        larger = [Step("alloc", 0, size) for size in LARGE]
+        frees = [Step("free", 5)] * 20
+        for_story(subject, [*hungry(subject), *larger, *frees, *larger, Step("trim")], elsewhere)
+
+
+def play_met(play: Play, steps: Steps) -> None:
+    """Go on; there is memory for every request."""
+    for step in steps:
+        play.take(step)
+        demand(play.results[-1:] != [0], "U7  the kernel gives memory, and the heap does not")
+    walk_tiles(play)
+    sound(play)
+
+
 # --- U7: what the kernel does not take back
 
 SIZES = 40, 3000, 90_000, 300_000, 3 << 19, 3 << 20

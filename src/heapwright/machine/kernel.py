@@ -63,6 +63,7 @@ class Kernel:
         self.frames = Frames(frames, page)
         self.calls = Failures()  # which sbrk and mmap calls that ask for memory fail
         self.breaks = Failures()  # which sbrk calls of these, as where something lies beyond the break
+        self.intrusions = Failures()  # before which of them somebody else moves the break by some bytes
         self.returns = Failures()  # which calls that give some back fail: munmap, decommit, sbrk and mremap by less
         self.page, self.maxva, self.lazy = page, maxva, lazy
         self.unwritten, self.seed = unwritten, seed

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
 UNLIMITED = 1 << 62
+INTRUSION = 4096  # bytes
 NAMES = {ALLOCATOR: "allocator", USER: "user"}
 KEPT = bytes(code & WRITTEN for code in range(256))  # what a copy carries over of the owners' codes
 
@@ -178,6 +179,8 @@ class View:
         space = self.process.space
         if n < 0 and space.brk + n >= space.heap_start:
             self._keep_live("sbrk", space.brk + n, -n)
+        if n > 0 and space.kernel.intrusions.due():
+            space.sbrk(INTRUSION, USER)
         return self._called("sbrk", (n,), space.sbrk(n, self.own))
 
     def mmap(self, size: int) -> int:
