@@ -11,7 +11,7 @@ from pathlib import Path
 LADDER = (
     ("errors", "layout", "bits", "spans"),
     ("files", "locks", "stats", "dialect_source"),
-    ("dialect_types",),
+    ("numbers", "dialect_types"),
     ("dialect",),
     ("allocators", "layers"),
     ("allocator",),

@@ -96,6 +96,12 @@ class Memory(Protocol):
     def growths(self) -> int:
         """How often the kernel gave memory."""
 
+    def shrinks(self) -> int:
+        """How often it got memory back: the break lowered, a mapping cut or unmapped."""
+
+    def decommits(self) -> int:
+        """How often it got back the frames of pages that stay mapped."""
+
     def stretch_start(self) -> int:
         """Where the memory that sbrk gave begins."""
 
@@ -109,6 +115,19 @@ class Memory(Protocol):
 
     def fault(self, what: str, address: int) -> None:
         """Report a misuse of the heap; never returns."""
+
+
+class Bytes:
+    """The bytes of a buffer as the memory that structs lie in, from address 0 on: loads and stores alone."""
+
+    def __init__(self, data: Any):
+        self.data = data
+
+    def load(self, address: int, size: int) -> int:
+        return int.from_bytes(self.data[address : address + size], "little", signed=size == 8)
+
+    def store(self, address: int, size: int, value: int) -> None:
+        self.data[address : address + size] = value.to_bytes(size, "little", signed=size == 8)
 
 
 class Scalar:

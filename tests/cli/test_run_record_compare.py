@@ -61,8 +61,20 @@ def test_stats_of_every_process(heapwright):
     assert len(processes) == 2
     for numbers in processes:
         assert numbers["allocs"] - numbers["deallocs"] == numbers["live_blocks"]
+        for name in ("live_blocks", "live_bytes"):
+            assert sum(each[name] for each in numbers["classes"]) == numbers[name]
+        assert sum(each["requests"] for each in numbers["classes"]) == numbers["allocs"] + numbers["reallocs"]
         assert numbers["live_bytes"] <= numbers["peak_bytes"] <= numbers["peak_heap_bytes"]
         assert numbers["free_bytes"] + numbers["live_bytes"] < numbers["heap_bytes"]
+
+
+def test_stats_are_a_line_and_a_row_for_each_class(heapwright):
+    totals, head, *rows = heapwright("run", "-a", "kr", "--stats", "--", "ls", "/").stderr.splitlines()
+    assert totals.startswith("[heapwright kr, process ") and ", shrinks 0, decommits 0" in totals
+    assert head.split() == ["size", "up", "to", "live", "blocks", "live", "bytes", "requests"]
+    sizes = [int(row.split()[0].replace(",", "")) for row in rows]
+    assert sizes[0] == 16
+    assert sizes == sorted(size for size in sizes if size.bit_count() == 1)
 
 
 @pytest.fixture

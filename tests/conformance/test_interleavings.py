@@ -14,6 +14,7 @@ from heapwright.conformance.interleavings import (
     PAIRS,
     ROOMY,
     declared_races,
+    make_threads,
     try_scenario,
     wander_through,
 )
@@ -78,6 +79,29 @@ def test_more_random_schedules_of_three_threads(spec, name, size, machine, quick
 def test_every_access_under_the_lock(name):
     """What the rule of visible operations leaves out, tried all the same."""
     assert try_scenario(load("locked(kr)"), name, 40, 2, is_fine=True).demand().preemptions == 2
+
+
+@pytest.mark.parametrize("is_mutant", [False, True])
+def test_the_counts_of_classes_are_exact(is_mutant, tmp_path):
+    plain = ("live_blocks.add(1)", "live_blocks.store(tally.live_blocks.load() + 1)")
+    layer = mutant(tmp_path, "layers/counted.py", plain) if is_mutant else "counted"
+    with sleepy_locks():
+        found = explore(lambda: growing_and_counted(load(f"{layer}(locked(kr))")), 1)
+    if is_mutant:
+        assert type(found.failure.error) is AssertionError and found.schedules <= 40
+    else:
+        assert found.demand().preemptions == 1
+
+
+def growing_and_counted(stack):
+    threads = make_threads(stack, "growing", 40)
+    small, large = {"size": 64, "live_blocks": 2, "live_bytes": 96}, {"size": 128, "live_blocks": 1, "live_bytes": 80}
+    threads.endings.append(lambda: assert_classes(threads.heap, [small | {"requests": 6}, large | {"requests": 1}]))
+    return threads
+
+
+def assert_classes(heap, expected):
+    assert heap.survey()["classes"] == expected
 
 
 def test_declared_races_are_fields_and_reasons():

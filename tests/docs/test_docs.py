@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
 
@@ -113,6 +116,21 @@ def test_the_second_story() -> None:
 def test_the_example_of_the_overview_runs() -> None:
     [example] = re.findall(r"```python\n(.*?)```", (DOCS / "overview.md").read_text(), re.S)
     exec(example, {})  # noqa: S102  our own document
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_a_program_that_asks_its_heap(
+    heapwright: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    pytest.importorskip("numba")
+    text = (DOCS / "overview.md").read_text()
+    [program] = re.findall(r"```c\n(.*?)```", text, re.S)
+    [(line, shown)] = re.findall(r"^\$ cc .*&& heapwright (.*)\n(.*)\n", text, re.M)
+    (tmp_path / "ask.c").write_text(program)
+    subprocess.run(["cc", "-Wall", "-Werror", "ask.c", "-o", "ask"], cwd=tmp_path, check=True)
+    done = heapwright(*shlex.split(line), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{shown}\n")
+    assert done.stderr.startswith("[heapwright kr, process ")
 
 
 def test_the_example_of_the_story_runs() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from heapwright.allocator import AllocatorError, load
 from heapwright.machine import start
@@ -104,6 +107,60 @@ def called(heap):
 def test_threads_are_a_trait(layer, below):
     assert load(f"{layer}({below})").is_threaded
     assert load(f"{layer}(linked_list)").is_threaded == (layer == "locked")
+
+
+# --- what is counted
+
+calls = st.lists(st.tuples(st.sampled_from("azrrdd"), st.integers(0, 3000) | st.integers(0, 1 << 20)), max_size=30)
+
+
+@pytest.mark.parametrize("name", ["kr", "linked_list", "sized(linked_list)", "dlmalloc", "hoard"])
+def test_classes_are_what_is_live(name):
+    """Some calls find no memory; `check` sees to it that the walk tells of the same blocks."""
+
+    @settings(max_examples=15, deadline=None)
+    @given(calls)
+    def exact(calls):
+        heap = start(load(f"counted({name})"), frames=700)
+        requests = Counter()
+        for call, size in calls:
+            address = played(heap, call, size)
+            if address:
+                requests[class_of(granted(heap, address))] += 1
+            assert_told(heap, requests)
+        heap.check()
+
+    exact()
+
+
+def played(heap, call, size):
+    """Make a call, of the block that `size` names; the address of the one that it made or moved."""
+    live = sorted(heap.live)
+    if call == "d" and live:
+        heap.dealloc(live[size % len(live)])
+    if call == "r" and live:
+        return heap.realloc(live[size % len(live)], size)
+    return {"a": heap.alloc, "z": heap.alloc_zeroed}[call](size) if call in "az" else 0
+
+
+def granted(heap, address):
+    return heap.usable_size(address) if heap.allocator.has_usable_size else heap.live[address].size
+
+
+def class_of(size):
+    return max(16, 1 << (size - 1).bit_length())
+
+
+def assert_told(heap, requests):
+    told, sizes = heap.survey(), [granted(heap, address) for address in heap.live]
+    expected = [
+        {"size": size, "live_blocks": len(mine), "live_bytes": sum(mine), "requests": requests[size]}
+        for size in sorted(requests)
+        for mine in [[each for each in sizes if class_of(each) == size]]
+    ]
+    assert told["classes"] == expected
+    assert (told["live_blocks"], told["live_bytes"]) == (len(sizes), sum(sizes))
+    assert told["allocs"] + told["reallocs"] - told["failures"] == sum(requests.values())
 
 
 TRIM = """

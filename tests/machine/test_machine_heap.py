@@ -211,19 +211,27 @@ def test_the_statistics_of_a_heap():
     assert found["live_bytes"] + found["free_bytes"] == size
 
 
+def account(memory):
+    return memory.held(), memory.most_held(), memory.growths(), memory.shrinks(), memory.decommits()
+
+
 def test_the_account_of_what_the_kernel_gave():
     heap = start(bump())
     memory = heap.memory
     assert (memory.held(), memory.stretch_start(), memory.stretch_end()) == (0, 0, 0)
     begin, area = memory.sbrk(100), memory.mmap(2 * PAGE)
     heap.user.sbrk(50)
-    assert memory.held() == 100 + 2 * PAGE and memory.growths() == 2
+    assert account(memory) == (100 + 2 * PAGE, 100 + 2 * PAGE, 2, 0, 0)
     assert (memory.stretch_start(), memory.stretch_end()) == (begin, begin + 100)
     area = memory.mremap(area, 2 * PAGE, 3 * PAGE, 1)
     memory.munmap(area + PAGE, PAGE)
-    assert (memory.held(), memory.most_held(), memory.growths()) == (100 + 2 * PAGE, 100 + 3 * PAGE, 3)
-    child = heap.fork()
-    assert (child.memory.held(), child.memory.most_held()) == (memory.held(), memory.most_held())
+    assert account(memory) == (100 + 2 * PAGE, 100 + 3 * PAGE, 3, 1, 0)
+    heap.user.sbrk(-50)
+    memory.sbrk(-50)
+    memory.decommit(area, PAGE)
+    assert memory.decommit(0, PAGE) == -1
+    assert account(memory) == (50 + 2 * PAGE, 100 + 3 * PAGE, 3, 2, 1)
+    assert account(heap.fork().memory) == account(memory)
 
 
 def test_records_and_errno_belong_to_process_and_thread():

@@ -1,4 +1,6 @@
-"""The same calls give the same addresses in the machine and compiled: to the byte, mappings included."""
+"""The same calls give the same addresses in the machine and compiled, to the byte, mappings included; and the same
+statistics, to the last call of the kernel.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +77,8 @@ def test_a_long_trace(spec):
         pairs = list(play(story(LONG, seed=7), machine, native))
         assert len(pairs) > LONG // 3
         assert [here + DISTANCE for here, _ in pairs] == [there for _, there in pairs]
+        assert machine.trim() == native.trim()
+        assert machine.survey() == native.stats()
         machine.check()
 
 
@@ -101,7 +105,7 @@ def with_live_blocks(calls):
             live -= name == "dealloc"
 
 
-@pytest.mark.parametrize("spec", ALLOCATORS)
+@pytest.mark.parametrize("spec", [*ALLOCATORS, "counted(locked(kr))"])
 def test_any_trace(spec):
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(calls)
@@ -109,6 +113,7 @@ def test_any_trace(spec):
         with both_worlds(spec) as (machine, native):
             for here, there in play(with_live_blocks(calls), machine, native):
                 assert here + DISTANCE == there
+            assert machine.survey() == native.stats()
 
     same()
 

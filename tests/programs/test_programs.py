@@ -70,6 +70,16 @@ def test_statstest_says_what_the_walk_says():
     assert numbers[0][2] == outcome.heap_bytes
 
 
+def test_statstest_tells_of_each_class():
+    output = run_program("statstest", "counted(kr)").output
+    assert [line.removesuffix(" requests") for line in output if line.startswith("up to")] == [
+        "up to 16 bytes: 1 blocks live, 1",
+        "up to 1024 bytes: 1 blocks live, 1",
+        "up to 16 bytes: 1 blocks live, 1",
+        "up to 1024 bytes: 0 blocks live, 1",
+    ]
+
+
 def test_looptest_takes_its_rounds():
     assert run_program("looptest", "kr", ("looptest", "250")).output == ["250 boxes, 0 bytes more"]
     outcome = run_program("looptest", "kr", ("looptest", "many"))

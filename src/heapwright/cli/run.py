@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from heapwright.bits import MOST
 from heapwright.cli.launch import launch
+
+ROW = "{:>15} {:>12} {:>16} {:>12}"
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -19,7 +23,10 @@ from heapwright.cli.launch import launch
 def command(allocator: str, stats: bool, as_json: bool, command: tuple[str, ...]) -> None:
     """Run COMMAND on a compiled allocator, as its malloc and that of all its children.
 
-    The program's own exit status is returned; one that dies by signal N gives 128+N and a line.
+    The program's own exit status is returned; one that dies by signal N gives 128+N and a line. With --stats every
+    process that ends normally prints its totals: bytes are what blocks can hold, growths and shrinks are the calls of
+    the kernel that gave memory and that took it back, decommits those that took the frames of pages that stay mapped.
+    Then a row for each class of sizes: its live blocks, their bytes, and how many requests it served.
 
     \b
     heapwright run -a kr -- python3 -c 'print(42)'
@@ -56,5 +63,15 @@ def show(records: Path, allocator: str, as_json: bool) -> None:
     if not found:
         click.echo("heapwright: no process ended normally, so none left its numbers", err=True)
     for numbers in found:
-        line = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in numbers.items() if name != "pid")
-        click.echo(f"[heapwright {allocator}, process {numbers['pid']}] {line}", err=True)
+        for line in lines(allocator, **numbers):
+            click.echo(line, err=True)
+
+
+def lines(allocator: str, pid: int, classes: list[dict[str, int]], **totals: int) -> Iterator[str]:
+    """A process's totals, and a row for each class of sizes that ever had a block."""
+    line = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in totals.items())
+    yield f"[heapwright {allocator}, process {pid}] {line}"
+    yield ROW.format("size up to", "live blocks", "live bytes", "requests")
+    for each in classes:
+        size = "more" if each["size"] == MOST else f"{each['size']:,}"
+        yield ROW.format(size, *(f"{each[name]:,}" for name in ("live_blocks", "live_bytes", "requests")))

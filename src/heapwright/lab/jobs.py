@@ -18,20 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from heapwright.lab.sample import RunError, ending, too_long
-from heapwright.layout import StructMeta
-
-
-class JobBytes:
-    """A job file's bytes, as the memory that its structs lie in."""
-
-    def __init__(self, data: Any):
-        self.data = data
-
-    def load(self, address: int, size: int) -> int:
-        return int.from_bytes(self.data[address : address + size], "little", signed=size == 8)
-
-    def store(self, address: int, size: int, value: int) -> None:
-        self.data[address : address + size] = value.to_bytes(size, "little", signed=size == 8)
+from heapwright.layout import Bytes, StructMeta
 
 
 @contextmanager
@@ -44,7 +31,7 @@ def job_file(struct: StructMeta, rest: Any = b"") -> Iterator[tuple[Path, Any]]:
             file.write(rest)
             file.flush()
             with mmap.mmap(file.fileno(), struct.SIZE) as data:
-                yield path, struct(JobBytes(data), 0)
+                yield path, struct(Bytes(data), 0)
 
 
 def do_job(

@@ -1,22 +1,32 @@
 """Counts what the program holds and asks for, exactly, whatever threads do.
 
-Bytes are usable bytes: what the allocator granted. Without `usable_size` they are what was asked for.
+Bytes are usable bytes: what the allocator granted. Without `usable_size` they are what was asked for. A block is of
+the class of its bytes, so that the classes add up to the whole, and a death finds the class of the birth.
 """
 
 from __future__ import annotations
 
 from heapwright.layers import inner
-from heapwright.layout import NULL, Atomic, Inline, Struct, Word
+from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word
+from heapwright.stats import CLASSES, class_of, raise_to, size_of_class
+
+
+class Tally(Struct):
+    """The blocks of one class of sizes."""
+
+    live_blocks: Atomic[Word]
+    live_bytes: Atomic[Word]
+    requests: Atomic[Word]
 
 
 class Heap(Struct):
     live_bytes: Atomic[Word]
-    live_blocks: Atomic[Word]
     peak_bytes: Atomic[Word]
     allocs: Atomic[Word]
     deallocs: Atomic[Word]
     reallocs: Atomic[Word]
     failures: Atomic[Word]
+    classes: Array[Inline[Tally], CLASSES]
     heap: Inline[inner.Heap]
 
 
@@ -33,18 +43,24 @@ def granted_by_block(heap, address, size):
 # --- counting
 
 
-def count_birth(heap, size):
-    """One more block is live, of `size` bytes."""
-    heap.live_blocks.add(1)
-    grow(heap, size)
+def enter(heap, size):
+    """One more block of `size` bytes is live in its class."""
+    tally = heap.classes[class_of(size)]
+    tally.live_blocks.add(1)
+    tally.live_bytes.add(size)
+    tally.requests.add(1)
+
+
+def leave(heap, size):
+    """One block fewer of `size` bytes is live in its class."""
+    tally = heap.classes[class_of(size)]
+    tally.live_blocks.add(-1)
+    tally.live_bytes.add(-size)
 
 
 def grow(heap, size):
     """So many bytes more are live, or fewer if negative; the peak is the most there ever were."""
-    live = heap.live_bytes.add(size) + size
-    peak = heap.peak_bytes.load()
-    while live > peak and not heap.peak_bytes.compare_exchange(peak, live):
-        peak = heap.peak_bytes.load()
+    raise_to(heap.peak_bytes, heap.live_bytes.add(size) + size)
 
 
 def count_alloc(heap, address, size):
@@ -53,7 +69,9 @@ def count_alloc(heap, address, size):
     if address == NULL:
         heap.failures.add(1)
     else:
-        count_birth(heap, size_of(heap, address, size))
+        usable = size_of(heap, address, size)
+        enter(heap, usable)
+        grow(heap, usable)
     return address
 
 
@@ -73,8 +91,9 @@ def alloc_zeroed(heap, size, align):
 def dealloc(heap, address, size, align):
     """As below, counted before: afterwards the block may be somebody else's."""
     heap.deallocs.add(1)
-    heap.live_blocks.add(-1)
-    heap.live_bytes.add(-size_of(heap, address, size))
+    usable = size_of(heap, address, size)
+    leave(heap, usable)
+    grow(heap, -usable)
     inner.dealloc(heap.heap, address, size, align)
 
 
@@ -86,7 +105,10 @@ def realloc(heap, address, size, align, new_size):
     if moved == NULL:
         heap.failures.add(1)
     else:
-        grow(heap, size_of(heap, moved, new_size) - before)
+        after = size_of(heap, moved, new_size)
+        leave(heap, before)
+        enter(heap, after)
+        grow(heap, after - before)
     return moved
 
 
@@ -110,15 +132,27 @@ def tune(heap, option, value):
 
 
 def survey(heap, stats):
-    """As below, with exact live bytes and blocks, their peak, and calls."""
+    """As below, with exact live bytes and blocks, their peak, calls, and classes of sizes."""
     inner.survey(heap.heap, stats)
+    survey_classes(heap, stats)
     stats.live_bytes = heap.live_bytes.load()
-    stats.live_blocks = heap.live_blocks.load()
     stats.peak_bytes = heap.peak_bytes.load()
     stats.allocs = heap.allocs.load()
     stats.deallocs = heap.deallocs.load()
     stats.reallocs = heap.reallocs.load()
     stats.failures = heap.failures.load()
+
+
+def survey_classes(heap, stats):
+    """Fill in the classes, and the live blocks: those of all classes."""
+    stats.live_blocks = 0
+    for i in range(CLASSES):
+        tally, found = heap.classes[i], stats.classes[i]
+        found.size = size_of_class(i)
+        found.live_blocks = tally.live_blocks.load()
+        found.live_bytes = tally.live_bytes.load()
+        found.requests = tally.requests.load()
+        stats.live_blocks += found.live_blocks
 
 
 def thread_exit(heap):

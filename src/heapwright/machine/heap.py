@@ -25,6 +25,7 @@ from heapwright.machine.process import Process
 from heapwright.machine.shadow import ALLOCATOR, FREED, TAKEABLE, USER, WRITTEN
 from heapwright.machine.source import line_of_caller
 from heapwright.machine.tiling import check_tiling
+from heapwright.numbers import numbers_of
 from heapwright.stats import Stats
 
 NEW, OLD = 0xA5, 0xDB  # what payload is full of when it is handed out, and when it was given back
@@ -207,13 +208,13 @@ class Heap:
         apart = getattr(self._functions, "WALK", "blocks") != "stretches"
         check_tiling(self.process, self.walked(), apart)
 
-    def survey(self) -> dict[str, int]:
-        """The allocator's statistics: the fields of `heapwright.stats.Stats`."""
+    def survey(self) -> dict[str, Any]:
+        """The allocator's statistics: the fields of `heapwright.stats.Stats`, as `heapwright.numbers` gives them."""
         if not self._stats:
             self._stats = self.process.reserve(Stats.SIZE)
         stats = Stats(self.process.memory, self._stats)
         self._run("survey", self._functions.survey, self.budget + self.memory.held() // 4, (stats,))
-        return {field.name: getattr(stats, field.name) for field in Stats}
+        return numbers_of(stats)
 
     def _walk(self, start: int, end: int) -> list[tuple[int, int, int]]:
         most = end - start + 1  # a span has a byte at least, so one more is proof enough of a walk that never ends

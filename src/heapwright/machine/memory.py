@@ -44,7 +44,8 @@ class View:
         self._loadable_words = frozenset(code * REPEAT for code in self._loadable)
         self._storable_words = frozenset(code * REPEAT for code in self._storable)
         self._atomic = False
-        self._held = self._most_held = self._growths = 0
+        self._held = self._most_held = 0
+        self._growths = self._shrinks = self._decommits = 0
         self._table: dict[int, Page] = space.pages
         process.when_watched.append(self.watch)
 
@@ -197,7 +198,9 @@ class View:
 
     def decommit(self, address: int, size: int) -> int:
         self._keep_live("decommit", address, size)
-        return self._called("decommit", (address, size), self.process.space.decommit(address, size))
+        result = self.process.space.decommit(address, size)
+        self._decommits += result == 0
+        return self._called("decommit", (address, size), result)
 
     def _keep_live(self, operation: str, address: int, size: int) -> None:
         """An allocator must not take live payload away from under its owner."""
@@ -210,10 +213,9 @@ class View:
     def _called(self, name: str, arguments: tuple[int, ...], result: int) -> int:
         """Tell who watches, and keep the account of what the kernel gave."""
         held = self.held()
-        if held > self._held:
-            self._growths += 1
-            self._most_held = max(self._most_held, held)
-        self._held = held
+        self._growths += held > self._held
+        self._shrinks += held < self._held
+        self._held, self._most_held = held, max(self._most_held, held)
         for observer in self.process.call_observers:
             observer(name, arguments, result, self.who)
         return result
@@ -227,6 +229,12 @@ class View:
     def growths(self) -> int:
         return self._growths
 
+    def shrinks(self) -> int:
+        return self._shrinks
+
+    def decommits(self) -> int:
+        return self._decommits
+
     def stretch_start(self) -> int:
         return self.process.space.stretch(self.own)[0]
 
@@ -235,7 +243,8 @@ class View:
 
     def inherit(self, parent: View) -> None:
         """Go on with the account of a parent that forked."""
-        self._held, self._most_held, self._growths = parent._held, parent._most_held, parent._growths
+        self._held, self._most_held = parent._held, parent._most_held
+        self._growths, self._shrinks, self._decommits = parent._growths, parent._shrinks, parent._decommits
 
     # --- the thread
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from heapwright.native import doors
 from heapwright.native.library import library_of
+from heapwright.numbers import numbers_in
 from heapwright.stats import Stats
 
 DOORS = doors.STACK | doors.REPORT | doors.LIFECYCLE | doors.KERNEL
@@ -47,8 +49,8 @@ class NativeHeap:
         """Give the region back to the kernel."""
         self._end()
 
-    def stats(self) -> dict[str, int]:
-        """The numbers of `heapwright.stats`, by name."""
-        words = (ctypes.c_long * len(Stats.fields))()
-        self._stats(ctypes.addressof(words))
-        return dict(zip(Stats.fields, words, strict=True))
+    def stats(self) -> dict[str, Any]:
+        """The fields of `heapwright.stats.Stats`, as `heapwright.numbers` gives them."""
+        data = ctypes.create_string_buffer(Stats.SIZE)
+        self._stats(ctypes.addressof(data))
+        return numbers_in(data.raw)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
+from typing import Any
 
+from heapwright.layout import WORD
+from heapwright.numbers import numbers_in
 from heapwright.stats import Stats
 
-NAMES = ("pid", *Stats.fields)
-RECORD = struct.Struct(f"<{len(NAMES)}q")
+SIZE = WORD + Stats.SIZE  # a process id, then its numbers
 
 
-def read_records(path: Path) -> list[dict[str, int]]:
+def read_records(path: Path) -> list[dict[str, Any]]:
     """One dictionary per process, in the order in which they ended; none if there is no file."""
     data = path.read_bytes() if path.exists() else b""
-    whole = len(data) - len(data) % RECORD.size
-    return [dict(zip(NAMES, numbers, strict=True)) for numbers in RECORD.iter_unpack(data[:whole])]
+    return [read_record(data[at : at + SIZE]) for at in range(0, len(data) - SIZE + 1, SIZE)]
+
+
+def read_record(record: bytes) -> dict[str, Any]:
+    return {"pid": int.from_bytes(record[:WORD], "little"), **numbers_in(record[WORD:])}

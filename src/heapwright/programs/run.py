@@ -41,7 +41,7 @@ class Outcome:
     peak_bytes: int = 0
     heap_bytes: int = 0
     peak_heap_bytes: int = 0
-    stats: dict[str, int] = field(default_factory=dict)  # what the allocator says of itself
+    stats: dict[str, Any] = field(default_factory=dict)  # what the allocator says of itself
 
 
 def find_program(name: str) -> Main:

@@ -1,4 +1,6 @@
-"""A program that asks its heap for statistics."""
+"""A program that asks its heap for statistics. Under the `counted` layer they tell of each class of sizes, too."""
+
+from typing import Any
 
 from heapwright.collections import Box, Vec, drop, u8
 from heapwright.programs.user import Args, println, stats
@@ -20,6 +22,8 @@ def main(_: Args) -> int:
     return 0
 
 
-def show(when: str, numbers: dict[str, int]) -> None:
+def show(when: str, numbers: dict[str, Any]) -> None:
     live, heap, free = (numbers[name] for name in ("live_bytes", "heap_bytes", "free_bytes"))
     println(f"{when}: {live} bytes live, {free} free, {heap} in the heap")
+    for each in numbers["classes"]:
+        println(f"up to {each['size']} bytes: {each['live_blocks']} blocks live, {each['requests']} requests")

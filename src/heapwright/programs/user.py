@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from heapwright.collections import Panic, Runtime, running, serve
 from heapwright.machine import Fault, KernelPanic
@@ -82,8 +82,8 @@ def wait() -> tuple[int, int]:
     return running().heap.process.wait()
 
 
-def stats() -> dict[str, int]:
-    """What the heap says of itself: the fields of `heapwright.stats.Stats`."""
+def stats() -> dict[str, Any]:
+    """What the heap says of itself: the fields of `heapwright.stats.Stats`, its classes of sizes as a list."""
     return running().heap.survey()
 
 

@@ -24,6 +24,7 @@ from heapwright.native.runtime.linux import (
     PRIVATE_ANONYMOUS,
     READ_WRITE,
 )
+from heapwright.stats import raise_to
 
 SLOW_PATHS = ("sbrk", "mmap", "munmap", "mremap", "decommit", "wait", "wake")
 LEAST_WINDOW = 1 << 20
@@ -38,8 +39,10 @@ class Runtime(Struct):
     window: Word  # once the break cannot grow: the rest of the last mapping
     window_end: Word
     mapped: Atomic[Word]  # bytes held now, by sbrk and mmap
-    peak: Word
+    peak: Atomic[Word]
     growths: Atomic[Word]
+    shrinks: Atomic[Word]
+    decommits: Atomic[Word]
     capacity: Word  # nonzero: the most bytes to hold, for tests of exhaustion
     exit_key: Word32  # the pthread key whose destructor calls thread_exit
     has_exit_key: Word32
@@ -66,10 +69,11 @@ def set_errno(value):
 def account(bytes_more):
     """Count bytes taken from the kernel or given back."""
     state = runtime()
-    held = state.mapped.add(bytes_more) + bytes_more
-    state.peak = max(state.peak, held)
+    raise_to(state.peak, state.mapped.add(bytes_more) + bytes_more)
     if bytes_more > 0:
         state.growths.add(1)
+    elif bytes_more < 0:
+        state.shrinks.add(1)
 
 
 def is_refused(bytes_more):
@@ -120,12 +124,22 @@ def held():
 
 def most_held():
     """The most that was ever held, in bytes."""
-    return runtime().peak
+    return runtime().peak.load()
 
 
 def growths():
     """How often the kernel gave memory."""
     return runtime().growths.load()
+
+
+def shrinks():
+    """How often it got memory back."""
+    return runtime().shrinks.load()
+
+
+def decommits():
+    """How often it got back the frames of pages that stay mapped."""
+    return runtime().decommits.load()
 
 
 def stretch_start():
@@ -269,6 +283,8 @@ def decommit(address, size):
     saved = errno()
     result = c.madvise(address, size, DONT_NEED)
     set_errno(saved)
+    if result == 0:
+        runtime().decommits.add(1)
     return result
 
 
