@@ -84,7 +84,7 @@ def broken(tmp_path_factory):
         source, library = folder / f"{name}.c", folder / f"{name}.so"
         source.write_text(text)
         subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
-        return Contestant(name, library, is_ours=False)
+        return Contestant(name, library)
 
     return build
 
@@ -201,7 +201,7 @@ class Row:
 
 
 def mallocs(*names):
-    return [Contestant(name, None, is_ours=False) for name in names]
+    return [Contestant(name, None) for name in names]
 
 
 def samples(*seconds, operations=100):

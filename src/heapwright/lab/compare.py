@@ -9,6 +9,8 @@ from statistics import median
 from typing import Any
 
 from heapwright.errors import Mendable
+from heapwright.lab.latency import Latencies
+from heapwright.lab.memory import Usage
 from heapwright.lab.replay import Contestant, Replayed, replay
 from heapwright.lab.sample import RunError, spread
 from heapwright.native.library import library_of
@@ -31,13 +33,17 @@ class Figures:
     heap: list[int] = field(default_factory=list)
     resident: list[int] = field(default_factory=list)
     failures: int = 0
+    usage: Usage | None = None
+    latencies: Latencies | None = None  # of all repeats
 
     def add(self, replayed: Replayed) -> None:
         """Take in what one repeat measured."""
         self.repeats.append(median(replayed.seconds))
         self.heap.append(replayed.heap_bytes)
         self.resident.append(replayed.resident_bytes)
-        self.failures = replayed.failures
+        self.failures, self.usage = replayed.failures, replayed.usage
+        if replayed.latencies:
+            self.latencies = self.latencies + replayed.latencies if self.latencies else replayed.latencies
 
     @property
     def seconds(self) -> float:
@@ -50,6 +56,7 @@ class Figures:
 
     def as_json(self, summary: Summary) -> dict[str, Any]:
         heap = max(self.heap)
+        is_utilized = heap and not self.failures  # of what was refused nothing is live
         return {
             "allocator": self.allocator,
             "seconds": self.seconds,
@@ -57,27 +64,36 @@ class Figures:
             "events_per_second": summary.events / self.seconds,
             "peak_heap_bytes": heap or None,
             "peak_resident_bytes": int(median(self.resident)),
-            "utilization": summary.peak_live_bytes / heap if heap else None,
+            "utilization": summary.peak_live_bytes / heap if is_utilized else None,
             "failures": self.failures,
+            "memory_at_peak": self.usage.as_json() if self.usage else None,
+            "latency": self.latencies.as_json() if self.latencies else None,
         }
 
 
 def contestant(name: str) -> Contestant:
     """`kr`, `mine.py`, `locked(kr)`, `system`, or another library as `name=/path/to/libother.so`."""
     if name == "system":
-        return Contestant(name, None, is_ours=False)
+        return Contestant(name, None)
     short, separator, path = name.partition("=")
     if separator:
         if not Path(path).is_file():
             raise CompareError(f"there is no library {path}")
-        return Contestant(short, Path(path).resolve(), is_ours=False)
-    return Contestant(name, library_of(name), is_ours=True)
+        return Contestant(short, Path(path).resolve())
+    return Contestant(name, library_of(name))
 
 
 def compare(
-    process: Process, contestants: Iterable[Contestant], repeats: int, progress: Callable[[str], None]
+    process: Process,
+    contestants: Iterable[Contestant],
+    repeats: int,
+    progress: Callable[[str], None],
+    *,
+    times_calls: bool = False,
 ) -> list[Figures]:
     """Replay one process's events on each malloc in turn, `repeats` times; `progress` is told what runs.
+
+    If `times_calls`, each repeat ends with a pass in which each call is timed by itself.
 
     Raises CompareError when a replay dies or hangs.
     """
@@ -87,7 +103,7 @@ def compare(
         for each, figures in found.items():
             progress(f"{each.name}, repeat {repeat + 1} of {repeats}")
             try:
-                figures.add(replay(flat, each, MOST_ROUNDS))
+                figures.add(replay(flat, each, MOST_ROUNDS, times_calls=times_calls))
             except RunError as error:
                 raise CompareError(f"{each.name}: the replay {error}") from error
     return list(found.values())

@@ -87,8 +87,10 @@ calloc = c_function("calloc", "long", "long", "long")
 realloc = c_function("realloc", "long", "long", "long")
 memalign = c_function("memalign", "long", "long", "long")
 free = c_function("free", "long", "long")
+malloc_usable_size = c_function("malloc_usable_size", "long", "long")
 mallinfo2 = c_function("mallinfo2", "long", "long")
 
+dladdr = c_function("dladdr", "int", "long", "long")
 dlsym = c_function("dlsym", "long", "long", "long")
 exit_now = c_function("_exit", "long", "int")
 getpid = c_function("getpid", "int")
@@ -140,6 +142,18 @@ def file_name(context, place, size, folder, pid, execs):
         return builder.sext(answer, i64)
 
     return types.int64(*[types.int64] * 5), generate
+
+
+@intrinsic(prefer_literal=True)
+def address_if_any(context, name):
+    """The address of a C function of one long, or 0 if no library has it: unlike dlsym, it never allocates."""
+
+    def generate(context, builder, sig, args):
+        function = declare(builder, name.literal_value, i64, [i64])
+        function.linkage = "extern_weak"
+        return builder.ptrtoint(function, i64)
+
+    return types.int64(name), generate
 
 
 @intrinsic

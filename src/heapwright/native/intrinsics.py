@@ -116,6 +116,23 @@ def memory_relax(self):
 
 
 @intrinsic
+def cycles(context):
+    """The processor's clock, read when all before is done and before anything after begins.
+
+    It ticks steadily on processors with `constant_tsc`: x86-64 since about 2008.
+    """
+
+    def generate(context, builder, sig, args):
+        fence = declare(builder, "llvm.x86.sse2.lfence", ir.VoidType(), [])
+        builder.call(fence, [])
+        now = builder.call(declare(builder, "llvm.readcyclecounter", i64, []), [])
+        builder.call(fence, [])
+        return now
+
+    return types.int64(), generate
+
+
+@intrinsic
 def single_threaded(context):
     """glibc's own flag (2.32 and later): false for good once a second thread was started."""
 

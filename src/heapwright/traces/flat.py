@@ -46,11 +46,15 @@ class FlatEvent(Struct):
 
 @dataclass(frozen=True)
 class Flat:
-    """Flat events: a numpy record array with the fields of `FlatEvent`, and how many slots and threads they use."""
+    """Flat events: a numpy record array with the fields of `FlatEvent`, and how many slots and threads they use.
+
+    `peak` is the number of events until the most bytes are live.
+    """
 
     records: NDArray[Any]
     slots: int
     threads: int
+    peak: int
 
     def __len__(self) -> int:
         return len(self.records)
@@ -76,7 +80,13 @@ def flatten(events: Events, recycle: bool = True) -> Flat:
     records = np.zeros(len(kept), dtype_of(FlatEvent))
     records["op"], records["thread"], records["slot"] = kept.op, kept.thread, slot
     records["size"], records["log2_align"] = sizes(kept), alignments(kept)
-    return Flat(records, int(slot.max(initial=NONE)) + 1, threads)
+    return Flat(records, int(slot.max(initial=NONE)) + 1, threads, peak_of(kept))
+
+
+def peak_of(events: Events) -> int:
+    """How many events there are until the most bytes are live, the last of them included."""
+    live_bytes, _ = live(events)
+    return int(live_bytes.argmax()) + 1 if len(events) else 0
 
 
 def sizes(events: Events) -> I64:
