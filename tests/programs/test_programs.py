@@ -86,6 +86,20 @@ def test_looptest_takes_its_rounds():
     assert (outcome.output, outcome.exit_code) == (["fatal: how many rounds?"], 1)
 
 
+@pytest.mark.parametrize("name", ["linked_list", "kr", "dlmalloc", "tlsf"])
+def test_no_allocator_beats_robsons_bound_and_first_fit_without_headers_meets_it(name):
+    outcome = run_program("robson", name, ("robson", "64", "8"))
+    held, over, least = (int(re.search("[0-9,]+ bytes", line)[0][:-6].replace(",", "")) for line in outcome.output[-3:])
+    assert least == (64 * 5 // 2 - 8 + 1) * 256
+    assert held >= over > least - 256
+    assert (over == least) == (name == "linked_list")
+
+
+@pytest.mark.parametrize("arguments", [("8", "16"), ("many",), ("48",), ("64", "0")])
+def test_robson_wants_powers_of_two(arguments):
+    assert run_program("robson", "kr", ("robson", *arguments)).exit_code == 1
+
+
 # --- how programs end
 
 

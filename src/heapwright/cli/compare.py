@@ -23,9 +23,7 @@ DEFAULT = ("linked_list", "kr", "system")
 @click.option("--memory", is_flag=True, help="Show how the heap is used when the most bytes are live.")
 @click.option("--latency", is_flag=True, help="Time each call by itself, too: percentiles.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(
-    trace: Path, allocators: tuple[str, ...], repeats: int, memory: bool, latency: bool, as_json: bool
-) -> None:
+def command(trace: Path, allocators: tuple[str, ...], repeats: int, memory: bool, latency: bool, as_json: bool) -> None:
     """Replay TRACE on each allocator and compare time and memory.
 
     TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep or glibc mtrace file. Each replay is

@@ -80,7 +80,7 @@ def times_row(result: dict[str, Any], fastest: float) -> tuple[str, ...]:
 def usage(out: Console, results: list[dict[str, Any]]) -> None:
     out.print("\nbytes when the most are live; retained: held when all is freed")
     columns = ("allocator", *(name.replace("_", " ") for name in BYTES))
-    grid(out, columns, (usage_row(result["allocator"], result["memory_at_peak"]) for result in results))
+    grid(out, columns, (usage_row(result["allocator"], result["memory"]) for result in results))
 
 
 def usage_row(allocator: str, memory: dict[str, int | None]) -> tuple[str, ...]:

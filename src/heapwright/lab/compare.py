@@ -66,7 +66,7 @@ class Figures:
             "peak_resident_bytes": int(median(self.resident)),
             "utilization": summary.peak_live_bytes / heap if is_utilized else None,
             "failures": self.failures,
-            "memory_at_peak": self.usage.as_json() if self.usage else None,
+            "memory": self.usage.as_json() if self.usage else None,
             "latency": self.latencies.as_json() if self.latencies else None,
         }
 

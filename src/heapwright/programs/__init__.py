@@ -11,4 +11,5 @@ PROGRAMS = {
     "cachetest": "Objects that stay constructed while they are free: what that saves.",
     "compacttest": "A fragmented heap before and after its blocks were moved.",
     "costtest": "What a Vec, a VecDeque, a String, a HashMap and a BTreeMap of as much ask of the heap.",
+    "robson": "Robson's adversary: how much memory requests can make an allocator need, and the least of any.",
 }
