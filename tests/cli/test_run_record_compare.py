@@ -91,7 +91,7 @@ def recorded(heapwright, tmp_path):
 def test_a_recording_compares(heapwright, recorded):
     path, done = recorded("print(len([str(i) for i in range(2000)]))")
     assert (done.returncode, done.stdout) == (0, "2000\n")
-    done = heapwright("compare", path, "-a", "kr", "-a", "system", "-n", "2", "--json")
+    done = heapwright("compare", path, "-a", "kr", "-a", "system", "-n", "2", "--latency", "--json")
     report = json.loads(done.stdout)
     assert report["trace"]["events"] > 5000
     kr, system = report["results"]
@@ -100,7 +100,23 @@ def test_a_recording_compares(heapwright, recorded):
         assert result["seconds"] > 0
         assert result["failures"] == 0
         assert report["trace"]["peak_live_bytes"] < result["peak_heap_bytes"] * 1.1
+        memory = result["memory"]
+        assert sum(memory[f"{part}_bytes"] for part in ("requested", "internal", "external")) == memory["held_bytes"]
+        assert memory["requested_bytes"] == report["trace"]["peak_live_bytes"]
+        assert result["latency"]["free"]["calls"] == 2 * (
+            report["trace"]["deallocs"] - report["trace"]["null_deallocs"]
+        )
         assert result["utilization"] == pytest.approx(report["trace"]["peak_live_bytes"] / result["peak_heap_bytes"])
+
+
+def test_the_tables_of_a_comparison(heapwright, tmp_path):
+    path = tmp_path / "two.rep"
+    path.write_text("0\n2\n4\n1\na 0 100\na 1 5000\nf 1\nf 0\n")
+    done = heapwright("compare", path, "-a", "system", "-n", "1", "--memory", "--latency")
+    tables = [part.splitlines() for part in done.stdout.split("\n\n")]
+    assert [len(lines) for lines in tables] == [4, 3, 4]
+    assert tables[1][2].split()[:3] == ["system", "5,100", "4"]
+    assert [line.split()[:3] for line in tables[2][2:]] == [["system", "malloc", "2"], ["system", "free", "2"]]
 
 
 def test_a_killed_program_leaves_its_recording(recorded):

@@ -2,12 +2,14 @@
 
 import pytest
 
-from heapwright.traces.events import TraceError, check, summarize
+from heapwright.traces.events import DEALLOC, REALLOC, TraceError, check, summarize
 from heapwright.traces.synthesize import (
     SERVER,
     WORKLOADS,
     Distribution,
     growing_vectors,
+    holes,
+    ladder,
     pairs,
     random_live_set,
     read_distribution,
@@ -29,7 +31,7 @@ def test_another_seed_is_another_trace():
 
 
 def test_an_unknown_workload_is_named_with_those_there_are():
-    with pytest.raises(TraceError, match="'x'; there are demo, pairs, random, vectors"):
+    with pytest.raises(TraceError, match="'x'; there are demo, pairs, random, vectors, holes, ladder, or"):
         synthesize("x")
 
 
@@ -51,6 +53,30 @@ def test_vectors_double_and_are_freed():
     summary = summarize(growing_vectors(vectors=2, elements=16, element=8, rounds=3))
     assert (summary.allocs, summary.reallocs, summary.deallocs) == (6, 12, 6)
     assert summary.peak_live_bytes == 2 * 16 * 8
+
+
+def test_no_hole_serves_the_next_size_where_blocks_lie_in_the_order_of_their_births():
+    events = holes(limit=1 << 12, smallest=16, largest=256)
+    live, top = {}, 0  # ends of blocks by their starts
+    starts = []
+    for op, block, size in zip(events.op, events.block.tolist(), events.size.tolist(), strict=True):
+        if op == DEALLOC:
+            del live[starts[block]]
+        else:
+            assert all(below - end < size for end, below in zip(live.values(), [*live][1:], strict=False))
+            starts.append(top)
+            live[top] = top + size
+            top += size
+    assert top == (1 << 12) * (4 // 2 + 1)  # Robson's factor, of log2(256 / 16)
+    assert summarize(events).peak_live_bytes == 1 << 12
+
+
+def test_vectors_climb_a_ladder_of_blocks_that_stay():
+    events = ladder(vectors=2, smallest=64, largest=1024, rung=48)
+    summary = summarize(events)
+    assert (summary.allocs, summary.reallocs, summary.deallocs) == (2 + 2 * 5, 2 * 4, 2)
+    assert events.size[events.op == REALLOC].tolist() == [128, 256, 512, 1024] * 2
+    assert summary.live_bytes_at_end == 2 * 5 * 48
 
 
 def test_a_steady_state_holds_the_bytes_it_was_asked_for():

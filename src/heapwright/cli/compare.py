@@ -33,9 +33,9 @@ def command(trace: Path, allocators: tuple[str, ...], repeats: int, memory: bool
 
     --memory: what is held from the kernel when the most bytes are live is the sum of what blocks requested, what
     they may use beyond that (internal), and all outside of blocks (external): free memory, headers, records. Free is
-    the part that the allocator says it could give out: stretches in memory from sbrk, and ranges that it keeps; to the
-    C library also chunks in its fast bins, but to nobody blocks in a thread's cache. Retained is what is held when
-    all was freed. Where a malloc does not tell, there is a dash; JSON has these figures always.
+    the part that mallinfo2 calls so: neither blocks in a thread's cache, nor anything inside of mapped memory. Retained
+    is what is held when all was freed. A dash is what a malloc does not tell: others than ours and the C library's
+    no more than what their blocks may use. JSON has these figures always.
 
     --latency: one more pass for each repeat, after the others and on the same warm pages, reads the processor's clock
     around each call: what a page costs when it is first touched is not in it. `malloc` stands for calloc, realloc

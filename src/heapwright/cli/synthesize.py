@@ -24,7 +24,12 @@ from heapwright.traces.export import format_of, write_as
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another one is another trace.")
 def command(workload: str, output: Path, allocs: int, live: float, seed: int) -> None:
-    """Make up a trace of WORKLOAD: demo, pairs, random, vectors, or the table of what a program asks for.
+    """Make up a trace of WORKLOAD: one of those below, or the table of what a program asks for.
+
+    demo is a small server, pairs one block again and again, random a live set whose blocks are replaced at random,
+    vectors some that double in turn. Two are adversaries: holes frees every second block and asks for twice the size,
+    ladder lets vectors double between small blocks that stay; `compare --memory` shows what that costs. For the worst
+    there is, see the program robson of `heapwright simulate`, which sees addresses.
 
     A table is a .csv file with a line `size, alloc_rate, num_live` for each size, as google/fleetbench has them:
     what a profile of a running service tells where the service itself cannot be recorded. The same table and seed
@@ -32,6 +37,7 @@ def command(workload: str, output: Path, allocs: int, live: float, seed: int) ->
 
     \b
     heapwright synthesize demo -o demo.hwt
+    heapwright synthesize holes -o holes.hwt
     heapwright synthesize service.csv --live 64 -o service.hwt
     heapwright compare service.hwt -a dlmalloc -a system
     """

@@ -1,9 +1,9 @@
 """Robson's adversary: how much memory the worst requests make an allocator need, and the least that any could do with.
 
 `robson M N` never has more than M units live, in blocks of 1, 2, 4 … N units of 256 bytes; both are powers of two. It
-sees where its blocks lie, and begins with M of one unit. Before each larger size it chooses a place in the size, of
-two, and keeps only the blocks that cover this place modulo the size: those that are left stand so that hardly any
-gap between them holds a block of the new size. Then it asks for as many of those as may live.
+sees where its blocks lie, and begins with M of one unit. Before it asks for the next larger size, it chooses an offset
+and keeps only the blocks that cover it modulo that size: hardly a gap between them can hold a block of the new size.
+Then it asks for as many of those as may live.
 
 No allocator that leaves blocks where they are gets by with less than M (1/2 log2 N + 1) - N + 1 units from the lowest
 to the highest that a block touches. First fit without headers, as `linked_list` is, needs just that; more is headers,
@@ -11,8 +11,8 @@ rounding, and policy. Only the addresses are bounded: what is held may be less, 
 kernel while their neighbours live.
 
 Source: J. M. Robson, An estimate of the store size necessary for dynamic storage allocation, JACM 18(3), 1971, and
-Bounds for some functions concerning dynamic storage allocation, JACM 21(3), 1974; the bound and the program in the
-words of N. Cohen and E. Petrank, Limitations of partial compaction, PLDI 2013.
+Bounds for some functions concerning dynamic storage allocation, JACM 21(3), 1974; the bound and the program are
+restated by N. Cohen and E. Petrank, Limitations of partial compaction, PLDI 2013.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Place(NamedTuple):
     size: int
 
     def covers(self, offset: int, period: int) -> bool:
-        """Whether one of its bytes has an address that is `offset` modulo the period."""
+        """Whether one of its bytes has an address that is the offset modulo the period."""
         return (offset - self.address) % period < self.size
 
 
@@ -59,7 +59,7 @@ class Adversary:
             self.lowest, self.highest = min(self.lowest, address), max(self.highest, address + size)
 
     def cull(self, size: int) -> None:
-        """Keep the blocks that cover a place modulo the size: of two places the one that leaves more gaps."""
+        """Keep the blocks that cover an offset modulo the size: of two offsets the one that leaves more gaps."""
         self.offset = max(self.offset, self.offset + size // 2, key=lambda offset: self.waste(offset, size))
         for place in self.live:
             if not place.covers(self.offset, size):

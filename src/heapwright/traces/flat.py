@@ -48,7 +48,7 @@ class FlatEvent(Struct):
 class Flat:
     """Flat events: a numpy record array with the fields of `FlatEvent`, and how many slots and threads they use.
 
-    `peak` is the number of events until the most bytes are live.
+    `peak` is the number of events until the most bytes are live, for the last time if there are several.
     """
 
     records: NDArray[Any]
@@ -84,9 +84,8 @@ def flatten(events: Events, recycle: bool = True) -> Flat:
 
 
 def peak_of(events: Events) -> int:
-    """How many events there are until the most bytes are live, the last of them included."""
     live_bytes, _ = live(events)
-    return int(live_bytes.argmax()) + 1 if len(events) else 0
+    return len(events) - int(live_bytes[::-1].argmax()) if len(events) else 0
 
 
 def sizes(events: Events) -> I64:

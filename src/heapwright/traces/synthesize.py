@@ -124,6 +124,45 @@ def growing_vectors(vectors: int = 4, elements: int = 4096, element: int = 8, ro
             capacity *= 2
             rows += [(REALLOC, block, capacity * element) for block in blocks]
         rows += [(DEALLOC, block, 0) for block in blocks]
+    return of_rows(rows)
+
+
+def holes(limit: int = 1 << 20, smallest: int = 64, largest: int = 1 << 14) -> Events:
+    """Fill `limit` bytes with blocks of one size, free every second of all blocks, and go on with twice the size.
+
+    Robson's program (`heapwright.programs.robson`) played blind: where blocks lie in the order of their births, no hole
+    between those that are left holds a block of the next size, and each doubling takes half the limit more.
+    """
+    rows: list[tuple[int, int, int]] = []
+    live: list[tuple[int, int]] = []  # blocks and their sizes
+    born, size = 0, smallest
+    while size <= largest:
+        rows += [(DEALLOC, block, 0) for block, _ in live[1::2]]
+        live = live[::2]
+        fresh = range(born, born + (limit - sum(size for _, size in live)) // size)
+        rows += [(ALLOC, block, size) for block in fresh]
+        live += [(block, size) for block in fresh]
+        born, size = fresh.stop, size * 2
+    return of_rows(rows)
+
+
+def ladder(vectors: int = 32, smallest: int = 64, largest: int = 1 << 20, rung: int = 48) -> Events:
+    """Vectors that double, one after the other, each time with a small block behind them that stays.
+
+    So none can grow where it is, and all that it left on its way is too small for its next step.
+    """
+    rows: list[tuple[int, int, int]] = []
+    sizes = [smallest << step for step in range((largest // smallest).bit_length())]
+    for vector in range(0, vectors * (1 + len(sizes)), 1 + len(sizes)):
+        for rung_block, size in enumerate(sizes, vector + 1):
+            op = ALLOC if size == smallest else REALLOC
+            rows += [(op, vector, size), (ALLOC, rung_block, rung)]
+        rows.append((DEALLOC, vector, 0))
+    return of_rows(rows)
+
+
+def of_rows(rows: Sequence[tuple[int, int, int]]) -> Events:
+    """One thread's events of rows of op, block and size."""
     op, block, size = zip(*rows, strict=True) if rows else ((), (), ())
     return Events.of(op=op, thread=[0] * len(op), block=block, size=size)
 
@@ -155,6 +194,8 @@ WORKLOADS: dict[str, Callable[[int], Events]] = {
     "pairs": lambda seed: pairs(),
     "random": lambda seed: random_live_set(seed=seed),
     "vectors": lambda seed: growing_vectors(),
+    "holes": lambda seed: holes(),
+    "ladder": lambda seed: ladder(),
 }
 
 

@@ -2,5 +2,5 @@
 
 `kernel`, `areas`, `lifecycle` and `report` are part of every heap, `recorder` of what records; `system` is the C
 library's own allocator. `replayer` and the `workloads` do a job that a file describes (`replay_job`, `bench_job`)
-and end the process.
+and end the process; `replay_step`, `replay_memory` and `replay_latency` are parts of the replayer.
 """
