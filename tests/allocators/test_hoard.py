@@ -1,15 +1,17 @@
 """Hoard: classes, superblocks and buffers, heaps and their rule, failure and misuse, threads and fork."""
 
 import random
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from heaps import bytes_by_kind, on
+from heaps import bytes_by_kind, on, spans
 
 from heapwright import allocator
 from heapwright.allocators import hoard_heaps as heaps
 from heapwright.allocators import hoard_superblocks as superblocks
 from heapwright.allocators import hoard_threads as threads
+from heapwright.allocators.chains import chain_of
 from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, SUPERBLOCK
 from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_up
@@ -63,7 +65,7 @@ def test_the_first_objects_of_a_thread(heap):
     superblock = superblock_of(heap, address)
     assert superblock.address % SUPERBLOCK == 0 and superblock.object_size == 32
     assert superblock.owner.load() == processors(heap)[1]
-    first = superblock.address + 96  # 88 bytes of header, aligned
+    first = superblock.address + superblocks.Superblock.SIZE
     assert superblock.bump == first + 128 * 32 == address + 32
     assert bytes_by_kind(heap)[USED] == 32 and bytes_by_kind(heap)[CACHED] == 127 * 32
     heap.check()
@@ -110,6 +112,95 @@ def test_realloc_stays_while_the_object_is_half_full(heap):
     assert moved != block and heap.usable_size(moved) == 448
     assert heap.realloc(moved, 1 << 62) == 0 and moved in heap.live
     heap.check()
+
+
+# --- remote frees
+
+
+@contextmanager
+def elsewhere(heap):
+    """Inside, calls come from a new thread, which has another home."""
+    with on(heap, heap.process.new_thread()):
+        heap.dealloc(heap.alloc(3000))
+        yield heap.state.roster.youngest
+
+
+def test_a_thread_does_not_hand_out_what_another_one_allocated(heap):
+    """Else two would go on writing into one cache line: passive false sharing."""
+    kept, gift = heap.alloc(8), heap.alloc(8)
+    assert kept // 64 == gift // 64
+    with elsewhere(heap) as thread:
+        heap.dealloc(gift)
+        taken = [heap.alloc(8) for _ in range(2 * threads.BUFFER_OBJECTS)]
+        assert {superblock_of(heap, each).owner.load().address for each in taken} == {thread.home.address}
+        assert superblock_of(heap, gift).owner.load() == processors(heap)[1]
+        assert (gift, 16) in spans(heap, CACHED)
+        assert dict(heap.lists())[f"thread {thread.address:#x}, remote frees of 16 bytes"] == [gift]
+        heap.check()
+        heap.trim()
+    assert not thread.remote[class_of(8)].first and superblock_of(heap, gift).free.address == gift
+    heap.check()
+
+
+def test_what_the_global_heap_owns_is_still_at_home_where_it_was_last(heap, monkeypatch):
+    monkeypatch.setattr(heaps, "SLACK", 0)  # so that three quarters full is too empty
+    blocks = [heap.alloc(6000) for _ in range(10)]
+    for block in blocks[2:]:
+        heap.dealloc(block)
+    assert superblock_of(heap, blocks[0]).owner.load() == processors(heap)[0]
+    heap.dealloc(blocks[0])
+    assert heap.alloc(6000) == blocks[0]
+    with elsewhere(heap) as thread:
+        heap.dealloc(blocks[1])
+        assert thread.remote[class_of(6000)].first.address == blocks[1]
+    heap.check()
+
+
+@pytest.mark.parametrize(("size", "most"), [(16, 256), (1000, 8), (5000, 2), (8192, 1)])
+def test_remote_frees_are_bounded_in_objects_and_bytes(heap, size, most):
+    blocks = [heap.alloc(size) for _ in range(most + 1)]
+    with elsewhere(heap) as thread:
+        remote = thread.remote[class_of(size)]
+        for block in blocks[:-1]:
+            heap.dealloc(block)
+        assert len(list(chain_of(remote.first))) == most
+        heap.dealloc(blocks[-1])
+        assert [each.address for each in chain_of(remote.first)] == blocks[-1:]
+        heap.check()
+
+
+def test_each_owner_of_remote_frees_is_locked_once(heap, monkeypatch):
+    locked, lock_owner = [], heaps.lock_owner
+    monkeypatch.setattr(heaps, "lock_owner", lambda *given: locked.append(lock_owner(*given)) or locked[-1])
+    blocks = [heap.alloc(1000) for _ in range(5)]
+    with elsewhere(heap):
+        others = [heap.alloc(1000) for _ in range(4)]
+    with elsewhere(heap):
+        for pair in zip(blocks, others, strict=False):
+            for block in pair:
+                heap.dealloc(block)
+        assert locked == []
+        heap.dealloc(blocks[4])
+    assert sorted(owner.address for owner in locked) == [owner.address for owner in processors(heap)[1:3]]
+    heap.check()
+
+
+def test_a_remote_free_made_twice_is_reported(heap):
+    blocks = [heap.alloc(8192) for _ in range(2)]
+    with elsewhere(heap):
+        for block in blocks:  # the second finds the buffer full
+            heap.dealloc(block)
+            with pytest.raises(Fault, match="double free"):
+                heap.dealloc(block, unchecked=True)
+
+
+def test_the_check_counts_remote_frees(heap):
+    block = heap.alloc(100)
+    with elsewhere(heap) as thread:
+        heap.dealloc(block)
+        thread.remote[class_of(100)].room += 1
+        with pytest.raises(Fault, match="H6"):
+            heap.check()
 
 
 # --- the rule
@@ -233,11 +324,12 @@ def test_threads_have_heaps_of_their_own(heap):
 
 
 def test_a_thread_that_ends_leaves_nothing_behind(heap):
-    heap.alloc(40)
+    gifts = [heap.alloc(40) for _ in range(5)]
     fresh = heap.state.roster.fresh
-    for _ in range(5):
+    for gift in gifts:
         with on(heap, heap.process.new_thread()):
             block = heap.alloc(40)
+            heap.dealloc(gift)
             heap.dealloc(heap.alloc(600))
             heap.thread_exit()
             heap.dealloc(block)  # in the destructor of a thread-local object
@@ -249,12 +341,14 @@ def test_a_thread_that_ends_leaves_nothing_behind(heap):
 
 
 def test_a_child_forgets_what_other_threads_buffered(heap):
-    block = heap.alloc(40)
+    block, gift = heap.alloc(40), heap.alloc(40)
     with on(heap, heap.process.new_thread()):
         heap.alloc(40)
+        heap.dealloc(gift)
     child = heap.fork()
     assert child is not None
-    assert child.state.roster.idle
+    forgotten = child.state.roster.idle
+    assert forgotten and not forgotten.buffers[class_of(40)].first and not forgotten.remote[class_of(40)].first
     child.dealloc(block)
     assert child.alloc(40) == block
     for grown in (child, heap):
@@ -276,6 +370,6 @@ def test_trim_gives_everything_back(heap):
 
 def test_the_header_is_as_drawn():
     offsets = {field.name: field.offset for field in superblocks.Superblock}
-    drawn = {"magic": 0, "size_class": 8, "object_size": 16, "limit": 24, "owner": 32, "list": 40}
-    assert offsets == drawn | {"previous": 48, "next": 56, "free": 64, "bump": 72, "used": 80}
-    assert superblocks.Superblock.SIZE == 88
+    drawn = {"magic": 0, "size_class": 8, "object_size": 16, "home": 24, "owner": 32, "list": 40}
+    assert offsets == drawn | {"previous": 48, "next": 56, "limit": 64, "free": 72, "bump": 80, "used": 88}
+    assert superblocks.Superblock.SIZE == 96

@@ -6,18 +6,18 @@ import pytest
 
 from heapwright import allocator
 from heapwright.allocator import load
-from heapwright.allocators import ALLOCATORS, hoard_heaps, ptmalloc_bins
+from heapwright.allocators import ALLOCATORS, hoard_heaps, hoard_threads, ptmalloc_bins
 from heapwright.allocators.ptmalloc_chunks import PREVIOUS_IN_USE
 from heapwright.conformance import CHECKS, Broken, Subject
 from heapwright.conformance.interleavings import (
     MACHINE,
     PAIRS,
-    ROOMY,
     declared_races,
     make_threads,
     try_scenario,
     wander_through,
 )
+from heapwright.conformance.subject import ROOMY
 from heapwright.locks import acquire, release
 from heapwright.machine import Fault
 from heapwright.machine.explore import explore, sleepy_locks
@@ -30,7 +30,7 @@ STACKS = [  # with a size that its caches do not take, and one that they do; and
     ("locked(kr)", (40,), MACHINE, 100),
     ("locked(linked_list)", (40,), MACHINE, 100),
     ("ptmalloc", (2000, 40, 200_000), ROOMY, 40),
-    ("hoard", (20_000, 8192), MACHINE, 40),
+    ("hoard", (8192, 20_000), MACHINE, 40),
     ("slab", (40, 6000), MACHINE, 8),
 ]
 
@@ -200,6 +200,20 @@ def test_a_flag_written_with_its_neighbour(monkeypatch):
     monkeypatch.setattr(ptmalloc_bins, "say_previous_free", say_previous_free)
     found = failure("ptmalloc", "uneven", 2000, ROOMY)
     assert "U9 the used span of 48 bytes" in str(found.error) and found.found_in <= 20  # it is cached, and says not so
+
+
+def test_remote_frees_under_the_lock_of_the_own_heap(monkeypatch):
+    """Two threads that free what the other allocated then wait for each other."""
+
+    def free_chain(heap, chain):
+        home = hoard_threads.this_thread(heap).home
+        acquire(heap.memory, home.lock)
+        hoard_heaps.free_chain(heap, chain)
+        release(heap.memory, home.lock)
+
+    monkeypatch.setattr(hoard_threads, "free_chain", free_chain)
+    found = failure("hoard", "crossing", 8192, ROOMY, preemptions=1)
+    assert str(found.error).startswith("deadlock") and found.found_in <= 20
 
 
 @pytest.mark.parametrize("is_mutant", [False, True])

@@ -7,7 +7,7 @@ of 2025 put freed objects on delayed lists and no longer test the rule when memo
 Objects of one size lie in superblocks of 64 KiB (hoard_superblocks), which belong to a heap (hoard_heaps):
 
       superblock -> +--------------------+        object -> +--------------------+
-                    | class, owner, ...  |     in use       | the caller's bytes |
+                    | class, home, owner |     in use       | the caller's bytes |
                     | free, bump, used   |                  +--------------------+
                     +--------------------+        object -> +--------------------+
                     | object, object ... |     free         | next               |
@@ -18,26 +18,28 @@ The heap's own words: heap 0, the global heap, and heaps 1 to P, each with a loc
 a, and lists of superblocks by class and fullness; the store of fresh superblocks; large objects (large_objects); the
 roster of threads and their buffers (hoard_threads).
 
-A thread takes from its home heap, fullest superblock first. What is freed goes to the buffer of the thread that
-frees, and from there to the superblock it came from, under the lock of whichever heap owns that. A heap that then is
-too empty gives a superblock to the global heap, where any other may take it. So memory held stays proportional to
-memory in use, and no cache line is given to two threads on purpose. Larger alignments need no pointers into the
-inside of objects: the classes and the first object of a superblock are aligned.
+A thread takes from its home heap, fullest superblock first. What it frees goes to its buffers if its home heap took the
+superblock last, else to its remote frees; and from either to the superblock it came from, under the lock of whichever
+heap owns that. A heap that then is too empty gives a superblock to the global heap, where any other may take it. So
+memory held stays proportional to memory in use, and threads of two homes get parts of one cache line only with a
+superblock that changed hands: not on purpose, nor when one frees what another handed over. That is the passive false
+sharing which the paper avoids and 3.13 lets in again, for its buffers take whatever is freed. Larger alignments need no
+pointers into the inside of objects: the classes and the first object of a superblock are aligned.
 
 Invariants
-    H1  each superblock lies at a multiple of S, in one list, linked both ways, of the heap it names as its owner
+    H1  each superblock lies at a multiple of S, in one list, linked both ways, of its owner: its home, or heap 0
     H2  objects in use, free and never handed out fill a superblock, and its list is the one for those in use
     H3  but for the superblocks taken since the last free, u >= a - K*S or u >= (1 - f) * a
     H4  u sums what is in use in the heap's superblocks, and a over all heaps is what the store gave out
     H5  each free object begins a multiple of the object size after the first
-    H6  a buffered object counts as in use, and a buffer never exceeds its limit
+    H6  a buffered object counts as in use, and no buffer exceeds its limit, those of remote frees included
     H7  kept large objects are within 1 MiB and half of the most ever live, and with the live ones 9/8 of it
 
 Bound: K = 4, f = 1/4: heaps 1 to P hold at most u / (1 - f) + P*K*S after frees. Kept for later: 256 KiB a heap, in
-the global heap 1 MiB and a quarter of all superblocks, 512 KiB a thread, and H7. A thread empties its buffers when all
+the global heap 1 MiB and a quarter of all superblocks, 768 KiB a thread, and H7. A thread empties its buffers when all
 heaps have grown by 256 KiB: a few objects in them keep many superblocks from being empty.
 
-Vital statistics: header none, but 88 bytes a superblock, smallest object 16, alignment 16; alloc and dealloc O(1),
+Vital statistics: header none, but 96 bytes a superblock, smallest object 16, alignment 16; alloc and dealloc O(1),
 without a lock but for one in 128 of the smallest objects, and each from 4 KiB on that its thread has not buffered;
 superblocks and large objects are given back. Classes waste at most a fifth of an object, and a superblock at most a
 quarter of itself.
@@ -83,13 +85,16 @@ from heapwright.allocators.hoard_threads import (
     RosterPage,
     Thread,
     flush,
+    flush_buffer,
     forget_others,
     halve,
     leave_roster,
     put,
     refill,
+    remote_limit_of,
     take,
     this_thread,
+    try_put,
 )
 from heapwright.allocators.large_objects import (
     KEPT_MAGIC,
@@ -114,7 +119,7 @@ from heapwright.spans import OWN, UNUSED
 
 THREADS = "own"
 RACES = ("Superblock.bump: it only rises while an object is in use, and the object lies below it",)
-SLOW_PATHS = ("alloc_slowly", "dealloc_slowly")
+SLOW_PATHS = ("alloc_slowly", "dealloc_slowly", "free_chain")
 DETECTS = ("double free at once", "foreign")  # for sure only of what was freed last, and where it is slow
 RETAINS = 1 << 20  # the rest of a chunk of superblocks, and the threads' records
 
@@ -171,7 +176,7 @@ def home_of(heap, thread):
 def dealloc_slowly(heap, address):
     superblock = superblock_of(heap, address)
     if superblock.magic == SUPERBLOCK_MAGIC and is_object(superblock, address):
-        free_object(heap, Object(heap.memory, address), superblock.size_class)
+        free_object(heap, superblock, Object(heap.memory, address))
     elif superblock.magic == LARGE_MAGIC:
         free_range(heap, large_of(heap, address))
     elif superblock.magic == KEPT_MAGIC:
@@ -180,19 +185,36 @@ def dealloc_slowly(heap, address):
         heap.memory.fault("not a block of this heap", address)
 
 
-def free_object(heap, freed, size_class):
-    """Make room in the thread's buffer, or put the object back where it came from."""
-    thread = this_thread(heap)
-    if thread and size_class < BUFFERED:
-        buffer = thread.buffers[size_class]
-        if buffer.first == freed:
-            heap.memory.fault("double free", freed.address)
-        if buffer.room == 0:
-            halve(heap, thread, size_class)
-        put(buffer, freed)
-    else:
+def free_object(heap, superblock, freed):
+    """Make room for an object where its thread keeps such, or put it back where it came from."""
+    thread, size_class = this_thread(heap), superblock.size_class
+    if not thread or size_class >= BUFFERED:
         freed.next = NULL
         free_chain(heap, freed)
+    elif superblock.home.load() == thread.home:
+        free_at_home(heap, thread.buffers[size_class], size_class, freed)
+    else:
+        free_remotely(heap, thread.remote[size_class], size_class, freed)
+
+
+def free_at_home(heap, buffer, size_class, freed):
+    refuse_last(heap, buffer, freed)
+    if buffer.room == 0:
+        halve(heap, buffer, size_class)
+    put(buffer, freed)
+
+
+def free_remotely(heap, buffer, size_class, freed):
+    refuse_last(heap, buffer, freed)
+    if buffer.room == 0:
+        flush_buffer(heap, buffer, remote_limit_of(size_class))
+    put(buffer, freed)
+
+
+def refuse_last(heap, buffer, freed):
+    """Notice an object that was freed just before."""
+    if buffer.first == freed:
+        heap.memory.fault("double free", freed.address)
 
 
 # --- the allocator
@@ -210,13 +232,14 @@ def alloc(heap, size, align):
 
 
 def dealloc(heap, address, size, align):
-    """Into this thread's buffer, if there is room."""
+    """Into this thread's buffer, or its remote frees, if there is room."""
     superblock = superblock_of(heap, address)
     thread = Thread(heap.memory, heap.memory.local(MINE))
     if superblock.magic == SUPERBLOCK_MAGIC and thread:
-        buffer = thread.buffers[superblock.size_class]
-        if buffer.room > 0 and buffer.first.address != address:
-            put(buffer, buffer.first.at(address))
+        if superblock.home.load() == thread.home:
+            if try_put(thread.buffers[superblock.size_class], address):
+                return
+        elif try_put(thread.remote[superblock.size_class], address):
             return
     dealloc_slowly(heap, address)
 
@@ -324,7 +347,7 @@ def check(heap, start, end):
             check_superblock(heap, owner, i, superblock)
     linked = all(is_linked_back(owner.lists[i]) for owner in heaps for i in range(LISTS))
     assert linked and len({superblock.address for _, _, superblock in listed}) == len(listed), (
-        "H1  each superblock lies at a multiple of S, in one list, linked both ways, of the heap it names as its owner"
+        "H1  each superblock lies at a multiple of S, in one list, linked both ways, of its owner: its home, or heap 0"
     )
     assert not any(is_too_empty(owner, owner.held - owner.taken) for owner in heaps[1:]), (
         "H3  but for the superblocks taken since the last free, u >= a - K*S or u >= (1 - f) * a"
@@ -338,7 +361,7 @@ def check(heap, start, end):
         "H4  u sums what is in use in the heap's superblocks, and a over all heaps is what the store gave out"
     )
     assert all(buffers_hold(thread) for thread in threads_of(heap)), (
-        "H6  a buffered object counts as in use, and a buffer never exceeds its limit"
+        "H6  a buffered object counts as in use, and no buffer exceeds its limit, those of remote frees included"
     )
     assert is_bounded(heap.large), (
         "H7  kept large objects are within 1 MiB and half of the most ever live, and with the live ones 9/8 of it"
@@ -349,7 +372,10 @@ def check_superblock(heap, owner, i, superblock):
     free, buffered = free_in(superblock), buffered_in(heap, superblock)
     first, size = first_of(superblock), superblock.object_size
     assert superblock.address % SUPERBLOCK == 0 and superblock.owner.load() == owner and i == superblock.list, (
-        "H1  each superblock lies at a multiple of S, in one list, linked both ways, of the heap it names as its owner"
+        "H1  each superblock lies at a multiple of S, in one list, linked both ways, of its owner: its home, or heap 0"
+    )
+    assert owner in (superblock.home.load(), heap.processors[0]), (
+        "H1  each superblock lies at a multiple of S, in one list, linked both ways, of its owner: its home, or heap 0"
     )
     assert superblock.used + len(free) * size == superblock.bump - first and list_of(superblock) == i, (
         "H2  objects in use, free and never handed out fill a superblock, and its list is the one for those in use"
@@ -358,5 +384,5 @@ def check_superblock(heap, owner, i, superblock):
         "H5  each free object begins a multiple of the object size after the first"
     )
     assert not set(free) & set(buffered) and len(buffered) * size <= superblock.used, (
-        "H6  a buffered object counts as in use, and a buffer never exceeds its limit"
+        "H6  a buffered object counts as in use, and no buffer exceeds its limit, those of remote frees included"
     )

@@ -113,6 +113,7 @@ def take_superblock(heap, owner, size_class):
             format_superblock(found, size_class)
             join(owner, found)
     if found:
+        found.home.store(owner)
         owner.taken += SUPERBLOCK
     return found
 
@@ -195,15 +196,26 @@ def lock_owner(heap, superblock):
 
 
 def free_chain(heap, chain):
-    """Put each object of a chain back where it came from, with one lock for each run of one owner."""
+    """Put each object of a chain back where it came from, with one lock for all that have the same owner."""
     while chain:
         owner = lock_owner(heap, superblock_of(heap, chain.address))
-        while chain and superblock_of(heap, chain.address).owner.load() == owner:
-            rest = chain.next
-            put_back(heap, owner, chain)
-            chain = rest
+        chain = free_owned(heap, owner, chain)
         settle(heap, owner)
         release(heap.memory, owner.lock)
+
+
+def free_owned(heap, owner, chain):
+    """Put back the objects of a chain that lie in superblocks of a heap, which is locked; the others stay a chain."""
+    others = chain.at(NULL)
+    while chain:
+        rest = chain.next
+        if superblock_of(heap, chain.address).owner.load() == owner:
+            put_back(heap, owner, chain)
+        else:
+            chain.next = others
+            others = chain
+        chain = rest
+    return others
 
 
 def put_back(heap, owner, freed):

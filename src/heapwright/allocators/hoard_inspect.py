@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from heapwright.allocators.chains import chain_of
 from heapwright.allocators.hoard_superblocks import EMPTY, LISTS, PARTLY_FULL, SUPERBLOCK, first_of
-from heapwright.allocators.hoard_threads import BUFFERED, PROCESSORS, limit_of
+from heapwright.allocators.hoard_threads import BUFFERED, PROCESSORS, limit_of, remote_limit_of
 from heapwright.allocators.large_objects import ranges_kept
 from heapwright.allocators.size_classes import size_of_class
 from heapwright.bits import bit
@@ -48,6 +48,7 @@ def buffered_window(heap, superblock, start):
     thread = heap.roster.youngest
     while thread:
         found |= window(thread.buffers[superblock.size_class].first, start, superblock.object_size)
+        found |= window(thread.remote[superblock.size_class].first, start, superblock.object_size)
         thread = thread.older
     return found
 
@@ -65,8 +66,9 @@ def lists(heap):
                 yield f"objects of superblock {each.address:#x}", free_in(each)
     for thread in threads_of(heap):
         for i in range(BUFFERED):
-            buffered = [each.address for each in chain_of(thread.buffers[i].first)]
-            yield f"thread {thread.address:#x}, buffer of {size_of_class(i)} bytes", buffered
+            name = f"thread {thread.address:#x}, {{}} of {size_of_class(i)} bytes"
+            yield name.format("buffer"), addresses_in(thread.buffers[i])
+            yield name.format("remote frees"), addresses_in(thread.remote[i])
     yield "large objects kept", [large.address for large in ranges_kept(heap.large)]
 
 
@@ -105,11 +107,17 @@ def free_in(superblock):
 
 def buffered_in(heap, superblock):
     """The buffered objects, of all threads, that lie in a superblock."""
-    chains = [chain_of(thread.buffers[superblock.size_class].first) for thread in threads_of(heap)]
-    return [each.address for chain in chains for each in chain if 0 < each.address - superblock.address < SUPERBLOCK]
+    i = superblock.size_class
+    chains = [addresses_in(buffer) for thread in threads_of(heap) for buffer in (thread.buffers[i], thread.remote[i])]
+    return [address for chain in chains for address in chain if 0 < address - superblock.address < SUPERBLOCK]
+
+
+def addresses_in(buffer):
+    return [each.address for each in chain_of(buffer.first)]
 
 
 def buffers_hold(thread):
     """Whether what a thread buffers and the room for more make up the limits."""
-    counts = [len(list(chain_of(thread.buffers[i].first))) for i in range(BUFFERED)]
-    return all(count + thread.buffers[i].room == limit_of(i) for i, count in enumerate(counts))
+    limits = [(thread.buffers[i], limit_of(i)) for i in range(BUFFERED)]
+    limits += [(thread.remote[i], remote_limit_of(i)) for i in range(BUFFERED)]
+    return all(len(addresses_in(buffer)) + buffer.room == limit for buffer, limit in limits)

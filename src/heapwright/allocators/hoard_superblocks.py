@@ -4,17 +4,21 @@ A superblock of S = 64 KiB lies at a multiple of S, so that an address finds it:
 
     superblock -> +------------------------+
                 0 | magic                  |  \\
-                8 | size class             |   | one cache line that every thread
-               16 | object size            |   | may read: it changes only while
-               24 | limit                  |   | no object is in use
-               32 | owner                  |   |
+                8 | size class             |   |
+               16 | object size            |   | one cache line that every thread may
+               24 | home                   |   | read: it changes with the class, the
+               32 | owner                  |   | owner and the fullness
                40 | list, previous, next   |  /
-               64 | free                   |  the objects given back, last in first out
-               72 | bump                   |  the first byte never handed out
-               80 | used                   |  bytes of objects in use
+               64 | limit                  |  the end of the last object
+               72 | free                   |  the objects given back, last in first out
+               80 | bump                   |  the first byte never handed out
+               88 | used                   |  bytes of objects in use
         first  -> +------------------------+  aligned as far as the object size is
                   | object, object, ...    |
         limit  -> +------------------------+
+
+The owner is the heap in whose lists a superblock is; its home is the processor's heap that took it last. That is the
+owner, too, unless it gave the superblock to the global heap, from which no object is handed out.
 
 Classes are 16 bytes apart up to 128, then four to a doubling: the largest step is a quarter, close to the 1.2 of
 the paper, so that at most a fifth of an object is waste; and one shift computes a class, where powers of 1.2 need
@@ -45,11 +49,12 @@ class Superblock(Struct):
     magic: Word
     size_class: Word
     object_size: Word
-    limit: Word
+    home: Atomic[ProcessorHeap]
     owner: Atomic[ProcessorHeap]
     list: Word
     previous: Superblock
     next: Superblock
+    limit: Word
     free: Object
     bump: Word
     used: Word

@@ -1,8 +1,20 @@
-"""Hoard's threads: each has a heap of its own for the most part, and a buffer of freed objects that needs no lock.
+"""Hoard's threads: each has a heap of its own for the most part, and buffers of freed objects that need no lock.
 
-The buffer (Hoard 3's TLAB) is a list for each class up to 8 KiB. An empty list is refilled, and a full one halved,
+             home is the thread's   +---------------------+ ------------> handed out again
+          +-----------------------> | buffer of its class | full: half
+    free -+                         +---------------------+ ------------> the superblock it came from
+          |  home is another's      +---------------------+ full: all              ^
+          +-----------------------> | its remote frees    | -----------------------+
+                                    +---------------------+
+
+The buffers (Hoard 3's TLAB) are a list for each class up to 8 KiB. An empty list is refilled, and a full one halved,
 with one lock for many objects; the original buffers up to 1 KiB, fetches one object at a time, and bounds only the
-sum, by 16 MiB. To its superblock a buffered object counts as in use.
+sum, by 16 MiB.
+
+An object of another home may share a cache line with objects of other threads. It is not handed out here, but waits
+with others of its class until they are as many as half a buffer, and go with one lock for each owner: remote frees. A
+buffer of all classes would touch many superblocks under one lock. To its superblock a buffered object counts as in use,
+in whichever buffer.
 
 A thread's words lie in a mapping of the heap's own; when the thread ends, the next one gets them.
 """
@@ -18,7 +30,7 @@ from heapwright.locks import acquire, release
 
 MOST_BUFFERED = min(8192, MOST_SMALL)
 BUFFERED = class_of(MOST_BUFFERED) + 1
-BUFFER_BYTES = 1 << 14  # of one class, and at most BUFFER_OBJECTS: below 2 MiB for a thread
+BUFFER_BYTES = 1 << 14  # of one class, and at most BUFFER_OBJECTS: with remote frees 768 KiB for a thread
 BUFFER_OBJECTS = 512
 GROWTH = 1 << 18  # of all heaps, before a thread that refills a buffer flushes all that it has
 PROCESSORS = 16
@@ -35,6 +47,7 @@ class Buffer(Struct):
 
 class Thread(Struct):
     buffers: Array[Inline[Buffer], CLASSES]
+    remote: Array[Inline[Buffer], CLASSES]  # what was freed and has another home
     home: ProcessorHeap
     held: Word  # bytes of superblocks when the buffers were flushed last, or fewer
     older: Thread
@@ -148,18 +161,35 @@ def limit_of(size_class):
     return min(BUFFER_OBJECTS, BUFFER_BYTES // size_of_class(size_class)) if size_class < BUFFERED else 0
 
 
-def empty_buffer(thread, size_class):
+def remote_limit_of(size_class):
+    """How many remote frees of a class: as many as a full buffer of the class frees at once."""
+    return (limit_of(size_class) + 1) // 2
+
+
+def empty_buffer(buffer, limit):
     """Make a buffer hold nothing, whatever becomes of its objects."""
-    thread.buffers[size_class].first = NULL
-    thread.buffers[size_class].room = limit_of(size_class)
+    buffer.first = NULL
+    buffer.room = limit
+
+
+def empty_buffers(thread):
+    for size_class in range(CLASSES):
+        empty_buffer(thread.buffers[size_class], limit_of(size_class))
+        empty_buffer(thread.remote[size_class], remote_limit_of(size_class))
+
+
+def flush_buffer(heap, buffer, limit):
+    """Free all that a buffer holds."""
+    chain = buffer.first
+    empty_buffer(buffer, limit)
+    free_chain(heap, chain)
 
 
 def flush(heap, thread):
     """Free all that a thread buffers."""
     for size_class in range(BUFFERED):
-        chain = thread.buffers[size_class].first
-        empty_buffer(thread, size_class)
-        free_chain(heap, chain)
+        flush_buffer(heap, thread.buffers[size_class], limit_of(size_class))
+        flush_buffer(heap, thread.remote[size_class], remote_limit_of(size_class))
 
 
 def flush_if_grown(heap, thread):
@@ -168,11 +198,6 @@ def flush_if_grown(heap, thread):
         flush(heap, thread)
         thread.held = heap.store.held.load()
     thread.held = min(thread.held, heap.store.held.load())
-
-
-def empty_buffers(thread):
-    for size_class in range(CLASSES):
-        empty_buffer(thread, size_class)
 
 
 def take(buffer):
@@ -189,6 +214,14 @@ def put(buffer, freed):
     buffer.room -= 1
 
 
+def try_put(buffer, address):
+    """Put an object into a buffer that has room, unless it is the last one that was; say whether it is in."""
+    is_in = buffer.room > 0 and buffer.first.address != address
+    if is_in:
+        put(buffer, buffer.first.at(address))
+    return is_in
+
+
 def refill(heap, thread, size_class):
     """Fetch into an empty buffer a quarter of what it may hold; fewer objects or none when memory is exhausted."""
     flush_if_grown(heap, thread)
@@ -198,9 +231,8 @@ def refill(heap, thread, size_class):
     buffer.room -= count
 
 
-def halve(heap, thread, size_class):
+def halve(heap, buffer, size_class):
     """Free the older half of a full buffer."""
-    buffer = thread.buffers[size_class]
     kept = limit_of(size_class) // 2
     last = buffer.first
     for _ in range(kept - 1):

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import cycle
 
-from heapwright.conformance.interleavings import ROOMY
 from heapwright.conformance.story import Play, Step, busy_day
-from heapwright.conformance.subject import Subject
+from heapwright.conformance.subject import ROOMY, Subject
 from heapwright.conformance.worlds import invariants_of
 from heapwright.describe import invariant
 from heapwright.machine import Fault, Heap

@@ -13,15 +13,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
-from itertools import pairwise, product, takewhile
+from itertools import product, takewhile
 from typing import Any
 
 from heapwright.allocator import Allocator, load
+from heapwright.conformance.cache_edges import edges_of_caches
 from heapwright.conformance.registry import check
 from heapwright.conformance.story import Broken, ends
-from heapwright.conformance.subject import Subject
-from heapwright.machine.accesses import access_at_work
+from heapwright.conformance.subject import ROOMY, Subject
 from heapwright.machine.explore import Explored, explore, sleepy_locks, wander
 from heapwright.machine.heap import Heap
 from heapwright.machine.shared_heap import SharedHeap
@@ -29,6 +28,7 @@ from heapwright.machine.threads import Threads
 
 Scenario = Callable[[Threads, SharedHeap, int], None]
 SMALL = 40
+OVER = 2  # blocks freed at a full cache
 SCENARIOS: dict[str, Scenario] = {}
 
 
@@ -223,6 +223,29 @@ def flowing_over(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 
 @scenario
+def crossing(threads: Threads, heap: SharedHeap, size: int) -> None:
+    """Two caches at their edges: each is full of blocks of the other thread and of a third one, and gets more."""
+    _, gives = edges_of_caches(heap.allocator, size)
+    half = (gives + OVER + 1) // 2
+
+    def take_half() -> list[int]:
+        return [take(heap, size, 1) for _ in range(half)]
+
+    third = heap.process.new_thread()
+    threads.main(lambda: give_all(heap, mine[gives:]))
+    other = threads.spawn(lambda: give_all(heap, others[gives:]))
+    others = woven(take_half(), threads.have(third, take_half))
+    mine = woven(threads.have(other, take_half), threads.have(third, take_half))
+    give_all(heap, mine[:gives])
+    threads.have(other, lambda: give_all(heap, others[:gives]))
+
+
+def woven(some: list[int], more: list[int]) -> list[int]:
+    """Two lists of one length as one, by turns."""
+    return [address for pair in zip(some, more, strict=True) for address in pair]
+
+
+@scenario
 def crowd(threads: Threads, heap: SharedHeap, size: int) -> None:
     """Three threads: one hands a block round, all allocate; for random schedules."""
     to_two, to_three = threads.channel(), threads.channel()
@@ -251,52 +274,9 @@ def crowd(threads: Threads, heap: SharedHeap, size: int) -> None:
 PAIRS = [name for name in SCENARIOS if name != "crowd"]
 
 
-# --- the edges of a thread's cache
-
-OVER = 2  # blocks freed at a full cache
-REHEARSED = 140  # blocks: more than most caches hold
-FEW = 24  # where no edge is found
-
-
-@cache
-def edges_of_caches(allocator: Allocator, size: int) -> tuple[int, int]:
-    """How many blocks a thread takes, and another frees of them, before the next call must lock as the last did not."""
-    takes = last_edge(locks_of_taking(SharedHeap.start(allocator, **ROOMY), size, REHEARSED))
-    heap = SharedHeap.start(allocator, **ROOMY)
-    locks_of_taking(heap, size, takes)
-    heap.process.thread = heap.process.new_thread()
-    return takes, last_edge([takes_a_lock(heap, partial(heap.dealloc, address)) for address in list(heap.live)])
-
-
-def locks_of_taking(heap: SharedHeap, size: int, blocks: int) -> list[bool]:
-    heap.process.threads_ever = 2  # or locks are taken as a lone thread may
-    return [takes_a_lock(heap, lambda: heap.alloc(size)) for _ in range(blocks)]
-
-
-def takes_a_lock(heap: SharedHeap, call: Callable[[], object]) -> bool:
-    """Whether a call has an operation that is atomic and changes something."""
-    found = []
-
-    def note(operation: str, address: int, size: int, value: int, who: str) -> None:
-        access = access_at_work(0, operation, address, size, depth=2)
-        found.append(access.is_atomic and access.changes)
-
-    stop = heap.process.observe(access=note)
-    call()
-    stop()
-    return any(found)
-
-
-def last_edge(locked: list[bool]) -> int:
-    """How many calls there are before the last one that locks after one that does not."""
-    return max((n for n, (before, now) in enumerate(pairwise(locked), 1) if now and not before), default=FEW)
-
-
 # --- trying them
 
-PAGE = 1 << 16
 MACHINE: Mapping[str, Any] = {"frames": 1 << 12}
-ROOMY: Mapping[str, Any] = {"frames": 1 << 12, "page": PAGE, "maxva": (1 << 32) + 2 * PAGE}  # first mapping at 64 MiB
 
 
 def make_threads(allocator: Allocator, name: str, size: int, machine: Mapping[str, Any] = MACHINE) -> Threads:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,8 @@ from heapwright.machine import Heap, start
 OPTIONAL = ("usable_size", "realloc", "alloc_zeroed", "trim", "thread_exit", "fork_child")
 FOLDER = "heapwright.allocators"
 QUICK_SECONDS, SECONDS = 0.12, 20.0
+PAGE = 1 << 16
+ROOMY: Mapping[str, Any] = {"frames": 1 << 12, "page": PAGE, "maxva": (1 << 32) + 2 * PAGE}  # first mapping at 64 MiB
 
 Item = TypeVar("Item")
 
