@@ -5,9 +5,12 @@ statistics, to the last call of the kernel.
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
+from heaps import on
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +84,38 @@ def test_a_long_trace(spec):
         assert machine.survey() == native.stats()
         machine.check()
 
+
+# --- two threads
+
+
+def by_turns(heap, elsewhere):
+    """The heap, each call to which comes from here or from elsewhere, by lot."""
+    rng = random.Random(5)
+
+    def call(name):
+        function = getattr(heap, name)
+        return lambda *given: elsewhere(function, *given) if rng.random() < 0.5 else function(*given)
+
+    return SimpleNamespace(alloc=call("alloc"), realloc=call("realloc"), dealloc=call("dealloc"))
+
+
+@pytest.mark.parametrize("spec", ["ptmalloc", "hoard", "slab"])
+def test_two_threads_that_free_each_others_blocks(spec):
+    with both_worlds(spec) as (machine, native), ThreadPoolExecutor(1) as other:
+        second = machine.process.new_thread()
+
+        def in_second(function, *given):
+            with on(machine, second):
+                return function(*given)
+
+        here = by_turns(machine, in_second)
+        there = by_turns(native, lambda function, *given: other.submit(function, *given).result())
+        for one, another in play(story(LONG // 4, seed=9), here, there):
+            assert one + DISTANCE == another
+        machine.check()
+
+
+# --- any calls
 
 calls = st.lists(
     st.one_of(
