@@ -39,11 +39,20 @@ def walk(heap, start, end):
 
 
 def check(heap, start, end):
-    pass
+    heap.called.add(100_000)
+
+
+def lists(heap):
+    yield "a list", [heap.called.load()]
 
 
 def survey(heap, stats):
     stats.live_blocks = 77
+    heap.called.add(0)
+
+
+def tune(heap, option, value):
+    return heap.called.add(0) + option + value
 
 
 def trim(heap):
@@ -59,11 +68,37 @@ def fork_prepare(heap):
 
 
 def fork_parent(heap):
-    return heap.called.add(1000)
+    return heap.called.add(1_000)
 
 
 def fork_child(heap):
-    return heap.called.add(10000)
+    return heap.called.add(10_000)
+"""
+
+
+SAME = """
+from heapwright.layers import inner
+
+Heap = inner.Heap
+alloc = inner.alloc
+dealloc = inner.dealloc
+"""
+APART = """
+from heapwright.layers import inner
+from heapwright.layout import Inline, Struct, Word
+
+
+class Heap(Struct):
+    word: Word
+    heap: Inline[inner.Heap]
+
+
+def alloc(heap, size, align):
+    return inner.alloc(heap.heap, size, align)
+
+
+def dealloc(heap, address, size, align):
+    inner.dealloc(heap.heap, address, size, align)
 """
 
 
@@ -71,6 +106,17 @@ def fork_child(heap):
 def below(tmp_path):
     path = tmp_path / "below.py"
     path.write_text(BELOW)
+    return path
+
+
+@pytest.fixture(params=[*LAYERS, "same", "apart"])
+def layer(request, tmp_path):
+    """Ours, and two that say nothing but how to take and give a block: over the heap below, and with words apart."""
+    own = {"same": SAME, "apart": APART}
+    if request.param not in own:
+        return request.param
+    path = tmp_path / f"{request.param}.py"
+    path.write_text(own[request.param])
     return path
 
 
@@ -86,15 +132,20 @@ def test_trim_gives_pages_back(spec):
     assert heap.memory.held() == held - given
 
 
-@pytest.mark.parametrize("layer", LAYERS)
 def test_each_call_reaches_the_allocator(layer, below):
     machine = start(load(f"{layer}({below})"))
     assert machine.trim() == 1
     machine.thread_exit()
     child = machine.fork()
-    assert called(machine.state) == 1111
-    assert called(child.state) == 10111
+    assert called(machine.state) == 1_111
+    assert called(child.state) == 10_111
     assert machine.survey()["live_blocks"] == (0 if layer == "counted" else 77)
+    assert machine.lists() == [("a list", [1_111])]
+    whole = machine.allocator
+    assert whole.tune(machine.state, 5, 7) == 1_111 + 12
+    assert list(whole.walk(machine.state, 16, 48)) == [(16, 32, 0)]
+    whole.check(machine.state, 16, 48)
+    assert called(machine.state) == 101_111
 
 
 def called(heap):
@@ -103,10 +154,33 @@ def called(heap):
     return heap.called.load()
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+def test_locked_holds_the_lock_in_each_call(below):
+    machine = start(load(f"locked({below})"))
+    held, place = [], machine.state.heap.address
+
+    def see(operation, address, size, value, who):
+        if operation == "store" and address == place:
+            held.append(machine.process.peek(machine.state.address, 8) != bytes(8))
+
+    machine.process.observe(access=see)
+    machine.trim()
+    machine.thread_exit()
+    machine.survey()
+    machine.allocator.tune(machine.state, 5, 7)
+    machine.fork()
+    assert held == [True] * 6
+
+
 def test_threads_are_a_trait(layer, below):
     assert load(f"{layer}({below})").is_threaded
     assert load(f"{layer}(linked_list)").is_threaded == (layer == "locked")
+
+
+def test_words_apart_that_leave_out_those_below_are_refused(tmp_path):
+    path = tmp_path / "apart.py"
+    path.write_text(APART.replace("heap: Inline[inner.Heap]", "other: Inline[inner.Heap]"))
+    with pytest.raises(AllocatorError, match="has it in place: heap:"):
+        load(f"{path}(kr)")
 
 
 # --- what is counted
@@ -177,8 +251,9 @@ assert libc.sbrk(0) < before
 """
 
 
-def test_malloc_trim_gives_memory_back():
-    environment = {"LD_PRELOAD": str(library_of("linked_list"))}
+@pytest.mark.parametrize("counted", [False, True], ids=["sized", "counted"])
+def test_malloc_trim_gives_memory_back(counted):
+    environment = {"LD_PRELOAD": str(library_of("linked_list", counted))}
     done = subprocess.run([sys.executable, "-c", TRIM], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
