@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy import NO_MEMORY
 
 from heapwright.allocator import AllocatorError, load
 from heapwright.machine import start
@@ -16,66 +17,50 @@ from heapwright.native.library import library_of
 
 LAYERS = ("sized", "locked", "counted", "traced")
 STACKS = [*(f"{layer}(linked_list)" for layer in LAYERS), "counted(locked(sized(linked_list)))"]
-BELOW = """
-from heapwright.layout import Atomic, Struct, Word
-
+BELOW = (
+    NO_MEMORY.replace("end):\n    pass", "end):\n    note(heap, 100_000)")
+    + """
 THREADS = "own"
 
 
-class Heap(Struct):
-    called: Atomic[Word]
-
-
-def alloc(heap, size, align):
-    return 0
-
-
-def dealloc(heap, address, size, align):
-    pass
-
-
-def walk(heap, start, end):
-    yield start, end - start, 0
-
-
-def check(heap, start, end):
-    heap.called.add(100_000)
+def note(heap, number):
+    heap.word += number
+    return heap.word
 
 
 def lists(heap):
-    yield "a list", [heap.called.load()]
+    yield "a list", [heap.word]
 
 
 def survey(heap, stats):
     stats.live_blocks = 77
-    heap.called.add(0)
+    note(heap, 0)
 
 
 def tune(heap, option, value):
-    return heap.called.add(0) + option + value
+    return note(heap, 0) + option + value
 
 
 def trim(heap):
-    return heap.called.add(1) + 1
+    return note(heap, 1)
 
 
 def thread_exit(heap):
-    return heap.called.add(10)
+    return note(heap, 10)
 
 
 def fork_prepare(heap):
-    return heap.called.add(100)
+    return note(heap, 100)
 
 
 def fork_parent(heap):
-    return heap.called.add(1_000)
+    return note(heap, 1_000)
 
 
 def fork_child(heap):
-    return heap.called.add(10_000)
+    return note(heap, 10_000)
 """
-
-
+)
 SAME = """
 from heapwright.layers import inner
 
@@ -137,21 +122,21 @@ def test_each_call_reaches_the_allocator(layer, below):
     assert machine.trim() == 1
     machine.thread_exit()
     child = machine.fork()
-    assert called(machine.state) == 1_111
-    assert called(child.state) == 10_111
+    assert noted(machine.state) == 1_111
+    assert noted(child.state) == 10_111
     assert machine.survey()["live_blocks"] == (0 if layer == "counted" else 77)
     assert machine.lists() == [("a list", [1_111])]
     whole = machine.allocator
     assert whole.tune(machine.state, 5, 7) == 1_111 + 12
-    assert list(whole.walk(machine.state, 16, 48)) == [(16, 32, 0)]
+    assert list(whole.walk(machine.state, 16, 48)) == [(16, 32, 1)]
     whole.check(machine.state, 16, 48)
-    assert called(machine.state) == 101_111
+    assert noted(machine.state) == 101_111
 
 
-def called(heap):
+def noted(heap):
     while hasattr(heap, "heap"):
         heap = heap.heap
-    return heap.called.load()
+    return heap.word
 
 
 def test_locked_holds_the_lock_in_each_call(below):
@@ -261,6 +246,6 @@ def test_malloc_trim_gives_memory_back(counted):
 @pytest.mark.parametrize("kind", ["Nowhere", "Array[Nowhere, 4]", "Atomic[Nowhere]", "Array[Array[Nowhere, 2], 2]"])
 def test_a_field_that_points_nowhere_is_refused(kind, tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(BELOW.replace("called: Atomic[Word]", f"first: {kind}").replace("Atomic,", "Array, Atomic,"))
+    path.write_text(NO_MEMORY.replace("word: Word", f"first: {kind}").replace("NULL,", "Array, Atomic,"))
     with pytest.raises(AllocatorError, match=r"Heap\.first: no struct is named 'Nowhere'"):
         load(str(path))
