@@ -40,10 +40,10 @@ from heapwright.allocators.pages import Heap as PageHeap
 from heapwright.allocators.pages import alloc as alloc_pages
 from heapwright.allocators.pages import check as check_pages
 from heapwright.allocators.pages import dealloc as dealloc_pages
-from heapwright.allocators.pages import entries, find, is_absurd, known, release, resize, span_at, whole_pages
+from heapwright.allocators.pages import entries, find, known, release, resize, span_at, whole_pages
 from heapwright.allocators.pages import trim as trim_pages
 from heapwright.allocators.pages_kept import kept_ranges
-from heapwright.bits import align_down, align_up, below, bit, floor_log2, lowest_bit
+from heapwright.bits import align_down, align_up, below, bit, floor_log2, is_absurd, lowest_bit
 from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
 from heapwright.spans import FREE, OWN, UNUSED, USED
 
