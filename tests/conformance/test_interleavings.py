@@ -9,15 +9,8 @@ from heapwright.allocator import load
 from heapwright.allocators import ALLOCATORS, hoard_heaps, ptmalloc_bins
 from heapwright.allocators.ptmalloc_chunks import PREVIOUS_IN_USE
 from heapwright.conformance import CHECKS, Broken, Subject
-from heapwright.conformance.interleavings import (
-    MACHINE,
-    PAIRS,
-    ROOMY,
-    declared_races,
-    make_threads,
-    try_scenario,
-    wander_through,
-)
+from heapwright.conformance.interleavings import declared_races, make_threads, try_scenario, wander_through
+from heapwright.conformance.scenarios import MACHINE, PAIRS, ROOMY
 from heapwright.locks import acquire, release
 from heapwright.machine import Fault
 from heapwright.machine.explore import explore, sleepy_locks

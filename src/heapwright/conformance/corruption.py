@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import cycle
 
-from heapwright.conformance.interleavings import ROOMY
+from heapwright.conformance.scenarios import ROOMY
 from heapwright.conformance.story import Play, Step, busy_day
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.worlds import invariants_of
