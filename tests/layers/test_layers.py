@@ -14,6 +14,7 @@ from toy import NO_MEMORY
 from heapwright.allocator import AllocatorError, load
 from heapwright.machine import start
 from heapwright.native.library import library_of
+from heapwright.traces.raw import ALLOC, DEALLOC, REALLOC_FROM, REALLOC_TO, THREAD_EXIT
 
 LAYERS = ("sized", "locked", "counted", "traced")
 STACKS = [*(f"{layer}(linked_list)" for layer in LAYERS), "counted(locked(sized(linked_list)))"]
@@ -139,6 +140,24 @@ def noted(heap):
     return heap.word
 
 
+@pytest.mark.parametrize(("below", "sizes"), [("kr", (112, 208)), ("linked_list", (100, 200))])
+def test_counted_counts_what_was_granted(below, sizes):
+    """Usable bytes where the allocator says them, else those asked for."""
+    heap = start(load(f"counted({below})"))
+    small, large = sizes
+    first, second = heap.alloc(100), heap.alloc_zeroed(100)
+    second = heap.realloc(second, 200)
+    heap.process.kernel.calls.at(1, once=False)
+    assert heap.alloc(1 << 30) == heap.alloc_zeroed(1 << 30) == heap.realloc(second, 1 << 30) == 0
+    heap.dealloc(first)
+    seen = heap.survey()
+    assert (seen["live_bytes"], seen["live_blocks"], seen["peak_bytes"]) == (large, 1, small + large)
+    assert (seen["allocs"], seen["deallocs"], seen["reallocs"], seen["failures"]) == (4, 1, 2, 3)
+    heap.dealloc(second)
+    seen = heap.survey()
+    assert (seen["live_bytes"], seen["live_blocks"], seen["peak_bytes"]) == (0, 0, small + large)
+
+
 def test_locked_holds_the_lock_in_each_call(below):
     machine = start(load(f"locked({below})"))
     held, place = [], machine.state.heap.address
@@ -154,6 +173,28 @@ def test_locked_holds_the_lock_in_each_call(below):
     machine.allocator.tune(machine.state, 5, 7)
     machine.fork()
     assert held == [True] * 6
+
+
+def test_traced_records_deaths_before_and_births_after():
+    heap = start(load("traced(kr)"))
+    seen = []
+    heap.process.observe(access=lambda *_: seen.append(len(heap.process.records)))
+    first = heap.alloc(100, 64)
+    second = heap.realloc(first, 5000)
+    heap.dealloc(second)
+    heap.thread_exit()
+    assert [record[1:] for record in heap.process.records] == [
+        (ALLOC, 6, first, 0, 100),
+        (REALLOC_FROM, 0, first, 0, 5000),
+        (REALLOC_TO, 0, second, first, 5000),
+        (DEALLOC, 0, second, 0, 0),
+        (THREAD_EXIT, 0, 0, 0, 0),
+    ]
+    assert set(seen) == {0, 2, 4}  # alloc before its record, realloc between its two, dealloc after its
+
+
+def test_misuse_that_is_reported_is_a_trait(layer):
+    assert load(f"{layer}(linked_list)").DETECTS == ("double free",)
 
 
 def test_threads_are_a_trait(layer, below):
