@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.specimens")
+SPECIMENS = ("kr_xv6", "outline_dlmalloc", "page_allocator", "user_allocator")
+
+pytest.register_assert_rewrite("tests.specimens.scenarios", *(f"tests.specimens.{name}_defects" for name in SPECIMENS))
