@@ -218,7 +218,7 @@ calls = st.lists(st.tuples(st.sampled_from("azrrdd"), st.integers(0, 3000) | st.
 def test_classes_are_what_is_live(name):
     """Some calls find no memory; `check` sees to it that the walk tells of the same blocks."""
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(calls)
     def exact(calls):
         heap = start(load(f"counted({name})"), frames=700)
