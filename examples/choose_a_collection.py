@@ -1,8 +1,8 @@
 """What a thousand numbers cost in each of Rust's collections: `python choose_a_collection.py [ALLOCATOR...]`.
 
-Vec, String and HashMap are those of heapwright.collections, which ask for memory as Rust's do. A LinkedList and a
-BTreeMap are told by their requests alone: a node for each element; nodes of eleven entries that split as keys ascend
-(Rust, library/alloc/src/collections, `linked_list.rs` and `btree/node.rs`). A VecDeque asks as a Vec does.
+They are those of heapwright.collections, which ask for memory as Rust's do. Only a LinkedList is not among them and is
+told by its requests: a node for each element (Rust, library/alloc/src/collections/linked_list.rs). A VecDeque asks as a
+Vec does.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import sys
 
 from heapwright import allocator
-from heapwright.collections import HashMap, String, Vec, running, serve, u64
+from heapwright.collections import BTreeMap, HashMap, String, Vec, running, serve, u64
 from heapwright.machine import start
 from heapwright.spans import USED
 
 COUNT = 1000
 NODE = 24  # of a LinkedList<u64>: two pointers and the number
-LEAF, INNER, CAPACITY, KEPT = 192, 288, 11, 5  # of a BTreeMap<u64, u64>: bytes, entries, entries right of a split
 COLLECTIONS = {}
 
 
@@ -56,24 +55,15 @@ def linked_list():
 
 @collection("BTreeMap<u64, u64>")
 def btree_map():
-    """On the right edge of the tree: a full node leaves most of its entries behind, and hands one up."""
-    blocks, entries = [running().alloc(LEAF, 8, "Leaf")], [0]
-    for _ in range(COUNT):
-        level = 0
-        while level < len(entries) and entries[level] == CAPACITY:
-            blocks.append(running().alloc(INNER if level else LEAF, 8, "Node"))
-            entries[level] = KEPT
-            level += 1
-        if level == len(entries):
-            blocks.append(running().alloc(INNER, 8, "Root"))
-            entries.append(0)
-        entries[level] += 1
-    return blocks
+    return filled(BTreeMap(u64, u64))
 
 
 @collection("HashMap<u64, u64>")
 def hash_map():
-    table = HashMap(u64, u64)
+    return filled(HashMap(u64, u64))
+
+
+def filled(table):
     for number in range(COUNT):
         table.insert(number, number)
     return table

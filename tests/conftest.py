@@ -9,6 +9,10 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # a busy machine takes its time
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 

@@ -58,7 +58,7 @@ def refusal(line: str) -> str:
         _, left, _ = command.make_parser(click.Context(command, parent=context)).parse_args(rest)
     except click.UsageError as error:
         return error.format_message()
-    return f"no option {left[0]}" if left and left[0].startswith("-") else ""
+    return f"there is no place for '{left[0]}'" if left else ""
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,21 @@ from heapwright.layers import LAYERS
 from heapwright.layout import ArrayKind, AtomicKind, StructMeta
 
 REQUIRED = ("Heap", "alloc", "dealloc", "walk", "check")
+TRAITS = ("THREADS", "DETECTS", "WALK")
+OF_THE_HEAP = (
+    "walk",
+    "check",
+    "lists",
+    "survey",
+    "trim",
+    "tune",
+    "thread_exit",
+    "fork_prepare",
+    "fork_parent",
+    "fork_child",
+)  # what a layer need not say; what concerns one block, it must
 HERE = Path(__file__).parent
+COMPLETE, WITHIN = HERE / "layers" / "complete.py", HERE / "layers" / "within.py"
 
 
 class AllocatorError(Mendable):
@@ -71,10 +85,10 @@ def load(spec: str) -> Allocator:
     for name in reversed(parse(spec)):
         path = find(name, module is not None)
         below = f"{name}({below})" if below else name
-        part = instantiate(below, path, module)
+        part = over(module, path, below)
         require(part, path)
-        inherit(part, module)
-        module = complete(part, below)
+        require_place(part, path, module)
+        module = over(part, COMPLETE, f"complete({below})")
         parts = (part, *parts)
     assert module is not None
     return Allocator(spec, module, parts)
@@ -112,11 +126,20 @@ def instantiate(name: str, path: Path, inner: ModuleType | None) -> ModuleType:
     return module
 
 
-def inherit(part: ModuleType, below: ModuleType | None) -> None:
-    """A layer is what the allocator below it is, where it says nothing else."""
-    for name in TRAITS:
-        if below is not None and hasattr(below, name) and not hasattr(part, name):
-            setattr(part, name, getattr(below, name))
+def over(below: ModuleType | None, path: Path, name: str) -> ModuleType:
+    """The module of a source. A layer is what the heap below it is, in what it does not say of the heap as a whole."""
+    part = instantiate(name, path, below)
+    if below is not None:
+        is_same = getattr(part, "Heap", None) is below.Heap
+        inherit(part, below, TRAITS)
+        inherit(part, below if is_same else instantiate(f"within({name})", WITHIN, below), OF_THE_HEAP)
+    return part
+
+
+def inherit(part: ModuleType, source: ModuleType, names: Iterable[str]) -> None:
+    for name in names:
+        if hasattr(source, name) and not hasattr(part, name):
+            setattr(part, name, getattr(source, name))
 
 
 def require(module: ModuleType, path: Path) -> None:
@@ -127,6 +150,12 @@ def require(module: ModuleType, path: Path) -> None:
     for struct in vars(module).values():
         if isinstance(struct, StructMeta):
             resolve(struct, path)
+
+
+def require_place(layer: ModuleType, path: Path, below: ModuleType | None) -> None:
+    """Refuse a layer whose words leave out those of the heap below."""
+    if below is not None and layer.Heap is not below.Heap and "heap" not in layer.Heap.fields:
+        raise AllocatorError(f"{path}: a layer's Heap is inner.Heap, or has it in place: heap: Inline[inner.Heap]")
 
 
 def resolve(struct: StructMeta, path: Path) -> None:
@@ -182,15 +211,3 @@ def frames_of(error: BaseException) -> Iterator[Any]:
     while frame:
         yield frame
         frame = frame.tb_next
-
-
-def complete(module: ModuleType, name: str) -> ModuleType:
-    """The module with every function of the interface: its own, or the default over its own."""
-    whole = instantiate(f"complete({name})", HERE / "layers" / "complete.py", module)
-    for extra in ("usable_size", "lists", "Thread", *TRAITS):
-        if hasattr(module, extra):
-            setattr(whole, extra, getattr(module, extra))
-    return whole
-
-
-TRAITS = ("THREADS", "DETECTS", "WALK")

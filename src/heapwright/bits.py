@@ -11,6 +11,11 @@ MOST = (1 << 63) - 1  # the largest number there is
 MASK = (1 << 64) - 1
 
 
+def is_absurd(size, align):
+    """Whether a request is for more than any kernel has. If not, padding may be added to it and stays a number."""
+    return size < 0 or size > MOST // 2 - align
+
+
 def align_up(n, alignment):
     """The least multiple of a power of two that is at least `n`."""
     return (n + alignment - 1) & -alignment

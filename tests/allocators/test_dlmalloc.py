@@ -5,6 +5,7 @@ from random import Random
 from zlib import crc32
 
 import pytest
+from heaps import Blocks
 
 from heapwright import allocator, allocators
 from heapwright.allocators import dlmalloc_trees as trees
@@ -36,33 +37,26 @@ def holes(h, *sizes):
 
 
 def story(h, seed, n, most, *, foreign=0.0, check_every=20):
-    """Random calls, and moves of the break by somebody else: the blocks that were handed out, and the living ones.
-
-    Only blocks of the least alignment change their size: the original forgets larger ones.
-    """
-    random, given, plain, aligned = Random(seed), [], [], []
+    """Random calls, and moves of the break by somebody else: the blocks that were handed out, and the living ones."""
+    random = Random(seed)
+    blocks = Blocks(h, random)
     for step in range(n):
         choice = random.random()
         if random.random() < foreign:
             h.user.sbrk(random.choice([1, 16, 24, PAGE, 5000]))
-        if plain and choice < 0.4:
-            h.dealloc(plain.pop(random.randrange(len(plain))))
-        elif aligned and choice < 0.44:
-            h.dealloc(aligned.pop(random.randrange(len(aligned))))
-        elif plain and choice < 0.54:
-            i = random.randrange(len(plain))
-            plain[i] = h.realloc(plain[i], random.randrange(1, most))
-            given.append(plain[i])
+        if blocks.plain and choice < 0.4:
+            blocks.free_one(blocks.plain)
+        elif blocks.aligned and choice < 0.44:
+            blocks.free_one(blocks.aligned)
+        elif blocks.plain and choice < 0.54:
+            blocks.resize(random.randrange(len(blocks.plain)), random.randrange(1, most))
         elif choice < 0.6:
-            aligned.append(h.alloc(random.randrange(most), 1 << random.randrange(5, 13)))
-            given.append(aligned[-1])
+            blocks.give(random.randrange(most), 1 << random.randrange(5, 13))
         else:
-            plain.append(h.alloc(random.randrange(most if choice < 0.75 else 200)))
-            given.append(plain[-1])
+            blocks.give(random.randrange(most if choice < 0.75 else 200))
         if step % check_every == 0:
             h.check()
-    assert all(given)
-    return given, plain + aligned
+    return blocks.all()
 
 
 def finish(h, live):

@@ -7,6 +7,7 @@ from random import Random
 from zlib import crc32
 
 import pytest
+from heaps import Blocks
 
 from heapwright import allocator, allocators
 from heapwright.conformance import Subject, Verdict, checks_for, run
@@ -33,29 +34,22 @@ def footed(spec):
 
 
 def story(h, seed, n, most):
-    """Random calls: the blocks that were handed out, and the living ones.
-
-    Only blocks of the least alignment change their size: the original forgets larger ones.
-    """
-    random, given, plain, aligned = Random(seed), [], [], []
+    """Random calls: the blocks that were handed out, and the living ones."""
+    random = Random(seed)
+    blocks = Blocks(h, random)
     for _ in range(n):
         choice, size = random.random(), random.choice([random.randrange(200), random.randrange(most)])
-        if plain and choice < 0.3:
-            h.dealloc(plain.pop(random.randrange(len(plain))))
-        elif aligned and choice < 0.36:
-            h.dealloc(aligned.pop(random.randrange(len(aligned))))
-        elif plain and choice < 0.5:
-            i = random.randrange(len(plain))
-            plain[i] = h.realloc(plain[i], size)
-            given.append(plain[i])
+        if blocks.plain and choice < 0.3:
+            blocks.free_one(blocks.plain)
+        elif blocks.aligned and choice < 0.36:
+            blocks.free_one(blocks.aligned)
+        elif blocks.plain and choice < 0.5:
+            blocks.resize(random.randrange(len(blocks.plain)), size)
         elif choice < 0.6:
-            aligned.append(h.alloc(size, 1 << random.randrange(5, 13)))
-            given.append(aligned[-1])
+            blocks.give(size, 1 << random.randrange(5, 13))
         else:
-            plain.append(h.alloc(size))
-            given.append(plain[-1])
-    assert all(given)
-    return given, plain + aligned
+            blocks.give(size)
+    return blocks.all()
 
 
 # crc32 of the addresses that malloc.c 2.8.6 with FOOTERS=1 gives in `story`, from the first page of its heap on

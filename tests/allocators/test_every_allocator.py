@@ -6,11 +6,12 @@ import pytest
 from heaps import fresh
 
 from heapwright.allocators import ALLOCATORS
+from heapwright.allocators.buddy import MOST
 from heapwright.conformance.kernel import sound
 from heapwright.conformance.story import Play, Step
 from heapwright.spans import USED
 
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 LINES = 40  # of a story that are told
 
 
@@ -32,6 +33,36 @@ def test_fresh_mappings_are_not_cleared_again(name):
     heap.process.observe(access=lambda operation, address, size, *rest: stores.append(size))
     assert heap.alloc_zeroed(3 * MIB) != 0
     assert sum(stores) < 5000
+
+
+# --- a kernel that takes nothing back
+
+MAPPED = {  # sizes that are mappings of their own
+    "pages": (300 * KIB, 300 * KIB),
+    "segregated_storage": (300 * KIB, 300 * KIB),
+    "pages_split": (300 * KIB, 300 * KIB),
+    "buddy": (MOST, MOST, 3 * MIB),
+}
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("name", MAPPED)
+def test_a_mapping_that_the_kernel_does_not_take_back_serves_again_or_goes_later(name, k, once):
+    heap, held = fresh(name), []
+    heap.process.kernel.returns.at(k, once)
+    for _ in range(4):
+        for size in MAPPED[name]:
+            assert heap.alloc_zeroed(size)  # the machine compares
+        held.append(heap.memory.held())
+        for block in list(heap.live):
+            heap.dealloc(block)
+            heap.check()
+    assert held[-1] == held[-2]
+    heap.process.kernel.returns.never()
+    kept = heap.memory.held()
+    assert heap.trim() == kept
+    assert heap.memory.held() == 0
 
 
 # --- a long story

@@ -114,28 +114,6 @@ def test_a_mapping_is_resized_where_it_is(heap):
     heap.check()
 
 
-# --- a kernel that takes nothing back
-
-
-@pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
-@pytest.mark.parametrize("k", range(1, 6))
-def test_a_mapping_that_the_kernel_does_not_take_back_serves_again_or_goes_later(heap, k, once):
-    heap.process.kernel.returns.at(k, once)
-    held = []
-    for _ in range(4):
-        for size in (300 * KIB, 300 * KIB):
-            assert heap.alloc_zeroed(size)  # the machine compares
-        held.append(heap.memory.held())
-        for block in list(heap.live):
-            heap.dealloc(block)
-            heap.check()
-    assert held[-1] == held[-2]
-    heap.process.kernel.returns.never()
-    kept = heap.memory.held()
-    assert heap.trim() == kept
-    assert heap.memory.held() == 0
-
-
 # --- misuse
 
 

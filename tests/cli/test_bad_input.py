@@ -9,23 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from toy import NO_MEMORY
 
 from heapwright.errors import Mendable
 from heapwright.files import written_whole
 
-GOOD = """
-from heapwright.layout import NULL, Struct, Word
-class Heap(Struct):
-    top: Word
-def alloc(heap, size, align):
-    return NULL
-def dealloc(heap, address, size, align):
-    pass
-def walk(heap, start, end):
-    yield start, end - start, 1
-def check(heap, start, end):
-    pass
-"""
+LENGTH = NO_MEMORY.count("\n")  # in lines
 
 
 @pytest.fixture
@@ -53,51 +42,53 @@ def test_a_stack_that_is_not_closed(refused):
 
 
 def test_a_syntax_error(refused, source):
-    path = source(GOOD + "\ndef broken(:\n")
-    assert f"{path}:14:" in refused("run", "-a", path, "--", "true")
+    path = source(NO_MEMORY + "\ndef broken(:\n")
+    assert f"{path}:{LENGTH + 2}:" in refused("run", "-a", path, "--", "true")
 
 
 def test_an_error_at_import(refused, source):
-    path = source("import nothing_of_this_name\n" + GOOD)
+    path = source("import nothing_of_this_name\n" + NO_MEMORY)
     assert f"{path}:1: ModuleNotFoundError" in refused("run", "-a", path, "--", "true")
 
 
 def test_a_missing_function(refused, source):
-    path = source(GOOD.replace("def walk", "def wander"))
+    path = source(NO_MEMORY.replace("def walk", "def wander"))
     assert "missing: walk" in refused("run", "-a", path, "--", "true")
 
 
 def test_a_type_error(refused, source):
-    path = source(GOOD.replace("return NULL", "return heap.bottom + size"))
+    path = source(NO_MEMORY.replace("return NULL", "return heap.bottom + size"))
     line = refused("run", "-a", path, "--", "true")
-    assert f"{path}:6:" in line
+    assert f"{path}:10:" in line
     assert "bottom" in line
 
 
 BREAKING = {
-    "recursion": ("def down(n):\n    return down(n - 1) if n else 0\n", 13, "D5: recursion: down calls down"),
-    "a set": ("def f(heap):\n    return len(set())\n", 14, "D2: `set()` outside check"),
-    "a decorator": ("def same(f):\n    return f\n@same\ndef g(heap):\n    return 0\n", 15, "D1: a decorator"),
-    "a wrong name": ("def f(heap):\n    return flor_log2(1)\n", 14, "`flor_log2` is defined nowhere"),
+    "recursion": ("def down(n):\n    return down(n - 1) if n else 0\n", 1, "D5: recursion: down calls down"),
+    "a set": ("def f(heap):\n    return len(set())\n", 2, "D2: `set()` outside check"),
+    "a decorator": ("def same(f):\n    return f\n@same\ndef g(heap):\n    return 0\n", 3, "D1: a decorator"),
+    "a wrong name": ("def f(heap):\n    return flor_log2(1)\n", 2, "`flor_log2` is defined nowhere"),
 }
 
 
 @pytest.mark.parametrize("name", BREAKING)
 def test_a_rule_of_the_dialect_is_said_before_anything_is_compiled(refused, source, name):
     body, line, sentence = BREAKING[name]
-    path = source(GOOD + body)
-    assert f"{path}:{line}: " in (said := refused("run", "-a", path, "--", "true", PATH="/nowhere"))
+    path = source(NO_MEMORY + body)
+    assert f"{path}:{LENGTH + line}: " in (said := refused("run", "-a", path, "--", "true", PATH="/nowhere"))
     assert sentence in said
 
 
 def test_two_types_that_only_the_compiler_sees_are_told_at_the_users_line(refused, source):
-    mixed = "    place = heap.top + 16\n    place = heap\n    return place + size\n"
-    path = source(GOOD.replace("    return NULL\n", mixed))
+    mixed = "    place = heap.word + 16\n    place = heap\n    return place + size\n"
+    path = source(NO_MEMORY.replace("    return NULL\n", mixed))
     assert f"heapwright: {path}:" in refused("run", "-a", path, "--", "true")
 
 
 def test_a_field_that_is_none(refused, source):
-    assert "a field is a Word" in refused("run", "-a", source(GOOD.replace("Word\ndef", "Wort\ndef")), "--", "true")
+    assert "a field is a Word" in refused(
+        "run", "-a", source(NO_MEMORY.replace("word: Word", "word: Wort")), "--", "true"
+    )
 
 
 def test_a_program_that_is_not_there(refused):
@@ -105,18 +96,18 @@ def test_a_program_that_is_not_there(refused):
 
 
 def test_no_linker(refused, source, tmp_path):
-    line = refused("run", "-a", source(GOOD), "--", "true", PATH=str(tmp_path), CC="")
+    line = refused("run", "-a", source(NO_MEMORY), "--", "true", PATH=str(tmp_path), CC="")
     assert "there is no linker: install one" in line
 
 
 def test_a_linker_that_fails(refused, source):
-    assert "false could not link" in refused("run", "-a", source(GOOD), "--", "true", CC=shutil.which("false"))
+    assert "false could not link" in refused("run", "-a", source(NO_MEMORY), "--", "true", CC=shutil.which("false"))
 
 
 def test_a_cache_that_cannot_be_written(refused, source, tmp_path):
     place = tmp_path / "file"
     place.write_text("not a folder")
-    line = refused("run", "-a", source(GOOD), "--", "true", HEAPWRIGHT_CACHE=str(place / "cache"))
+    line = refused("run", "-a", source(NO_MEMORY), "--", "true", HEAPWRIGHT_CACHE=str(place / "cache"))
     assert "set HEAPWRIGHT_CACHE to a folder" in line
 
 
@@ -124,7 +115,7 @@ def test_a_cache_that_cannot_be_written(refused, source, tmp_path):
 def test_a_read_only_cache(refused, source, tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir(mode=0o500)
-    assert "cannot write" in refused("run", "-a", source(GOOD), "--", "true", HEAPWRIGHT_CACHE=str(cache))
+    assert "cannot write" in refused("run", "-a", source(NO_MEMORY), "--", "true", HEAPWRIGHT_CACHE=str(cache))
 
 
 def test_a_foreign_file_is_no_trace(refused, tmp_path):

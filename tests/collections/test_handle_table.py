@@ -38,7 +38,7 @@ def test_what_a_compaction_is_worth(name):
 
 
 @pytest.mark.parametrize("name", allocator.ALLOCATORS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.lists(st.tuples(st.sampled_from(["insert", "remove", "set", "compact"]), st.integers(0, 600)), max_size=15),
 )

@@ -154,6 +154,7 @@ def test_no_heap_no_box():
 def test_a_child_has_its_own_copy(runtime):
     v = Vec.of([1, 2])
     child = runtime.fork()
+    assert child.owners == {v.address: "Vec<i32>"}
     with serve(child):
         v.push(3)
         assert list(v) == [1, 2, 3]
@@ -163,3 +164,4 @@ def test_a_child_has_its_own_copy(runtime):
             v.push(4)
     child.heap.check()
     assert list(v) == [1, 2] and v.capacity == 2
+    assert (child.owners, runtime.owners) == ({}, {v.address: "Vec<i32>"})

@@ -9,14 +9,8 @@ from heapwright.allocator import load
 from heapwright.allocators import ALLOCATORS, hoard_heaps, hoard_threads, ptmalloc_bins
 from heapwright.allocators.ptmalloc_chunks import PREVIOUS_IN_USE
 from heapwright.conformance import CHECKS, Broken, Subject
-from heapwright.conformance.interleavings import (
-    MACHINE,
-    PAIRS,
-    declared_races,
-    make_threads,
-    try_scenario,
-    wander_through,
-)
+from heapwright.conformance.interleavings import declared_races, make_threads, try_scenario, wander_through
+from heapwright.conformance.scenarios import MACHINE, PAIRS
 from heapwright.conformance.subject import ROOMY
 from heapwright.locks import acquire, release
 from heapwright.machine import Fault

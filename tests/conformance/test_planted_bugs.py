@@ -46,8 +46,7 @@ BUGS = {
         "U7_words_unchanged", "kr", "    start = heap.memory.sbrk(size)\n",
         "    heap.rover = heap.rover.next\n    start = heap.memory.sbrk(size)\n"),
     "negative sizes taken for small ones": (
-        "U12_absurd_sizes", "linked_list", "return size < 0 or size > MOST_BYTES - align",
-        "return size > MOST_BYTES - align"),
+        "U12_absurd_sizes", "linked_list", "    if is_absurd(size, align):", "    if size > 1 << 62:"),
     "no room for a block of no bytes": (
         "U11_zero_size", "linked_list", "return max(align_up(size, UNIT), UNIT)", "return align_up(size, UNIT)"),
     "the break is thought to be one's own": (

@@ -112,8 +112,12 @@ def test_what_is_told_can_be_repeated():
     assert "used" in caught.value.picture
 
 
-def test_layers_are_judged_too():
-    outcomes = list(run(Subject("locked(kr)"), checks_for(["U", "fork", "threads_take"])))
+LAYERS = {"locked(kr)": ["U", "fork", "threads_take"], "sized(linked_list)": ["U1", "U4", "U6"]}
+
+
+@pytest.mark.parametrize("spec", LAYERS)
+def test_layers_are_judged_too(spec):
+    outcomes = list(run(Subject(spec), checks_for(LAYERS[spec])))
     assert {outcome.verdict for outcome in outcomes} == {Verdict.HOLDS}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 import heapwright
-from heapwright.dialect import DialectError, Violation, lint, require
+from heapwright.dialect import CONSTRUCTS, DialectError, Violation, lint, require
 
 PACKAGE = Path(heapwright.__file__).parent
 SHIPPED = sorted(
@@ -76,9 +77,16 @@ BAD = {
     "nonlocal": ("D1", "def f(heap):\n    a = 1\n    def g():\n        nonlocal a\n        a = 2"),
     "global": ("D4", "COUNT = 0\ndef f(heap):\n    global COUNT\n    COUNT = 1"),
     "comprehension": ("D1", "def f(heap):\n    return max(i for i in range(3))"),
+    "list comprehension": ("D1", "def f(heap):\n    return max([i for i in range(3)])"),
+    "set comprehension": ("D1", "def f(heap):\n    return max({i for i in range(3)})"),
+    "dict comprehension": ("D1", "def f(heap):\n    return max({i: i for i in range(3)})"),
+    "del": ("D1", "def f(heap):\n    a = heap.first\n    del a\n    return 0"),
+    "star in a call": ("D1", "def g(heap, size):\n    return size\ndef f(heap, both):\n    return g(*both)"),
+    "async": ("D1", "def f(heap):\n    async def g():\n        return await heap\n    return 0"),
     "yield": ("D1", "def f(heap):\n    yield heap.first"),
     "yield from": ("D1", "def walk(heap, start, end):\n    yield from range(start, end)"),
     "import in a function": ("D1", "def f(heap):\n    import os\n    return 0"),
+    "import from in a function": ("D1", "def f(heap):\n    from heapwright.bits import bit\n    return bit(1)"),
     "no Python": ("D1", "def f(heap:"),
     "list": ("D2", "def f(heap):\n    a = [1, 2]\n    return a[0]"),
     "dict": ("D2", "def f(heap):\n    return {1: 2}[heap.first.address]"),
@@ -120,6 +128,11 @@ BAD = {
 def test_each_rule_is_found_broken(tmp_path: Path, name: str) -> None:
     rule, body = BAD[name]
     assert rule in rules(tmp_path, body)
+
+
+def test_each_construct_that_is_refused_has_a_snippet() -> None:
+    bodies = [body for name, (_, body) in BAD.items() if name != "no Python"]
+    assert CONSTRUCTS.keys() <= {type(node) for body in bodies for node in ast.walk(ast.parse(body))}
 
 
 def test_the_head_of_these_snippets_is_clean(tmp_path: Path) -> None:

@@ -39,3 +39,29 @@ def on(heap, thread):
         yield
     finally:
         heap.process.thread = before
+
+
+class Blocks:
+    """Blocks of a random story: all that were given, and the living ones; those of larger alignments apart."""
+
+    def __init__(self, heap, random):
+        self.heap, self.random = heap, random
+        self.given, self.plain, self.aligned = [], [], []
+
+    def give(self, size, align=16):
+        blocks = self.plain if align == 16 else self.aligned
+        blocks.append(self.heap.alloc(size, align))
+        self.given.append(blocks[-1])
+
+    def resize(self, i, size):
+        """A plain one alone: dlmalloc forgets larger alignments."""
+        self.plain[i] = self.heap.realloc(self.plain[i], size)
+        self.given.append(self.plain[i])
+
+    def free_one(self, blocks):
+        self.heap.dealloc(blocks.pop(self.random.randrange(len(blocks))))
+
+    def all(self):
+        """The given and the living ones, once no request has failed."""
+        assert all(self.given)
+        return self.given, self.plain + self.aligned

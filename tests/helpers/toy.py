@@ -1,4 +1,4 @@
-"""A toy of an allocator, right as it is: tests replace some of its functions by wrong ones."""
+"""Toys of allocators, right as they are: tests replace some of their functions, or some of a source, by wrong ones."""
 
 from types import SimpleNamespace
 
@@ -83,3 +83,28 @@ def fault(call, *arguments, **options):
     with pytest.raises(Fault) as caught:
         call(*arguments, **options)
     return caught.value
+
+
+NO_MEMORY = """
+from heapwright.layout import NULL, Struct, Word
+
+
+class Heap(Struct):
+    word: Word
+
+
+def alloc(heap, size, align):
+    return NULL
+
+
+def dealloc(heap, address, size, align):
+    pass
+
+
+def walk(heap, start, end):
+    yield start, end - start, 1
+
+
+def check(heap, start, end):
+    pass
+"""  # the source of an allocator that has none

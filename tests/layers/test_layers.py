@@ -9,61 +9,82 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy import NO_MEMORY
 
 from heapwright.allocator import AllocatorError, load
 from heapwright.machine import start
 from heapwright.native.library import library_of
+from heapwright.traces.raw import ALLOC, DEALLOC, REALLOC_FROM, REALLOC_TO, THREAD_EXIT
 
 LAYERS = ("sized", "locked", "counted", "traced")
 STACKS = [*(f"{layer}(linked_list)" for layer in LAYERS), "counted(locked(sized(linked_list)))"]
-BELOW = """
-from heapwright.layout import Atomic, Struct, Word
-
+BELOW = (
+    NO_MEMORY.replace("end):\n    pass", "end):\n    note(heap, 100_000)")
+    + """
 THREADS = "own"
 
 
-class Heap(Struct):
-    called: Atomic[Word]
+def note(heap, number):
+    heap.word += number
+    return heap.word
 
 
-def alloc(heap, size, align):
-    return 0
-
-
-def dealloc(heap, address, size, align):
-    pass
-
-
-def walk(heap, start, end):
-    yield start, end - start, 0
-
-
-def check(heap, start, end):
-    pass
+def lists(heap):
+    yield "a list", [heap.word]
 
 
 def survey(heap, stats):
     stats.live_blocks = 77
+    note(heap, 0)
+
+
+def tune(heap, option, value):
+    return note(heap, 0) + option + value
 
 
 def trim(heap):
-    return heap.called.add(1) + 1
+    return note(heap, 1)
 
 
 def thread_exit(heap):
-    return heap.called.add(10)
+    return note(heap, 10)
 
 
 def fork_prepare(heap):
-    return heap.called.add(100)
+    return note(heap, 100)
 
 
 def fork_parent(heap):
-    return heap.called.add(1000)
+    return note(heap, 1_000)
 
 
 def fork_child(heap):
-    return heap.called.add(10000)
+    return note(heap, 10_000)
+"""
+)
+SAME = """
+from heapwright.layers import inner
+
+Heap = inner.Heap
+alloc = inner.alloc
+dealloc = inner.dealloc
+"""
+APART = """
+from heapwright.layers import inner
+from heapwright.layout import Inline, Struct, Word
+
+
+class Heap(Struct):
+    word: Word
+    heap: Inline[inner.Heap]
+
+
+def alloc(heap, size, align):
+    return inner.alloc(heap.heap, size, align)
+
+
+def dealloc(heap, address, size, align):
+    inner.dealloc(heap.heap, address, size, align)
 """
 
 
@@ -71,6 +92,17 @@ def fork_child(heap):
 def below(tmp_path):
     path = tmp_path / "below.py"
     path.write_text(BELOW)
+    return path
+
+
+@pytest.fixture(params=[*LAYERS, "same", "apart"])
+def layer(request, tmp_path):
+    """Ours, and two that say nothing but how to take and give a block: over the heap below, and with words apart."""
+    own = {"same": SAME, "apart": APART}
+    if request.param not in own:
+        return request.param
+    path = tmp_path / f"{request.param}.py"
+    path.write_text(own[request.param])
     return path
 
 
@@ -86,27 +118,95 @@ def test_trim_gives_pages_back(spec):
     assert heap.memory.held() == held - given
 
 
-@pytest.mark.parametrize("layer", LAYERS)
 def test_each_call_reaches_the_allocator(layer, below):
     machine = start(load(f"{layer}({below})"))
     assert machine.trim() == 1
     machine.thread_exit()
     child = machine.fork()
-    assert called(machine.state) == 1111
-    assert called(child.state) == 10111
+    assert noted(machine.state) == 1_111
+    assert noted(child.state) == 10_111
     assert machine.survey()["live_blocks"] == (0 if layer == "counted" else 77)
+    assert machine.lists() == [("a list", [1_111])]
+    whole = machine.allocator
+    assert whole.tune(machine.state, 5, 7) == 1_111 + 12
+    assert list(whole.walk(machine.state, 16, 48)) == [(16, 32, 1)]
+    whole.check(machine.state, 16, 48)
+    assert noted(machine.state) == 101_111
 
 
-def called(heap):
+def noted(heap):
     while hasattr(heap, "heap"):
         heap = heap.heap
-    return heap.called.load()
+    return heap.word
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(("below", "sizes"), [("kr", (112, 208)), ("linked_list", (100, 200))])
+def test_counted_counts_what_was_granted(below, sizes):
+    """Usable bytes where the allocator says them, else those asked for."""
+    heap = start(load(f"counted({below})"))
+    small, large = sizes
+    first, second = heap.alloc(100), heap.alloc_zeroed(100)
+    second = heap.realloc(second, 200)
+    heap.process.kernel.calls.at(1, once=False)
+    assert heap.alloc(1 << 30) == heap.alloc_zeroed(1 << 30) == heap.realloc(second, 1 << 30) == 0
+    heap.dealloc(first)
+    seen = heap.survey()
+    assert (seen["live_bytes"], seen["live_blocks"], seen["peak_bytes"]) == (large, 1, small + large)
+    assert (seen["allocs"], seen["deallocs"], seen["reallocs"], seen["failures"]) == (4, 1, 2, 3)
+    heap.dealloc(second)
+    seen = heap.survey()
+    assert (seen["live_bytes"], seen["live_blocks"], seen["peak_bytes"]) == (0, 0, small + large)
+
+
+def test_locked_holds_the_lock_in_each_call(below):
+    machine = start(load(f"locked({below})"))
+    held, place = [], machine.state.heap.address
+
+    def see(operation, address, size, value, who):
+        if operation == "store" and address == place:
+            held.append(machine.process.peek(machine.state.address, 8) != bytes(8))
+
+    machine.process.observe(access=see)
+    machine.trim()
+    machine.thread_exit()
+    machine.survey()
+    machine.allocator.tune(machine.state, 5, 7)
+    machine.fork()
+    assert held == [True] * 6
+
+
+def test_traced_records_deaths_before_and_births_after():
+    heap = start(load("traced(kr)"))
+    seen = []
+    heap.process.observe(access=lambda *_: seen.append(len(heap.process.records)))
+    first = heap.alloc(100, 64)
+    second = heap.realloc(first, 5000)
+    heap.dealloc(second)
+    heap.thread_exit()
+    assert [record[1:] for record in heap.process.records] == [
+        (ALLOC, 6, first, 0, 100),
+        (REALLOC_FROM, 0, first, 0, 5000),
+        (REALLOC_TO, 0, second, first, 5000),
+        (DEALLOC, 0, second, 0, 0),
+        (THREAD_EXIT, 0, 0, 0, 0),
+    ]
+    assert set(seen) == {0, 2, 4}  # alloc before its record, realloc between its two, dealloc after its
+
+
+def test_misuse_that_is_reported_is_a_trait(layer):
+    assert load(f"{layer}(linked_list)").DETECTS == ("double free",)
+
+
 def test_threads_are_a_trait(layer, below):
     assert load(f"{layer}({below})").is_threaded
     assert load(f"{layer}(linked_list)").is_threaded == (layer == "locked")
+
+
+def test_words_apart_that_leave_out_those_below_are_refused(tmp_path):
+    path = tmp_path / "apart.py"
+    path.write_text(APART.replace("heap: Inline[inner.Heap]", "other: Inline[inner.Heap]"))
+    with pytest.raises(AllocatorError, match="has it in place: heap:"):
+        load(f"{path}(kr)")
 
 
 # --- what is counted
@@ -118,7 +218,7 @@ calls = st.lists(st.tuples(st.sampled_from("azrrdd"), st.integers(0, 3000) | st.
 def test_classes_are_what_is_live(name):
     """Some calls find no memory; `check` sees to it that the walk tells of the same blocks."""
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(calls)
     def exact(calls):
         heap = start(load(f"counted({name})"), frames=700)
@@ -177,8 +277,9 @@ assert libc.sbrk(0) < before
 """
 
 
-def test_malloc_trim_gives_memory_back():
-    environment = {"LD_PRELOAD": str(library_of("linked_list"))}
+@pytest.mark.parametrize("counted", [False, True], ids=["sized", "counted"])
+def test_malloc_trim_gives_memory_back(counted):
+    environment = {"LD_PRELOAD": str(library_of("linked_list", counted))}
     done = subprocess.run([sys.executable, "-c", TRIM], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -186,6 +287,6 @@ def test_malloc_trim_gives_memory_back():
 @pytest.mark.parametrize("kind", ["Nowhere", "Array[Nowhere, 4]", "Atomic[Nowhere]", "Array[Array[Nowhere, 2], 2]"])
 def test_a_field_that_points_nowhere_is_refused(kind, tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(BELOW.replace("called: Atomic[Word]", f"first: {kind}").replace("Atomic,", "Array, Atomic,"))
+    path.write_text(NO_MEMORY.replace("word: Word", f"first: {kind}").replace("NULL,", "Array, Atomic,"))
     with pytest.raises(AllocatorError, match=r"Heap\.first: no struct is named 'Nowhere'"):
         load(str(path))

@@ -248,7 +248,7 @@ def test_records_and_errno_belong_to_process_and_thread():
 
 
 @given(st.lists(st.tuples(st.sampled_from("adrz"), st.integers(0, 300), st.integers(0, 30)), max_size=60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_programs_on_a_right_allocator(steps):
     heap = start(KR, frames=60)
     for name, size, which in steps:

@@ -76,6 +76,14 @@ def test_areas_that_cannot_be(running, size):
     assert (taken(running), running.kernel.frames.reserved, running.areas) == (before, 0, [])
 
 
+def test_an_area_without_levels_of_the_page_table_promises_nothing():
+    running = Process.start(Kernel(frames=2048))
+    before, frames = taken(running), running.kernel.frames
+    assert running.mmap(frames.available * PAGE) == -1
+    assert (taken(running), frames.reserved, running.areas) == (before, 0, [])
+    running.check()
+
+
 def test_touching_a_promised_page_cannot_fail(running):
     area = running.mmap(2 * PAGE)
     running.kernel.frames.failures.at(1)
@@ -142,11 +150,12 @@ def test_mremap_without_frames_changes_nothing(frames):
 
 def test_decommit_gives_frames_back_and_zeros(running):
     running.sbrk(3 * PAGE)
-    running.memory.fill(running.heap_start, 3 * PAGE, 7)
+    running.memory.fill(running.heap_start, PAGE + 8, 7)
     before = taken(running)
     assert running.decommit(running.heap_start + PAGE, PAGE) == 0
     assert taken(running) == before - 1
     assert running.memory.load(running.heap_start + PAGE, 8) == 0
+    assert running.memory.load(running.heap_start + PAGE + 8, 8) == 0  # nobody wrote it but the kernel
     assert running.memory.load(running.heap_start, 1) == 7
     running.check()
 

@@ -373,7 +373,7 @@ def fork_and_exit(running):
 
 
 @given(OPERATIONS, st.sampled_from([40, 70]), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_invariants_hold_whatever_is_called(operations, frames, lazy):
     kernel = Kernel(frames=frames, maxva=200 * PAGE, lazy=lazy)
     running = Process.start(kernel)
@@ -386,7 +386,7 @@ def test_the_invariants_hold_whatever_is_called(operations, frames, lazy):
 
 
 @given(st.lists(st.integers(-3 * PAGE, 3 * PAGE), max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_only_pages_that_stayed_mapped_keep_their_bytes(moves):
     running = process()
     kept = 0  # bytes from the heap's start that stayed mapped and are full of ones

@@ -207,6 +207,19 @@ def test_a_flag_orders_what_lies_before_it(process, shared):
     run(process, reader, writer)
 
 
+def test_a_flag_does_not_order_what_comes_after_it(process, shared):
+    def writer():
+        shared.flag.store(1)
+        shared.count = 3
+
+    def reader():
+        shared.flag.load()
+        return shared.count
+
+    with pytest.raises(Race):
+        run(process, writer, reader)
+
+
 def test_a_compare_exchange_that_fails_publishes_nothing(process, shared):
     def writer():
         shared.count = 3

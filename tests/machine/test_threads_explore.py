@@ -200,7 +200,7 @@ def test_random_schedules_find_it_too(name):
     assert isinstance(found.failure.error, error)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 1 << 30))
 def test_random_schedules_of_a_good_mutex_find_nothing(seed):
     with sleepy_locks(1):

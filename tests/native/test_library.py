@@ -6,6 +6,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+from toy import NO_MEMORY
 
 from heapwright.allocator import load
 from heapwright.native.heap import DOORS, NativeHeap
@@ -48,30 +49,7 @@ def test_a_stack_has_the_files_of_its_modules():
     assert {"kr.py", "locked.py"} <= {path.name for path in sources_of(stack_for("kr"))}
 
 
-MINE = """
-from mine_numbers import UNIT
-from heapwright.layout import Struct, Word
-
-
-class Heap(Struct):
-    word: Word
-
-
-def alloc(heap, size, align):
-    return UNIT - UNIT
-
-
-def dealloc(heap, address, size, align):
-    pass
-
-
-def walk(heap, start, end):
-    yield start, end - start, 0
-
-
-def check(heap, start, end):
-    pass
-"""
+MINE = "from mine_numbers import UNIT\n" + NO_MEMORY.replace("return NULL", "return UNIT - UNIT")
 
 
 def test_a_module_of_which_only_a_number_is_taken_counts(tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ def with_live_blocks(calls):
 
 @pytest.mark.parametrize("spec", [*ALLOCATORS, "counted(locked(kr))"])
 def test_any_trace(spec):
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
     @given(calls)
     def same(calls):
         with both_worlds(spec) as (machine, native):

@@ -44,6 +44,12 @@ def test_arrows_take_turns_and_cross():
     assert [line[:4] for line in picture] == ["  ╭─", "╭─┴▶", "│╭┬▶", "││╰▶", "╰┴─▶", "    "]
 
 
+def test_two_arrows_at_one_block_are_in_two_lanes():
+    spans = [Span(0x10 * i, 0x10, "free") for i in range(1, 4)]
+    picture = drawn(Scene(spans, 0x40, 4096, [(0x10, 0x20), (0x20, 0x30)])).splitlines()
+    assert [line[:4] for line in picture] == [" ╭─ ", "╭┴▶ ", "╰─▶ ", "    "]
+
+
 def test_a_crowd_of_arrows_leaves_some_to_the_text():
     spans = [Span(0x10 * i, 0x10, "free") for i in range(1, 21)]
     links = [(0x10 * i, 0x10 * (21 - i)) for i in range(1, 11)]

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from heapwright.allocators import ALLOCATORS
-from heapwright.conformance.cface.driver import Suite, Verdict
-from heapwright.conformance.cface.table import checks
+from heapwright.conformance import Verdict
+from heapwright.conformance.cface import Suite, checks, driver
 from heapwright.native.library import cache, library_of
 
 QUICK = [
@@ -68,6 +68,29 @@ def refused(suite, spec, chosen):
     library, bad = library_of(spec), []
     for check in chosen:
         outcome = suite.run(check, library)
-        if outcome.verdict not in (Verdict.HOLDS, Verdict.SKIPPED) and not check.informational:
-            bad.append((check.id, outcome.verdict.value, outcome.reason))
+        if outcome.verdict is Verdict.FAILS and not check.informational:
+            bad.append((check.id, outcome.reason))
     return bad
+
+
+ENDINGS = {
+    "exit 0": (Verdict.HOLDS, ""),
+    "exit 1": (Verdict.FAILS, "it gave no reason"),
+    "echo first >&2; echo why >&2; exit 1": (Verdict.FAILS, "why"),
+    "echo no tool >&2; exit 77": (Verdict.SKIPPED, "no tool"),
+    "exit 3": (Verdict.FAILS, "exit status 3"),
+    "echo here >&2; kill -SEGV $$": (Verdict.FAILS, "SIGSEGV: here"),
+    "kill -ALRM $$": (Verdict.FAILS, "it did not end in time"),
+    "exec sleep 60": (Verdict.FAILS, "it did not end in time"),
+}
+
+
+@pytest.mark.parametrize("script", ENDINGS)
+def test_how_a_program_ends_is_what_it_showed(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "build", lambda cache: tmp_path)
+    check = checks()[0]
+    program = tmp_path / check.program
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    outcome = Suite(tmp_path).run(check, timeout=0.5)
+    assert (outcome.verdict, outcome.reason) == ENDINGS[script]

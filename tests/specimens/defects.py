@@ -53,7 +53,7 @@ class Defects:
         return register
 
     def on_the_specimen(self):
-        return [pytest.param(defect, id=str(defect)) for defect in self.all]
+        return [pytest.param(self.specimen, defect, id=str(defect)) for defect in self.all]
 
     def on_ours(self):
         pairs = [(design, defect) for defect in self.all for design in defect.passes]
@@ -61,6 +61,9 @@ class Defects:
 
     def ids(self):
         return {defect.id for defect in self.all}
+
+    def __str__(self):
+        return source_of(self.specimen).stem
 
 
 def load_specimen(name):

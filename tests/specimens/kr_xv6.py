@@ -1,7 +1,7 @@
 """A specimen, not an allocator to use: malloc as xv6 ships it, with its defects, told in the dialect.
 
-Source: xv6-riscv user/umalloc.c, after Kernighan and Ritchie, section 8.7. `test_kr_xv6.py` shows each of its defects,
-and that ours are without them: above all `kr`, which is the same design.
+Source: xv6-riscv user/umalloc.c, after Kernighan and Ritchie, section 8.7. `kr_xv6_defects.py` shows each of its
+defects, and that ours are without them: above all `kr`, which is the same design.
 
       A block, in use or free
 

@@ -1,6 +1,6 @@
 """A specimen, not an allocator to use: an outline given out as dlmalloc, with its defects, told in the dialect.
 
-Source: the conversation of docs/errata.md, section B. `test_outline_dlmalloc.py` shows each of its defects, and that
+Source: the conversation of docs/errata.md, section B. `outline_dlmalloc_defects.py` shows each of its defects, and that
 ours are without them.
 
       A block, in use or free

@@ -1,7 +1,7 @@
 """A specimen, not an allocator to use: the PageAllocator of a conversation, with its defects, told in the dialect.
 
-Source: the conversation of docs/errata.md, section C: a Rust GlobalAlloc over mmap. `test_page_allocator.py` shows each
-of its defects, and that ours are without them.
+Source: the conversation of docs/errata.md, section C: a Rust GlobalAlloc over mmap. `page_allocator_defects.py` shows
+each of its defects, and that ours are without them.
 
       A block in use                               A free block: there is none
 

@@ -1,6 +1,7 @@
 """A specimen, not an allocator to use: the UserAllocator of xv6rs with all its defects, told in the dialect.
 
-Source: xv6rs user/src/allocator.rs. `test_user_allocator.py` shows each of its defects, and that ours are without them.
+Source: xv6rs user/src/allocator.rs. `user_allocator_defects.py` shows each of its defects, and that ours are without
+them.
 
       A block in use                             A free region
 

@@ -19,6 +19,7 @@ BAD = {
     "no such command": "heapwright fly",
     "no such option": "heapwright compare --bogus demo.hwt",
     "no such option before the program's": "heapwright run --bogus -- ls",
+    "one word too many": "heapwright doctor now",
     "a value is missing": "heapwright record -o",
     "after something else": "PYTHONMALLOC=malloc heapwright fly | less",
 }

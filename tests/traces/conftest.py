@@ -1,6 +1,5 @@
 """Valid events of any kind, drawn by Hypothesis: `st.from_type(Events)`."""
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from heapwright.traces.events import (
@@ -14,9 +13,6 @@ from heapwright.traces.events import (
     THREAD_EXIT,
     Events,
 )
-
-settings.register_profile("traces", deadline=None)  # files and busy machines take their time
-settings.load_profile("traces")
 
 SIZES = st.integers(0, 200) | st.integers(0, 1 << 40)
 ABSURD = st.integers(1, (1 << 64) - 1)

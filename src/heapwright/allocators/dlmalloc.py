@@ -18,7 +18,8 @@ A chunk in use, and a free one; the picture of a large free chunk is in `dlmallo
 
 Names in the source: prev_foot is previous_size; fd and bk are forward and back; dv is the victim; PINUSE and CINUSE
 are PREVIOUS_USED and USED_BIT. Modules: `dlmalloc_chunks` boundary tags, `dlmalloc_trees` large bins,
-`dlmalloc_bins` all bins and merging, `dlmalloc_system` segments, mappings and trimming.
+`dlmalloc_bins` all bins and merging, `dlmalloc_segments` what chunks are cut from and trimming, `dlmalloc_system`
+growth and mappings.
 
 Footers are the source's option, and off as they are there: the foot of a chunk in use is its caller's last word. Say
 FOOTERS = 1 in a copy of this file, and load that by its path: the foot then holds the heap's mark, which `dealloc` and
@@ -106,16 +107,8 @@ from heapwright.allocators.dlmalloc_chunks import (
     use_whole,
 )
 from heapwright.allocators.dlmalloc_resize import cut_back, cut_front, resize
-from heapwright.allocators.dlmalloc_system import (
-    Segment,
-    end_of,
-    release_unused,
-    remap_chunk,
-    segment_holding,
-    take_from_kernel,
-    trim,
-    unmap_chunk,
-)
+from heapwright.allocators.dlmalloc_segments import Segment, end_of, release_unused, segment_holding, trim
+from heapwright.allocators.dlmalloc_system import remap_chunk, take_from_kernel, unmap_chunk
 from heapwright.allocators.dlmalloc_trees import Tree, best_fit, least_tree, unlink_tree
 from heapwright.bits import MOST, below, is_aligned, lowest_bit
 from heapwright.layout import NULL, WORD, Array, Inline, Struct, Word, Word32

@@ -19,7 +19,8 @@ from heapwright.allocators.dlmalloc_chunks import (
     plus,
     size_of,
 )
-from heapwright.allocators.dlmalloc_system import FENCE, MAPPED_FOOT, TOP_FOOT, end_of, first_chunk, segment_holding
+from heapwright.allocators.dlmalloc_segments import FENCE, TOP_FOOT, end_of, first_chunk, segment_holding
+from heapwright.allocators.dlmalloc_system import MAPPED_FOOT
 from heapwright.allocators.dlmalloc_trees import first_bit, tree_index
 from heapwright.bits import is_aligned
 from heapwright.layout import WORD

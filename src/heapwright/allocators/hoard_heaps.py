@@ -23,7 +23,7 @@ from heapwright.allocators.hoard_superblocks import (
     reset_reap,
     superblock_of,
 )
-from heapwright.allocators.huge_blocks import map_aligned
+from heapwright.allocators.mappings import map_aligned
 from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
 

@@ -10,10 +10,9 @@ from heapwright.allocators.hoard_superblocks import EMPTY, LISTS, PARTLY_FULL, S
 from heapwright.allocators.hoard_threads import BUFFERED, PROCESSORS, limit_of, remote_limit_of
 from heapwright.allocators.large_objects import ranges_kept
 from heapwright.allocators.size_classes import size_of_class
+from heapwright.allocators.window import WINDOW, bit_for
 from heapwright.bits import bit
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
-
-WINDOW = 62  # objects
 
 
 def walk_superblock(heap, superblock):
@@ -33,12 +32,10 @@ def walk_superblock(heap, superblock):
 
 
 def window(chain, start, size):
-    """Which of the WINDOW objects from `start` on are in a chain, as bits: walk has no sets."""
+    """Which of the WINDOW objects from `start` on are in a chain, as bits."""
     found = 0
     while chain:
-        offset = chain.address - start
-        if 0 <= offset < WINDOW * size:
-            found |= bit(offset // size)
+        found |= bit_for(chain.address, start, size)
         chain = chain.next
     return found
 

@@ -27,6 +27,7 @@ a table. Each class is a multiple of any alignment that its smallest request was
 
 from __future__ import annotations
 
+from heapwright.allocators.chains import pushed, removed
 from heapwright.allocators.large_objects import BOUNDARY
 from heapwright.allocators.size_classes import class_of, size_of_class
 from heapwright.bits import align_down, align_up, floor_log2
@@ -140,23 +141,13 @@ def list_of(superblock):
 
 def link(owner, superblock):
     superblock.list = list_of(superblock)
-    head = owner.lists[superblock.list]
-    superblock.previous = superblock.at(NULL)
-    superblock.next = head
-    if head:
-        head.previous = superblock
-    owner.lists[superblock.list] = superblock
+    owner.lists[superblock.list] = pushed(owner.lists[superblock.list], superblock)
     if superblock.list == EMPTY:
         owner.empty += SUPERBLOCK
 
 
 def unlink(owner, superblock):
-    if superblock.previous:
-        superblock.previous.next = superblock.next
-    else:
-        owner.lists[superblock.list] = superblock.next
-    if superblock.next:
-        superblock.next.previous = superblock.previous
+    owner.lists[superblock.list] = removed(owner.lists[superblock.list], superblock)
     if superblock.list == EMPTY:
         owner.empty -= SUPERBLOCK
 

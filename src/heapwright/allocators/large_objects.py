@@ -26,7 +26,8 @@ as all of it is free, and so would fault its pages in again with each large obje
 
 from __future__ import annotations
 
-from heapwright.allocators.huge_blocks import map_aligned
+from heapwright.allocators.chains import chain_of, removed
+from heapwright.allocators.mappings import map_aligned
 from heapwright.bits import align_down, align_up
 from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
@@ -138,12 +139,7 @@ def link(store, above, large):
 
 
 def unlink(store, large):
-    if large.previous:
-        large.previous.next = large.next
-    else:
-        store.first = large.next
-    if large.next:
-        large.next.previous = large.previous
+    store.first = removed(store.first, large)
     store.ranges -= 1
 
 
@@ -330,11 +326,7 @@ def survey(heap, stats):
 
 def ranges_kept(store):
     """The ranges kept, for `check` and pictures."""
-    kept, large = [], store.first
-    while large:
-        kept.append(large)
-        large = large.next
-    return kept
+    return list(chain_of(store.first))
 
 
 def is_bounded(store):

@@ -34,14 +34,13 @@ the heap says where a live block begins. For the same reason `walk` shows live b
 
 from __future__ import annotations
 
-from heapwright.bits import MOST, align_down, align_up, below
+from heapwright.bits import align_down, align_up, below, is_absurd
 from heapwright.layout import NULL, Inline, Struct, Word
 from heapwright.spans import FREE, UNUSED, USED
 
 UNIT = 16
 GROWTH = 64 << 10  # the end of the heap is a multiple of this: a multiple of every size of page
 TRIM_THRESHOLD = 128 << 10
-MOST_BYTES = MOST // 2
 
 WALK = "stretches"
 DETECTS = ("double free",)  # a used span may hold several live blocks
@@ -185,10 +184,6 @@ def give_back(heap, region, keep):
 
 
 # --- the allocator
-
-
-def is_absurd(size, align):
-    return size < 0 or size > MOST_BYTES - align
 
 
 def alloc(heap, size, align):

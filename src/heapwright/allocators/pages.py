@@ -38,11 +38,10 @@ move pages. Every block comes as zeros.
 from __future__ import annotations
 
 from heapwright.allocators.pages_kept import Pages, give_back, kept_at, kept_ranges, offer_again, take_pages
-from heapwright.bits import MOST, align_up, floor_log2, shift_right, times
+from heapwright.bits import align_up, floor_log2, is_absurd, shift_right, times
 from heapwright.layout import NULL, Inline, Struct, Word
 from heapwright.spans import FREE, OWN, USED
 
-MOST_BYTES = MOST // 2
 SPREAD = -7046029254386353131  # 2**64 / golden ratio: spreads neighbours over the table (Knuth 6.4)
 
 DETECTS = ("double free", "foreign", "interior")
@@ -197,10 +196,6 @@ def shrink_table(heap):
 
 
 # --- the allocator
-
-
-def is_absurd(size, align):
-    return size < 0 or size > MOST_BYTES - align
 
 
 def whole_pages(heap, size):

@@ -15,6 +15,7 @@ parts of it that make it up.
 
 from __future__ import annotations
 
+from heapwright.allocators.chains import chain_of
 from heapwright.bits import align_up, is_aligned
 from heapwright.layout import NULL, Struct, Word
 
@@ -137,8 +138,4 @@ def kept_at(pages, address):
 
 def kept_ranges(pages):
     """The (start, size) of each, for `check`."""
-    found, kept = [], pages.kept
-    while kept:
-        found.append((kept.address, kept.size))
-        kept = kept.next
-    return found
+    return [(kept.address, kept.size) for kept in chain_of(pages.kept)]

@@ -36,14 +36,15 @@ multiples of 16 below cost at most 22 % more than they ask for, all included.
 
 from __future__ import annotations
 
+from heapwright.allocators.chains import pushed, removed
 from heapwright.allocators.pages import Heap as PageHeap
 from heapwright.allocators.pages import alloc as alloc_pages
 from heapwright.allocators.pages import check as check_pages
 from heapwright.allocators.pages import dealloc as dealloc_pages
-from heapwright.allocators.pages import entries, find, is_absurd, known, release, resize, span_at, whole_pages
+from heapwright.allocators.pages import entries, find, known, release, resize, span_at, whole_pages
 from heapwright.allocators.pages import trim as trim_pages
 from heapwright.allocators.pages_kept import kept_ranges
-from heapwright.bits import align_down, align_up, below, bit, floor_log2, lowest_bit
+from heapwright.bits import align_down, align_up, below, bit, floor_log2, is_absurd, lowest_bit
 from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
 from heapwright.spans import FREE, OWN, UNUSED, USED
 
@@ -169,20 +170,12 @@ def divide(run, block_size):
 
 def link(heap, run):
     size_class = class_of(run.block_size)
-    run.next = heap.with_room[size_class]
-    run.previous = NULL
-    if run.next:
-        run.next.previous = run
-    heap.with_room[size_class] = run
+    heap.with_room[size_class] = pushed(heap.with_room[size_class], run)
 
 
 def unlink(heap, run):
-    if run.next:
-        run.next.previous = run.previous
-    if run.previous:
-        run.previous.next = run.next
-    else:
-        heap.with_room[class_of(run.block_size)] = run.next
+    size_class = class_of(run.block_size)
+    heap.with_room[size_class] = removed(heap.with_room[size_class], run)
 
 
 def open_run(heap, size_class):

@@ -88,7 +88,7 @@ from heapwright.allocators.ptmalloc_inspect import (
     members,
     segments_of,
 )
-from heapwright.allocators.ptmalloc_serve import alloc_slowly, dealloc_slowly, is_absurd, serve
+from heapwright.allocators.ptmalloc_serve import alloc_slowly, dealloc_slowly, serve
 from heapwright.allocators.ptmalloc_state import (
     BINS,
     CACHE_BINS,
@@ -104,7 +104,7 @@ from heapwright.allocators.ptmalloc_stretches import end_of_part, end_of_span, f
 from heapwright.allocators.ptmalloc_system import base_of, length_of, remap_chunk, trim_main, trim_segments
 from heapwright.allocators.ptmalloc_threads import close_thread, forget_threads, lock_all, open_thread, unlock_all
 from heapwright.allocators.ptmalloc_tune import set_option
-from heapwright.bits import bit, is_aligned
+from heapwright.bits import bit, is_absurd, is_aligned
 from heapwright.layout import NULL, Atomic, Inline, Struct, Word
 from heapwright.locks import acquire
 from heapwright.locks import release as unlock

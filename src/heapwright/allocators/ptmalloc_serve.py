@@ -21,16 +21,10 @@ from heapwright.allocators.ptmalloc_chunks import (
 )
 from heapwright.allocators.ptmalloc_state import is_main
 from heapwright.allocators.ptmalloc_threads import give_back, open_thread
-from heapwright.bits import MOST, is_aligned
+from heapwright.bits import is_absurd, is_aligned
 from heapwright.layout import NULL
 from heapwright.locks import acquire
 from heapwright.locks import release as unlock
-
-MOST_BYTES = MOST // 2  # more than any kernel has; room for alignment and padding
-
-
-def is_absurd(size, align):
-    return size < 0 or size > MOST_BYTES - align
 
 
 def alloc_slowly(heap, size, align):

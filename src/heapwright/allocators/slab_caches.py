@@ -31,6 +31,7 @@ The caller of what is below the title "slabs" holds the cache's lock.
 
 from __future__ import annotations
 
+from heapwright.allocators.chains import pushed, removed
 from heapwright.allocators.large_objects import BOUNDARY, LargeObject, free_range, take_range
 from heapwright.bits import align_down, align_up, below, floor_log2
 from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word, Word16
@@ -235,22 +236,13 @@ def move_slab(cache, slab, before):
 
 
 def link(cache, slab, which):
-    slab.next = cache.lists[which]
-    slab.previous = NULL
-    if slab.next:
-        slab.next.previous = slab
-    cache.lists[which] = slab
+    cache.lists[which] = pushed(cache.lists[which], slab)
     if which == EMPTY:
         cache.empty_slabs += 1
 
 
 def unlink(cache, slab, which):
-    if slab.next:
-        slab.next.previous = slab.previous
-    if slab.previous:
-        slab.previous.next = slab.next
-    else:
-        cache.lists[which] = slab.next
+    cache.lists[which] = removed(cache.lists[which], slab)
     if which == EMPTY:
         cache.empty_slabs -= 1
         cache.least_empty = min(cache.least_empty, cache.empty_slabs)

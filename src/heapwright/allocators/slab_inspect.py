@@ -24,11 +24,9 @@ from heapwright.allocators.slab_caches import (
     slab_of,
 )
 from heapwright.allocators.slab_magazines import CACHES, SLOTS
+from heapwright.allocators.window import WINDOW, bit_for
 from heapwright.bits import below, bit
 from heapwright.spans import CACHED, FREE, OWN, UNUSED, USED
-
-WINDOW = 62  # objects
-
 
 # --- walk
 
@@ -88,9 +86,7 @@ def window(heap, slab, index):
 def held_by(magazine, start, size):
     found = 0
     for i in range(magazine.rounds):
-        offset = magazine.objects[i] - start
-        if below(offset, WINDOW * size):
-            found |= bit(offset // size)
+        found |= bit_for(magazine.objects[i], start, size)
     return found
 
 

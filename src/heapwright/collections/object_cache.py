@@ -18,15 +18,13 @@ a container. A cache lives as long as its heap, as do the allocator's words on i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from heapwright.collections.errors import NoCaches, Panic
 from heapwright.collections.runtime import Runtime, running
 from heapwright.collections.types import Reference, StructValue, round_up
 from heapwright.machine import Heap
-from heapwright.machine.shadow import ALLOCATOR, FREED, USER, WRITTEN
-from heapwright.machine.source import line_of_caller
+from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN
 
 LEAST_ALIGN = 16  # of an object, as in `cache_create`
 
@@ -46,7 +44,7 @@ class ObjectCache:
         self._functions = functions_of(runtime.heap)
         prototype = place_prototype(runtime, constructed)
         create = self._functions.cache_create
-        self._cache = run(runtime.heap, "cache_create", create, self.struct.size, self.struct.align, prototype)
+        self._cache = runtime.heap.call("cache_create", create, self.struct.size, self.struct.align, prototype)
         if not self._cache:
             raise Panic(f"the heap has no room for another cache of {self.struct.size} bytes")
 
@@ -58,8 +56,9 @@ class ObjectCache:
         """An object as it was constructed, or as who freed it left it; panics without memory."""
         runtime = running()
         runtime.settle()
-        size, align = self.struct.size, self.struct.align
-        address = runtime.own(self._take(runtime.heap), size, align, self.type_name)
+        size, align, cache = self.struct.size, self.struct.align, self._cache_in(runtime.heap)
+        address = runtime.heap.alloc_by(lambda state: self._functions.cache_alloc(state, cache), size, align)
+        runtime.own(address, size, align, self.type_name)
         return self.struct.read(runtime, address, self)
 
     def free(self, freed: Reference) -> None:
@@ -68,42 +67,18 @@ class ObjectCache:
             raise TypeError(f"{freed!r} is no object of this {self.type_name}")
         runtime = running()
         runtime.settle()
-        self._give_back(runtime.heap, freed._address)
-        runtime.disown(freed._address, self.struct.size, self.struct.align)
+        address, cache = freed._address, self._cache_in(runtime.heap)
+        runtime.heap.dealloc_by(lambda state: self._functions.cache_free(state, cache, address), address)
+        runtime.disown(address, self.struct.size, self.struct.align)
 
     @property
     def constructed(self) -> int:
         """How many objects were constructed, ever."""
         return int(self._cache_in(running().heap).constructed)
 
-    # --- between the program and its allocator, to which this is an allocation as any other
-
-    def _take(self, heap: Heap) -> int:
-        size, align, cache = self.struct.size, self.struct.align, self._cache_in(heap)
-        address: int = run(heap, "alloc", lambda state, *_: self._functions.cache_alloc(state, cache), size, align)
-        if address:
-            heap._verify(address, size, align)
-            heap.process.space.shadow.fill(address, size, USER | WRITTEN)
-            heap.blocks.add(address, size, align, line_of_caller())
-        return address
-
-    def _give_back(self, heap: Heap, address: int) -> None:
-        block, cache = heap.live.get(address), self._cache_in(heap)
-        if block is None:
-            heap._misuse("dealloc", address)
-        heap.process.space.shadow.fill(address, block.size, ALLOCATOR | FREED)
-        heap.blocks.retire(block, line_of_caller())
-        free = self._functions.cache_free
-        run(heap, "dealloc", lambda state, *_: free(state, cache, address), address, block.size, block.align)
-
     def _cache_in(self, heap: Heap) -> Any:
         """The allocator's words on this cache: at the same address in a child."""
         return type(self._cache)(heap.memory, self._cache.address)
-
-
-def run(heap: Heap, name: str, function: Callable[..., Any], *arguments: int) -> Any:
-    """Have the allocator do something under the name of a call that a fault can tell and a watcher knows."""
-    return heap._run(name, function, heap.budget, arguments)
 
 
 def functions_of(heap: Heap) -> Any:

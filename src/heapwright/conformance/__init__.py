@@ -1,6 +1,7 @@
 """The conformance suite: is this module a heap?
 
     from heapwright.conformance import Subject, checks_for, run
+from heapwright.conformance.verdict import Verdict
 
     for outcome in run(Subject("mine.py"), checks_for()):
         print(outcome.check.name, outcome.verdict, outcome.note)
@@ -13,7 +14,8 @@ from heapwright.conformance.parametrize import parametrize_with_checks
 from heapwright.conformance.registry import CHECKS, Check, NotApplicable, check
 from heapwright.conformance.story import Broken
 from heapwright.conformance.subject import Subject
-from heapwright.conformance.suite import Outcome, Verdict, checks_for, run
+from heapwright.conformance.suite import Outcome, checks_for, run
+from heapwright.conformance.verdict import Verdict
 
 __all__ = [
     "CHECKS",

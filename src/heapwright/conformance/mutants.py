@@ -26,7 +26,8 @@ from heapwright.conformance.registry import CHECKS, Check
 from heapwright.conformance.requests import crowd
 from heapwright.conformance.story import Play, Step, busy_day
 from heapwright.conformance.subject import FOLDER, Subject
-from heapwright.conformance.suite import Verdict, outcome_of
+from heapwright.conformance.suite import outcome_of
+from heapwright.conformance.verdict import Verdict
 from heapwright.dialect_source import Program
 
 SECONDS_EACH = 10.0  # of processor time, for one check of a mutant: more is a loop without end

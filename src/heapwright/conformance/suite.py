@@ -5,19 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from heapwright.conformance import exhaustive, interleavings, kernel, misuse, requests, universal, worlds  # noqa: F401, I001  they register, in this order
 from heapwright.conformance.registry import CHECKS, Check, NotApplicable
 from heapwright.conformance.story import Broken
 from heapwright.conformance.subject import Subject
-
-
-class Verdict(StrEnum):
-    HOLDS = "holds"
-    FAILS = "does not hold"
-    SKIPPED = "skipped"
+from heapwright.conformance.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

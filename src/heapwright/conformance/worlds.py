@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from heapwright.conformance.cface import Suite, Verdict
+from heapwright.conformance.cface import Suite
 from heapwright.conformance.cface import checks as rows_of_the_c_face
 from heapwright.conformance.cface.table import Check as Row
 from heapwright.conformance.registry import NotApplicable, check
 from heapwright.conformance.story import Broken, Play, Step, demand, telling
 from heapwright.conformance.subject import Subject
+from heapwright.conformance.verdict import Verdict
 from heapwright.describe import Invariant, invariant, invariants_in
 from heapwright.dialect import lint
 from heapwright.machine import start
@@ -164,9 +165,9 @@ def judge_row(subject: Subject, row: Row) -> str:
     outcome = Suite(cache() / "cface").run(row, library_of(subject.spec))
     if outcome.verdict is Verdict.SKIPPED:
         raise NotApplicable(outcome.reason)
-    if outcome.verdict is not Verdict.HOLDS and not row.informational:
-        raise Broken(f"{outcome.verdict.value}: {outcome.reason}; on the authority of {row.basis}")
-    return outcome.reason or ("" if outcome.verdict is Verdict.HOLDS else outcome.verdict.value)
+    if outcome.verdict is Verdict.FAILS and not row.informational:
+        raise Broken(f"{outcome.reason}; on the authority of {row.basis}")
+    return outcome.reason
 
 
 for _row in rows_of_the_c_face():

@@ -13,8 +13,6 @@ from heapwright.stats import add_span, begin
 Heap = inner.Heap
 alloc = inner.alloc
 dealloc = inner.dealloc
-walk = inner.walk
-check = inner.check
 
 
 def alloc_then_fill(heap, size, align):
@@ -45,7 +43,7 @@ def stay_or_move(heap, address, size, align, new_size):
 def survey_by_walk(heap, stats):
     """Fill in statistics from a walk over what sbrk gave."""
     begin(heap.memory, stats)
-    for _, size, kind in walk(heap, heap.memory.stretch_start(), heap.memory.stretch_end()):
+    for _, size, kind in inner.walk(heap, heap.memory.stretch_start(), heap.memory.stretch_end()):
         add_span(stats, size, kind)
 
 
@@ -68,3 +66,5 @@ thread_exit = getattr(inner, "thread_exit", nothing)
 fork_prepare = getattr(inner, "fork_prepare", nothing)
 fork_parent = getattr(inner, "fork_parent", nothing)
 fork_child = getattr(inner, "fork_child", nothing)
+if hasattr(inner, "usable_size"):
+    usable_size = inner.usable_size

@@ -121,16 +121,6 @@ if hasattr(inner, "usable_size"):
         return inner.usable_size(heap.heap, address)
 
 
-def trim(heap):
-    """As below: how many bytes went back."""
-    return inner.trim(heap.heap)
-
-
-def tune(heap, option, value):
-    """As below: whether the option is set now."""
-    return inner.tune(heap.heap, option, value)
-
-
 def survey(heap, stats):
     """As below, with exact live bytes and blocks, their peak, calls, and classes of sizes."""
     inner.survey(heap.heap, stats)
@@ -153,34 +143,3 @@ def survey_classes(heap, stats):
         found.live_bytes = tally.live_bytes.load()
         found.requests = tally.requests.load()
         stats.live_blocks += found.live_blocks
-
-
-def thread_exit(heap):
-    """As below."""
-    return inner.thread_exit(heap.heap)
-
-
-def fork_prepare(heap):
-    """As below."""
-    return inner.fork_prepare(heap.heap)
-
-
-def fork_parent(heap):
-    """As below."""
-    return inner.fork_parent(heap.heap)
-
-
-def fork_child(heap):
-    """As below."""
-    return inner.fork_child(heap.heap)
-
-
-def walk(heap, start, end):
-    """As below: spans are the allocator's own."""
-    for span in inner.walk(heap.heap, start, end):
-        yield span
-
-
-def check(heap, start, end):
-    """As below: the counts have no invariants of their own."""
-    inner.check(heap.heap, start, end)

@@ -1,4 +1,7 @@
-"""One lock around everything: makes any allocator safe for threads, one at a time, and across fork."""
+"""One lock around everything: makes any allocator safe for threads, one at a time, and across fork.
+
+Only what looks at a heap, `walk` and `check`, takes no lock: whoever looks has stopped the others, or holds it.
+"""
 
 from __future__ import annotations
 
@@ -95,17 +98,6 @@ def fork_child(heap):
     inner.fork_child(heap.heap)
     heap.lock.store(FREE)
     return 0
-
-
-def walk(heap, start, end):
-    """As below, without the lock: whoever walks has stopped the others, or holds it."""
-    for span in inner.walk(heap.heap, start, end):
-        yield span
-
-
-def check(heap, start, end):
-    """As below, without the lock."""
-    inner.check(heap.heap, start, end)
 
 
 if hasattr(inner, "usable_size"):

@@ -66,14 +66,3 @@ def realloc(heap, address, size, align, new_size):
 def usable_size(heap, address):
     """What was asked for, to the byte."""
     return header_of(heap, address).size
-
-
-trim = inner.trim
-tune = inner.tune
-survey = inner.survey
-thread_exit = inner.thread_exit
-fork_prepare = inner.fork_prepare
-fork_parent = inner.fork_parent
-fork_child = inner.fork_child
-walk = inner.walk
-check = inner.check

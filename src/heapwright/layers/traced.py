@@ -60,12 +60,5 @@ def fork_child(heap):
     return inner.fork_child(heap)
 
 
-fork_prepare = inner.fork_prepare
-fork_parent = inner.fork_parent
-trim = inner.trim
-tune = inner.tune
-survey = inner.survey
-walk = inner.walk
-check = inner.check
 if hasattr(inner, "usable_size"):
     usable_size = inner.usable_size

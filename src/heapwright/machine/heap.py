@@ -99,28 +99,23 @@ class Heap:
         if data.count(0) != size:
             bad = address + size - len(data.lstrip(b"\0"))
             self._bad_result(f"alloc_zeroed returned memory that is not zero at {bad:#x}", bad)
-        self.process.space.shadow.fill(address, size, USER | WRITTEN)
-        self.blocks.add(address, size, align, line_of_caller())
+        self._hand_over(address, size, align)
         return int(address)
 
     def dealloc(self, address: int, *, unchecked: bool = False) -> None:
         """Free a live block. With `unchecked`, the allocator gets to see an address that is not live, too."""
-        block = self.live.get(address)
-        if block is None:
-            if not unchecked:
-                self._misuse("dealloc", address)
+        if unchecked and address not in self.live:
             former = self.blocks.freed.get(address)
             self._call("dealloc", address, former.size if former else 0, former.align if former else 16)
             return
+        block = self._live("dealloc", address)
         self._take_back(address, block.size)
         self.blocks.retire(block, line_of_caller())
         self._call("dealloc", address, block.size, block.align)
 
     def realloc(self, address: int, new_size: int) -> int:
         """Resize a live block and return where it is now, its contents kept; 0 and nothing changed on failure."""
-        block = self.live.get(address)
-        if block is None:
-            self._misuse("realloc", address)
+        block = self._live("realloc", address)
         shadow = self.process.space.shadow
         data, codes = self.process.peek(address, block.size), shadow.read(address, block.size)
         self._lend(block)
@@ -136,9 +131,7 @@ class Heap:
 
     def usable_size(self, address: int) -> int:
         """The bytes that a live block really has; asking makes them the caller's, as in malloc_usable_size(3)."""
-        block = self.live.get(address)
-        if block is None:
-            self._misuse("usable_size", address)
+        block = self._live("usable_size", address)
         usable = int(self._call("usable_size", address))
         if usable < block.size:
             self._bad_result(f"usable_size says {usable} of a block of {block.size} bytes", address)
@@ -164,6 +157,27 @@ class Heap:
         child = self.over(process)
         child._call("fork_child")
         return child
+
+    # --- calls of functions that only this allocator has, such as those of its caches
+
+    def call(self, name: str, function: Callable[..., Any], *arguments: int) -> Any:
+        """Call a function of the allocator's own, with a budget, and so that a fault can say its name."""
+        return self._run(name, function, self.budget, arguments)
+
+    def alloc_by(self, function: Callable[[Any], int], size: int, align: int) -> int:
+        """The same as `alloc` for one that gives a block with what is in it, to be called with the heap's words."""
+        address = self.call("alloc", lambda state, *_: function(state), size, align)
+        if address != 0:
+            self._verify(address, size, align)
+            self._hand_over(address, size, align)
+        return int(address)
+
+    def dealloc_by(self, function: Callable[[Any], Any], address: int) -> None:
+        """The same as `dealloc` for one that takes a live block back with what is in it."""
+        block = self._live("dealloc", address)
+        self.process.space.shadow.fill(address, block.size, ALLOCATOR | FREED)
+        self.blocks.retire(block, line_of_caller())
+        self.call("dealloc", lambda state, *_: function(state), address, block.size, block.align)
 
     # --- looking at it
 
@@ -224,7 +238,7 @@ class Heap:
 
     def _call(self, name: str, *arguments: int) -> Any:
         """Call the allocator, with a budget, and so that a fault can say which call it was."""
-        return self._run(name, getattr(self._functions, name), self.budget, arguments)
+        return self.call(name, getattr(self._functions, name), *arguments)
 
     def _whole(self, name: str, function: Callable[..., Any], start: int, end: int) -> Any:
         """The same for what looks at a whole stretch, which may take an access or two for each word."""
@@ -244,6 +258,11 @@ class Heap:
         if self.junk:
             self.process.poke(address, bytes([NEW]) * size)
         self.process.space.shadow.fill(address, size, USER)
+        self.blocks.add(address, size, align, line_of_caller())
+
+    def _hand_over(self, address: int, size: int, align: int) -> None:
+        """The same for a block whose contents the user may rely on."""
+        self.process.space.shadow.fill(address, size, USER | WRITTEN)
         self.blocks.add(address, size, align, line_of_caller())
 
     def _take_back(self, address: int, size: int) -> None:
@@ -316,6 +335,10 @@ class Heap:
 
     def _bad_result(self, what: str, address: int) -> NoReturn:
         raise Fault(Kind.RESULT, what, self.process, address)
+
+    def _live(self, name: str, address: int) -> Block:
+        """The live block that a call is about; any other address is a misuse."""
+        return self.live.get(address) or self._misuse(name, address)
 
     def _misuse(self, name: str, address: int) -> NoReturn:
         """An address that is no live block's: say what it is instead."""

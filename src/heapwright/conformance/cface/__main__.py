@@ -10,7 +10,7 @@ from heapwright.native.library import cache
 def _line(outcome: Outcome) -> str:
     check, label = outcome.check, outcome.verdict.value
     marked = f"({label})" if check.informational else label
-    return f"{check.row:>2} {check.id:<24} {marked:<9} {outcome.reason or check.requirement}"
+    return f"{check.row:>2} {check.id:<24} {marked:<15} {outcome.reason or check.requirement}"
 
 
 def main(arguments: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 import signal
 import subprocess
@@ -16,22 +15,13 @@ from typing import IO
 
 from heapwright.conformance.cface.build import build
 from heapwright.conformance.cface.table import Check, checks
+from heapwright.conformance.verdict import Verdict
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds.  The programs limit themselves to less; this is for those that cannot."""
 
 _HOLDS, _FAILS, _CANNOT_TRY = 0, 1, 77
 _OTHERS_INFLUENCE = ("LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES")
-
-
-class Verdict(enum.Enum):
-    """What one run of one check showed."""
-
-    HOLDS = "holds"
-    FAILS = "fails"
-    SKIPPED = "skipped"
-    TIMEOUT = "timeout"
-    CRASHED = "crashed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +131,23 @@ def _last_line(written: IO[bytes]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _judge(status: int | None, reason: str) -> tuple[Verdict, str]:
-    if status is None or status == -signal.SIGALRM:
-        return Verdict.TIMEOUT, reason or "it did not end in time"
-    if status < 0:
-        return Verdict.CRASHED, f"{_signal_name(-status)}: {reason}".removesuffix(": ")
-    if status == _CANNOT_TRY:
-        return Verdict.SKIPPED, reason
+def _judge(status: int | None, said: str) -> tuple[Verdict, str]:
+    """The verdict on an exit status, and the reason: what the program said, and how it ended if not by itself."""
     if status == _HOLDS:
-        return Verdict.HOLDS, reason
-    if status == _FAILS:
-        return Verdict.FAILS, reason or "it gave no reason"
-    return Verdict.FAILS, f"exit status {status}: {reason}".removesuffix(": ")
+        return Verdict.HOLDS, said
+    if status == _CANNOT_TRY:
+        return Verdict.SKIPPED, said
+    ending = _ending(status)
+    return Verdict.FAILS, ": ".join(each for each in (ending, said) if each) or "it gave no reason"
+
+
+def _ending(status: int | None) -> str:
+    """Nothing of a program that ended by itself and says that a check failed."""
+    if status is None or status == -signal.SIGALRM:
+        return "it did not end in time"
+    if status < 0:
+        return _signal_name(-status)
+    return "" if status == _FAILS else f"exit status {status}"
 
 
 def _signal_name(number: int) -> str:

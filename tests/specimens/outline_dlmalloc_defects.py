@@ -7,8 +7,6 @@ gets one that finds the flag.
 
 import ast
 
-import pytest
-
 from heapwright import allocator
 from heapwright.machine import start
 from heapwright.spans import FREE
@@ -25,7 +23,6 @@ from .defects import (
     heap_bytes,
     kernel_calls,
     load_specimen,
-    source_of,
     state_of,
 )
 from .scenarios import for_threads, free_of_null_does_nothing, freeing_twice_is_noticed, two_at_once
@@ -259,28 +256,3 @@ def a_header_has_8_bytes(design):
     heap = start(design)
     first, second = heap.alloc(24, 4), heap.alloc(24, 4)
     assert second - first == 32, f"24 bytes cost {second - first}"
-
-
-# --- and what they show
-
-
-@pytest.mark.parametrize("defect", DEFECTS.on_the_specimen())
-def test_the_specimen_has_it(defect):
-    defect.is_shown_by(SPECIMEN)
-
-
-@pytest.mark.parametrize(("design", "defect"), DEFECTS.on_ours())
-def test_ours_has_not(design, defect):
-    defect.scenario(design)
-
-
-def test_each_defect_has_its_scenario():
-    assert DEFECTS.ids() == {f"B{number}" for number in range(2, 17)}
-
-
-def test_a_base_without_a_type_has_no_fields(tmp_path):
-    """B1: in C a line that does not compile; here one that does not run."""
-    untyped = tmp_path / "untyped.py"
-    untyped.write_text(source_of(SPECIMEN).read_text().replace("base: Block", "base: Word"))
-    with pytest.raises(AttributeError, match="'int' object has no attribute"):
-        start(allocator.load(str(untyped))).alloc(16)

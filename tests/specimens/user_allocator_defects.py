@@ -6,8 +6,6 @@ A scenario states the good outcome. D21, the need for a nightly compiler, left n
 import ast
 import sys
 
-import pytest
-
 from heapwright import allocator
 from heapwright.machine import start
 from heapwright.spans import FREE, USED
@@ -257,20 +255,3 @@ def a_vector_of_a_mebibyte_ends_in_little_more(design):
     heap = start(design)
     push_to_a_mebibyte(heap)
     assert heap_bytes(heap) <= 1.25 * MIB, f"a heap of {heap_bytes(heap) // KIB} KiB"
-
-
-# --- and what they show
-
-
-@pytest.mark.parametrize("defect", DEFECTS.on_the_specimen())
-def test_the_specimen_has_it(defect):
-    defect.is_shown_by(SPECIMEN)
-
-
-@pytest.mark.parametrize(("design", "defect"), DEFECTS.on_ours())
-def test_ours_has_not(design, defect):
-    defect.scenario(design)
-
-
-def test_each_defect_has_its_scenario():
-    assert DEFECTS.ids() == {f"D{number}" for number in range(1, 21)}

@@ -3,8 +3,6 @@
 A scenario states the good outcome.
 """
 
-import pytest
-
 from heapwright import allocator
 from heapwright.machine import start
 
@@ -63,20 +61,3 @@ def a_break_that_somebody_moves_misaligns_no_block(design):
     heap.process.user.sbrk(10)
     assert heap.alloc(100 * KIB) % 16 == 0
     assert growths(calls) >= 3
-
-
-# --- and what they show
-
-
-@pytest.mark.parametrize("defect", DEFECTS.on_the_specimen())
-def test_the_specimen_has_it(defect):
-    defect.is_shown_by(SPECIMEN)
-
-
-@pytest.mark.parametrize(("design", "defect"), DEFECTS.on_ours())
-def test_ours_has_not(design, defect):
-    defect.scenario(design)
-
-
-def test_each_defect_has_its_scenario():
-    assert DEFECTS.ids() == {f"KR{number}" for number in range(1, 6)}

@@ -4,8 +4,6 @@ A scenario states the good outcome. C1 and C11, which its compiler and its libra
 could be tested; C10 is a defect that is none, and C13 says what is right.
 """
 
-import pytest
-
 from heapwright import allocator
 from heapwright.machine import start
 from heapwright.spans import USED
@@ -119,38 +117,3 @@ def what_is_in_use_is_known(design):
         heap.alloc(size)
     known = sum(kind == USED for _, _, kind in heap.spans())
     assert known == 3, f"{known} of 3 blocks is known"
-
-
-# --- and what they show
-
-
-@pytest.mark.parametrize("defect", DEFECTS.on_the_specimen())
-def test_the_specimen_has_it(defect):
-    defect.is_shown_by(SPECIMEN)
-
-
-@pytest.mark.parametrize(("design", "defect"), DEFECTS.on_ours())
-def test_ours_has_not(design, defect):
-    defect.scenario(design)
-
-
-def test_each_defect_has_its_scenario():
-    assert DEFECTS.ids() == {f"C{number}" for number in range(2, 13)} - {"C10", "C11"}
-
-
-@pytest.mark.parametrize("design", [SPECIMEN, PAGES], ids=["specimen", "pages"])
-def test_blocks_side_by_side_are_one_mapping(design):
-    """C10: the kernel merges neighbours, so very many blocks can live."""
-    heap = start(design)
-    for _ in range(1000):
-        heap.alloc(100)
-    assert len(heap.stretches()) == 1
-
-
-@pytest.mark.parametrize("design", [SPECIMEN, PAGES], ids=["specimen", "pages"])
-def test_a_mapping_that_fails_gives_0(design):
-    """C13: the test for MAP_FAILED is right."""
-    heap = start(design)
-    heap.process.kernel.calls.at(1)
-    assert heap.alloc(100) == 0
-    assert not heap.process.areas

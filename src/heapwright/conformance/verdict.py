@@ -1,0 +1,11 @@
+"""What a check of a heap, or of its C face, showed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    SKIPPED = "skipped"
