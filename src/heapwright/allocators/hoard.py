@@ -102,7 +102,6 @@ from heapwright.allocators.large_objects import (
     LargeObjects,
     alloc_large,
     free_range,
-    is_absurd,
     is_bounded,
     is_fresh,
     large_of,
@@ -112,7 +111,7 @@ from heapwright.allocators.large_objects import (
     usable_in,
 )
 from heapwright.allocators.size_classes import class_of
-from heapwright.bits import align_up, below
+from heapwright.bits import align_up, below, is_absurd
 from heapwright.layout import NULL, Array, Inline, Struct
 from heapwright.locks import acquire, release
 from heapwright.spans import OWN, UNUSED
@@ -120,6 +119,7 @@ from heapwright.spans import OWN, UNUSED
 THREADS = "own"
 RACES = ("Superblock.bump: it only rises while an object is in use, and the object lies below it",)
 SLOW_PATHS = ("alloc_slowly", "dealloc_slowly", "free_chain")
+TIDIES = True  # without memory, what is kept goes back
 DETECTS = ("double free at once", "foreign")  # for sure only of what was freed last, and where it is slow
 RETAINS = 1 << 20  # the rest of a chunk of superblocks, and the threads' records
 
@@ -150,13 +150,21 @@ def alloc_slowly(heap, size, align):
         return NULL
     rounded = align_up(max(size, 1), align)
     if rounded > MOST_SMALL:
-        return alloc_large(heap, size, align)
+        return alloc_mapped(heap, size, align)
     size_class = class_of(rounded)
     thread = this_thread(heap)
     if thread and size_class < BUFFERED:
         return alloc_buffered(heap, thread, size_class)
     chain, _ = take_chain(heap, home_of(heap, thread), size_class, 1)
     return chain.address
+
+
+def alloc_mapped(heap, size, align):
+    """A large object; when memory is exhausted, once more after all that is kept went back."""
+    address = alloc_large(heap, size, align)
+    if address == NULL and trim(heap) > 0:
+        address = alloc_large(heap, size, align)
+    return address
 
 
 def alloc_buffered(heap, thread, size_class):

@@ -23,6 +23,7 @@ from heapwright.allocators.hoard_superblocks import (
     reset_reap,
     superblock_of,
 )
+from heapwright.allocators.large_objects import trim_large
 from heapwright.allocators.mappings import map_aligned
 from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
@@ -60,11 +61,13 @@ def new_superblock(heap):
 
 
 def map_chunk(heap, store):
-    """Map a chunk, or at least one superblock."""
+    """Map a chunk, or at least one superblock; if need be, after large objects that are kept went back."""
     size = CHUNK
     start = map_aligned(heap.memory, size, SUPERBLOCK, 0)
     if start == NULL:
         size = SUPERBLOCK
+        start = map_aligned(heap.memory, size, SUPERBLOCK, 0)
+    if start == NULL and trim_large(heap) > 0:
         start = map_aligned(heap.memory, size, SUPERBLOCK, 0)
     if start != NULL:
         store.fresh = start

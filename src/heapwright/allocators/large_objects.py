@@ -35,7 +35,6 @@ from heapwright.spans import FREE, UNUSED, USED
 from heapwright.stats import add_span, begin
 
 BOUNDARY = 1 << 16  # a multiple of every size of page
-MOST_BYTES = 1 << 62
 LARGE_MAGIC = 0x0A11F0E7
 KEPT_MAGIC = 0x0A11F0E8
 LEAD = 64
@@ -65,10 +64,6 @@ class LargeObjects(Struct):
 
 
 # --- large objects
-
-
-def is_absurd(size, align):
-    return size < 0 or size > MOST_BYTES - align
 
 
 def large_of(heap, address):
@@ -113,11 +108,10 @@ def unmap_chain(heap, large):
 
 
 def unmap_large(heap, large):
-    """Give a mapping back, or all of its frames but the header's, which `walk` needs."""
-    size = large.size
+    """Give a mapping back, or all of its frames but the header's, which `walk` needs; return how many bytes went."""
+    size, page = large.size, heap.memory.PAGE
     if heap.memory.munmap(large.address, size) == -1:
-        heap.memory.decommit(large.address + heap.memory.PAGE, size - heap.memory.PAGE)
-        return 0
+        return size - page if heap.memory.decommit(large.address + page, size - page) != -1 else 0
     return size
 
 

@@ -50,7 +50,6 @@ from heapwright.allocators.large_objects import (
     LargeObjects,
     alloc_large,
     free_range,
-    is_absurd,
     is_bounded,
     is_fresh,
     large_of,
@@ -95,7 +94,7 @@ from heapwright.allocators.slab_magazines import (
     set_thread,
     thread_of,
 )
-from heapwright.bits import align_down, align_up, below, ceil_log2
+from heapwright.bits import align_down, align_up, below, ceil_log2, is_absurd
 from heapwright.layout import NULL, Array, Atomic, Byte, Inline, Struct, Word
 from heapwright.locks import FREE, acquire, release
 
@@ -252,13 +251,12 @@ def open_thread(heap):
 
 
 def alloc_slowly(heap, size, align):
-    """Ask again after a reap when memory is exhausted: other caches may have it."""
+    """Ask again when memory is exhausted, after all that is kept went back: other caches may have it."""
     if is_absurd(size, align):
         return NULL
     open_heap(heap)
     address = take(heap, size, align)
-    if address == NULL:
-        reap_caches(heap)
+    if address == NULL and trim(heap) > 0:
         address = take(heap, size, align)
     return address
 

@@ -26,6 +26,7 @@ LOG2_ALIGNS = range(21)
 KIB, MIB = 1 << 10, 1 << 20
 BIG = 1 * MIB
 FEW_FRAMES = 5000
+SPARE = 24  # frames: for page tables, and to align what comes from elsewhere than before
 LARGE = (30_000, 70_000, 140_000, 300_000, 700_000, 1_500_000, 5_000_000)
 
 
@@ -121,7 +122,7 @@ def largest_block(subject: Subject) -> str:
 
     def crowded(steps: Steps) -> None:
         with telling(Play(subject.heap())) as play:
-            prepare(play)
+            prepare(play, spare=SPARE)
             play.play(steps)
             play.end()
             take_after_all(play, most)
@@ -167,11 +168,11 @@ def take_after_all(play: Play, size: int) -> None:
         play.play([Step("trim"), Step("alloc", 0, size)])
 
 
-def prepare(play: Play) -> None:
-    """Have a large block freed; from then on the kernel has no more than it has given."""
+def prepare(play: Play, spare: int = 0) -> None:
+    """Have a large block freed; from then on the kernel has no more frames than it has given, and some to spare."""
     play.play([Step("alloc", 0, BIG), Step("free")])
     frames = play.heap.process.kernel.frames
-    frames.budget = frames.taken + frames.reserved
+    frames.budget = frames.taken + frames.reserved + spare
     play.lines.append("the machine has no more frames")
 
 
@@ -230,6 +231,25 @@ def exhaustion(subject: Subject) -> None:
         demand(play.results[-1], "the room of a block that was freed is no room for one of 15/16 its size")
         play.end()
         play.heap.check()
+
+
+@check("kept_memory_serves", "when the machine has no more memory, what was kept of freed blocks serves other sizes")
+def kept_memory_serves(subject: Subject) -> None:
+    if isinstance(subject.constant("RETAINS", None), str):
+        raise NotApplicable("it gives nothing back")
+    with telling(Play(subject.heap(frames=FEW_FRAMES))) as play:
+        had = [fill(play, size) for size in (50 * KIB, 3000, 50 * KIB)]
+        demand(min(had[1:]) > had[0] * 3 // 4, f"filled again and again, the heap had room for {had} bytes")
+
+
+def fill(play: Play, size: int) -> int:
+    """Allocate until there is no more memory, and free it all; the bytes there were."""
+    had = 0
+    while had == 0 or play.results[-1]:
+        play.take(Step("alloc", 0, size))
+        had += size
+    play.end()
+    return had
 
 
 @check("again_and_again", "a heap that is used and emptied again and again stays sound")
