@@ -84,9 +84,7 @@ def test_all_sequences(heapwright, broken):
 # --- from Python
 
 
-@pytest.mark.parametrize(
-    ("alphabet", "sequences"), [(RESIZING, 1 + 3 + 3 * (3 + 3)), (TWO_SIZES, 1 + 2 + 2 * (2 + 1))]
-)
+@pytest.mark.parametrize(("alphabet", "sequences"), [(RESIZING, 1 + 3 + 3 * (3 + 3)), (TWO_SIZES, 1 + 2 + 2 * (2 + 1))])
 def test_all_sequences_are_counted(alphabet, sequences):
     """Three requests at first, with n live blocks 3 + 3n; or two, and 2 + n."""
     reached = explore(Subject("kr"), alphabet, depth=2, seconds=60)

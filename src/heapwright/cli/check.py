@@ -25,7 +25,12 @@ COLORS = {"holds": "green", "does not hold": "red", "skipped": "yellow"}
 @click.option("--only", multiple=True, metavar="CHECK", help="Make this check, or those whose names begin so.")
 @click.option("--list", "as_list", is_flag=True, help="List the checks that there are for it, and make none.")
 @click.option("--mutation", is_flag=True, help="Judge the checks instead: plant bugs, and see which are caught.")
-@click.option("--exhaustive", type=click.IntRange(1, 20), metavar="DEPTH", help="All sequences of as many requests, and of twice as many of two sizes without realloc.")
+@click.option(
+    "--exhaustive",
+    type=click.IntRange(1, 20),
+    metavar="DEPTH",
+    help="All sequences of as many requests; twice as many without realloc.",
+)
 @click.option("--seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="For the last two.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def command(

@@ -75,9 +75,9 @@ def explore(
 ) -> Reached:
     """Tell all sequences of 1, 2, ... requests, so that the first one that fails is a shortest one.
 
-    The depths that were finished are what is reported; a depth is given up when the seconds are over.
+    The depths that were finished are what is reported; a depth is given up when the seconds of processor time are over.
     """
-    began, reached = time.monotonic(), Reached(0, 1, 1, 0.0)
+    began, reached = time.process_time(), Reached(0, 1, 1, 0.0)
     scope = Scope(Play(subject.heap()), alphabet)
     level, sequences = Counter({scope.first: 1}), 1
     for depth_now in range(1, depth + 1):
@@ -87,7 +87,7 @@ def explore(
         except OutOfTime:
             break
         sequences += level.total()
-        reached = Reached(depth_now, sequences, len(scope.stories), time.monotonic() - began)
+        reached = Reached(depth_now, sequences, len(scope.stories), time.process_time() - began)
         if tell:
             tell(reached)
     return reached
@@ -136,7 +136,7 @@ class Scope:
 
     def after(self, play: Play, story: tuple[Step, ...], step: Step, here: Checkpoint) -> State:
         """Make one request, and judge what is new."""
-        if time.monotonic() > self.until:
+        if time.process_time() > self.until:
             raise OutOfTime
         here.restore()
         with telling(play):
@@ -157,7 +157,7 @@ OWNERS = bytes(code & ~FREED for code in range(256))
 
 
 def digest(heap: Heap) -> State:
-    """What the future of a heap may depend on: its memory, its live blocks, its thread's words, and what can be read."""
+    """What the future of a heap may depend on: its memory, its blocks, its thread's words, and what can be read."""
     process, space = heap.process, heap.process.space
     live = sorted((block.address, block.size) for block in heap.live.values())
     code = blake2b(repr((space.segments, list(space.areas), live, process.thread.words)).encode(), digest_size=16)

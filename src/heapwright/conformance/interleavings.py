@@ -10,17 +10,13 @@ deadlock, and a data race, unless the allocator declares it: its `RACES` names f
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import pairwise, product, takewhile
+from itertools import pairwise
 from typing import Any
 
-from heapwright.allocator import Allocator, load
-from heapwright.conformance.registry import check
-from heapwright.conformance.story import Broken, ends
-from heapwright.conformance.subject import Subject
+from heapwright.allocator import Allocator
+from heapwright.conformance.story import ends
 from heapwright.machine.accesses import access_at_work
 from heapwright.machine.explore import Explored, explore, sleepy_locks, wander
 from heapwright.machine.heap import Heap
@@ -333,67 +329,3 @@ def wander_through(
     """Try random schedules of one scenario."""
     with sleepy_locks():
         return wander(lambda: make_threads(allocator, name, size, machine), runs, seed)
-
-
-# --- the check
-
-SIZES = 40, 2000, 20_000, 200_000  # what a cache takes, what a bin or slab serves, what is large to most, a mapping
-QUICK_SECONDS, SECONDS = 1.0, 60.0
-ONE, TWO = 1, 2  # preemptions
-MOST_SCHEDULES = 300  # of one scenario and size
-AT_A_TIME = 10  # random schedules
-
-
-@dataclass
-class Tally:
-    """What was tried of all scenarios in all sizes; the seconds are of processor time."""
-
-    until: float
-    schedules: int = 0
-    exhausted: list[int] = field(default_factory=lambda: [0, 0, 0])  # scenarios and sizes, by preemptions
-    cases: int = 0
-    random: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        return time.process_time() > self.until
-
-    def explore(self, allocator: Allocator, name: str, size: int, preemptions: int) -> None:
-        explored = try_scenario(allocator, name, size, preemptions, ROOMY, most=MOST_SCHEDULES)
-        demand_all(explored, f"{name}, {size} bytes")
-        self.schedules += explored.schedules
-        self.exhausted[preemptions] += explored.preemptions == preemptions
-
-    def wander(self, allocator: Allocator, name: str, size: int, seed: int) -> None:
-        explored = wander_through(allocator, name, size, AT_A_TIME, seed, ROOMY)
-        demand_all(explored, f"{name}, {size} bytes, at random")
-        self.random += explored.schedules
-
-    def __str__(self) -> str:
-        return (
-            f"{self.schedules:,} schedules of two threads: all with one preemption in {self.exhausted[ONE]} of "
-            f"{self.cases} cases, with two in {self.exhausted[TWO]}; {self.random:,} random ones"
-        )
-
-
-@check("interleavings", "two threads get along in each order that was tried, under a lock if need be", is_slow=True)
-def interleavings(subject: Subject) -> str:
-    """Half of the time is for every schedule with one preemption; the rest for random ones and for two preemptions."""
-    allocator = subject.allocator if subject.allocator.is_threaded else load(f"locked({subject.spec})")
-    seconds = QUICK_SECONDS if subject.is_quick else SECONDS
-    cases = [(name, size) for size in SIZES for name in PAIRS]
-    tally = Tally(time.process_time() + seconds / 2, cases=len(cases))
-    for name, size in takewhile(lambda _: not tally.is_over, cases):
-        tally.explore(allocator, name, size, ONE)
-    tally.until += seconds / 4
-    for seed, (size, name) in takewhile(lambda _: not tally.is_over, enumerate(product(SIZES, SCENARIOS))):
-        tally.wander(allocator, name, size, seed)
-    tally.until += seconds / 4
-    for name, size in takewhile(lambda _: not tally.is_over, cases):
-        tally.explore(allocator, name, size, TWO)
-    return str(tally)
-
-
-def demand_all(explored: Explored, scenario: str) -> None:
-    if explored.failure is not None:
-        raise Broken(f"{scenario}: {explored.failure.error}", str(explored.failure.interleaving).splitlines())

@@ -19,12 +19,12 @@ from heapwright.conformance.stories import (
 )
 from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
-from heapwright.conformance.universal import all_intact, blocks_are_disjoint, walk_tiles
+from heapwright.conformance.universal import all_intact, blocks_are_disjoint, survey_agrees, walk_tiles
 from heapwright.machine import Heap
 
 LARGE = 5 << 19, 3 << 19, 3 << 19  # more than what heaps take from the kernel at a time
 MISALIGNED = (1, 5, 8, 24, 100, 4095)
-LEAST_REFUSALS = 3
+LEAST_REFUSALS = 4
 OWN_THREADS = ("threads",)
 MEMORY_STEPS = ("alloc", "zeroed", "realloc")
 
@@ -48,12 +48,12 @@ def hungry(subject: Subject) -> Iterator[Step]:
 
 
 def refusals(subject: Subject) -> list[tuple[int, bool]]:
-    """Which request of the kernel to refuse, and whether that one only; in no order."""
+    """Which request of the kernel to refuse, and whether that one only: the first, then the others in no order."""
     heap = subject.heap(frames=1 << 14)
     heap.process.kernel.calls.at(1 << 30)
     Play(heap).play(hungry(subject))
     asked = (1 << 30) - heap.process.kernel.calls.left
-    turns = random.Random(7).sample(range(1, asked + 1), asked)
+    turns = [1, *random.Random(7).sample(range(2, asked + 1), asked - 1)]
     return [(k, once) for k in turns for once in (False, True)]
 
 
@@ -219,6 +219,24 @@ def play_met(play: Play, steps: Steps) -> None:
     sound(play)
 
 
+@check("U7_break_moved", "when the break was moved, the kernel refuses, and takes nothing back, all goes on")
+def break_moved(subject: Subject) -> None:
+    """A heap that asks twice, for what it got does not adjoin what it has, may be left with too little to use."""
+    for k in (1, 2, 3):
+        with telling(Play(subject.heap(frames=1 << 14))) as play:
+            play.play([Step("alloc", 0, 40), Step("foreign", 0, 24)])
+            refuse(play, k, once=False)
+            play.heap.process.kernel.returns.at(1)
+            play.take(Step("alloc", 0, 100_000))
+            play.heap.process.kernel.calls.never()
+            play.heap.process.kernel.returns.never()
+            walk_tiles(play)
+            play.take(Step("alloc", 0, 100_000))
+            demand(play.results[-1] != 0, "U7  the kernel gives memory, and the heap does not")
+            survey_agrees(play)
+            sound(play)
+
+
 # --- U7: what the kernel does not take back
 
 SIZES = 40, 3000, 90_000, 300_000, 3 << 19, 3 << 20
@@ -268,6 +286,7 @@ def play_unreturned(play: Play, steps: Steps) -> None:
             demand(play.results[-1:] != [0], "U7  the kernel gives memory, and the heap does not")
             all_intact(play)
         play.heap.check()
+        survey_agrees(play)
         play.end()
         play.heap.check()
         if wanted is not steps:
@@ -367,6 +386,22 @@ def threads_take_turns(subject: Subject) -> None:
     for_all_stories(
         subject, "threads", *USUAL, ALLOC_LARGE, THREAD, THREAD, THREAD_EXIT, each=blocks_are_disjoint, last=sound
     )
+
+
+@check(
+    "threads_give_back", "what a thread frees of its own memory goes back, and trim says how much", traits=OWN_THREADS
+)
+def threads_give_back(subject: Subject) -> str:
+    with telling(Play(subject.heap(**MACHINE))) as play:
+        blocks = 12 if subject.is_quick else 700  # these need a second segment of 64 MiB
+        play.play([Step("alloc", 0, 40), Step("thread", 1), *[Step("alloc", 0, 100_000)] * blocks])
+        play.play([Step("free", 1)] * blocks)
+        play.play([Step("alloc", 0, 40), Step("thread", 0)])
+        play.heap.check()
+        survey_agrees(play)
+        play.take(Step("trim"))
+        sound(play)
+        return f"{play.heap.memory.held():,} bytes held of {play.heap.memory.most_held():,}"
 
 
 @check(

@@ -2,7 +2,8 @@
 
 What is planted: a statement that is left out, a constant off by one, a comparison turned or made strict, a condition
 that never holds, plus and minus exchanged, FREE and USED exchanged. It is planted where a request may come: `check`,
-and what only it uses, is left alone, and so is what other allocators use of a shared module. Each mutant is tried in a process of its own, which may loop for ever or die.
+and what only it uses, is left alone, and so is what other allocators use of a shared module.
+Each mutant is tried in a process of its own, which may loop for ever or die.
 """
 
 from __future__ import annotations

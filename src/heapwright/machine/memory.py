@@ -238,8 +238,11 @@ class View:
     def stretch_start(self) -> int:
         return self.process.space.stretch(self.own)[0]
 
-    def stretch_end(self) -> int:
+    def piece_start(self) -> int:
         return self.process.space.stretch(self.own)[1]
+
+    def stretch_end(self) -> int:
+        return self.process.space.stretch(self.own)[2]
 
     def inherit(self, parent: View) -> None:
         """Go on with the account of a parent that forked."""
