@@ -34,6 +34,21 @@ JUDGED = {
     ("pages_kept.py", "give_back: 1 for 0"): "how much went of no bytes, which trim never asks",
     ("pages_kept.py", "take_pages: never `if pages.kept`"): "policy: what munmap refused is not used again",
     ("dlmalloc_resize.py", "cut_spare: `>` for `>=` in `size_of(chunk) - size >= LEAST_CHUNK`"): "policy: no cut",
+    ("pages.py", "make_room: 2 for 1"): "policy: the table grows one block sooner",
+    ("pages.py", "make_room: 0 for 1"): "the table is one too full: tests/allocators/test_pages.py notices",
+    ("pages.py", "shrink_table: 0 for 1"): "the table gets too full: tests/allocators/test_pages.py notices",
+    ("dlmalloc_system.py", "take_from_stretch: never `if above`"): "policy: it becomes a segment of its own",
+    ("dlmalloc_system.py", "take_from_stretch: `-` for `+` in `start + given`"): "policy: the same, but by rare chance",
+    ("dlmalloc_trees.py", "replace: without `must_be_ours(heap, parent)`"): "finds what a program broke",
+    ("dlmalloc_trees.py", "first_bit: 0 for 1"): "policy: no best fit among free chunks of 12 MiB and more",
+    ("ptmalloc_system.py", "trim_if_worth: `>` for `>=` in `top_bytes(arena) >= heap.trim_threshold.load()`"): "policy",
+    ("ptmalloc_system.py", "trim_if_worth: never `if top_bytes(arena) >= heap.trim_threshold.load()`"): "policy",
+    ("ptmalloc_system.py", "trim_if_worth: `<=` for `<` in `size < WORTH_TRIMMING`"): "policy: when to trim",
+    ("ptmalloc.py", "trim: without `released += decommit_free(heap, arena)`"): "policy: less goes back",
+    ("ptmalloc.py", "trim: without `released += trim_main(heap, 0) if is_main(arena) else "
+     "trim_segments(heap, arena, 0)`"): "policy: less goes back",
+    ("ptmalloc.py", "trim: 1 for 0"): "policy: the top keeps a page more",
+    ("ptmalloc.py", "trim: -1 for 0"): "a byte less, where all is in units of 16",
     ("dlmalloc.py", "dealloc: never `if chunk == heap.top and heap.top_size > heap.trim_check`"): "policy: trims later",
 }  # fmt: skip
 LEAST_KILLED = {  # or judged, of those that were tried: what was reached, rounded down
