@@ -1,17 +1,13 @@
-"""The kernel at its worst: it refuses, somebody else moves the break, its pages are of another size; and fork."""
+"""The kernel at its worst: it refuses, somebody else moves the break, its pages are of another size."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import count
 
 from heapwright.conformance.registry import check
 from heapwright.conformance.stories import (
-    ALLOC_LARGE,
     FOREIGN,
-    THREAD,
-    THREAD_EXIT,
     USUAL,
     Steps,
     for_all_stories,
@@ -25,7 +21,6 @@ from heapwright.machine import Heap
 LARGE = 5 << 19, 3 << 19, 3 << 19  # more than what heaps take from the kernel at a time
 MISALIGNED = (1, 5, 8, 24, 100, 4095)
 LEAST_REFUSALS = 4
-OWN_THREADS = ("threads",)
 MEMORY_STEPS = ("alloc", "zeroed", "realloc")
 
 
@@ -219,9 +214,9 @@ def play_met(play: Play, steps: Steps) -> None:
     sound(play)
 
 
-@check("U7_break_moved", "when the break was moved, the kernel refuses, and takes nothing back, all goes on")
-def break_moved(subject: Subject) -> None:
-    """A heap that asks twice, for what it got does not adjoin what it has, may be left with too little to use."""
+@check("U7_too_little", "memory that is too little, and that the kernel does not take back, does no harm")
+def too_little(subject: Subject) -> None:
+    """As when somebody moved the break, so that a heap asks twice, and the second request is refused."""
     for k in (1, 2, 3):
         with telling(Play(subject.heap(frames=1 << 14))) as play:
             play.play([Step("alloc", 0, 40), Step("foreign", 0, 24)])
@@ -346,78 +341,3 @@ def lazy_memory(subject: Subject) -> None:
             sound(play)
 
     for_story(subject, busy_day(blocks=30), lazily)
-
-
-# --- fork and threads
-
-
-@check("fork", "after fork, parent and child go on, each by itself, and from the same heap")
-def fork(subject: Subject) -> None:
-    with telling(Play(subject.heap())) as play:
-        play.play(busy_day(blocks=24))
-        child = child_of(play)
-        for step in busy_day(blocks=12):
-            play.take(step)
-            child.take(step)
-            demand(play.results[-1] != 0, "there was memory in the parent")
-        all_intact(play)
-        play.end()
-        play.heap.check()
-    with telling(child):
-        all_intact(child)
-        child.heap.check()
-        child.end()
-        child.heap.check()
-
-
-def child_of(play: Play) -> Play:
-    """The same story in a forked child."""
-    play.lines.append("fork()")
-    heap = play.heap.fork()
-    if heap is None:
-        raise Wrong("there were frames for a child")
-    child = play.copy(heap)
-    child.lines.append("in the child:")
-    return child
-
-
-@check("threads_take_turns", "threads may free each other's blocks, and end", traits=OWN_THREADS)
-def threads_take_turns(subject: Subject) -> None:
-    for_all_stories(
-        subject, "threads", *USUAL, ALLOC_LARGE, THREAD, THREAD, THREAD_EXIT, each=blocks_are_disjoint, last=sound
-    )
-
-
-@check(
-    "threads_give_back", "what a thread frees of its own memory goes back, and trim says how much", traits=OWN_THREADS
-)
-def threads_give_back(subject: Subject) -> str:
-    with telling(Play(subject.heap(**MACHINE))) as play:
-        blocks = 12 if subject.is_quick else 700  # these need a second segment of 64 MiB
-        play.play([Step("alloc", 0, 40), Step("thread", 1), *[Step("alloc", 0, 100_000)] * blocks])
-        play.play([Step("free", 1)] * blocks)
-        play.play([Step("alloc", 0, 40), Step("thread", 0)])
-        play.heap.check()
-        survey_agrees(play)
-        play.take(Step("trim"))
-        sound(play)
-        return f"{play.heap.memory.held():,} bytes held of {play.heap.memory.most_held():,}"
-
-
-@check(
-    "threads_come_and_go",
-    "what ended threads kept is used again: many need no more memory than a few",
-    traits=OWN_THREADS,
-)
-def threads_come_and_go(subject: Subject) -> str:
-    held = []
-    with telling(Play(subject.heap())) as play:
-        for number in count(1):
-            play.take(Step("thread", 1))
-            play.play([Step("alloc", 0, 100), Step("alloc", 0, 3000), Step("free"), Step("free")])
-            play.take(Step("thread_exit"))
-            held.append(play.heap.memory.held())
-            if number == (60 if subject.is_quick else 1000):
-                break
-        demand(held[-1] <= held[len(held) // 2], f"{len(held)} threads that ended left {held[-1]:,} bytes held")
-    return f"{held[-1]:,} bytes held after {len(held)} threads"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from heapwright.conformance import exhaustive, interleaved, kernel, misuse, requests, universal, worlds  # noqa: F401, I001  they register, in this order
+from heapwright.conformance import exhaustive, interleaved, kernel, misuse, requests, threads, universal, worlds  # noqa: F401, I001  they register, in this order
 from heapwright.conformance.registry import CHECKS, Check, NotApplicable
 from heapwright.conformance.story import Broken
 from heapwright.conformance.subject import Subject
