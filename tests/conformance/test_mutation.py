@@ -1,5 +1,7 @@
 """The checks are judged: every numbered assert can fire, and mutants of the sources are killed."""
 
+from pathlib import Path
+
 import pytest
 
 from heapwright.allocators import ALLOCATORS
@@ -7,6 +9,7 @@ from heapwright.conformance import Subject
 from heapwright.conformance.corruption import find_corruptions
 from heapwright.conformance.mutants import FIRST, mutants_of, try_mutants
 
+NO_LEAD = "of pages nothing leads: segregated_storage has it killed"
 ARDUOUS = ("buddy", "pages_split")  # much is walked for each change
 # Survivors that were looked at: with each, the module is still a heap. (file, function and what is planted) -> why
 JUDGED = {
@@ -36,6 +39,17 @@ JUDGED = {
     ("dlmalloc_resize.py", "cut_spare: `>` for `>=` in `size_of(chunk) - size >= LEAST_CHUNK`"): "policy: no cut",
     ("pages.py", "make_room: 2 for 1"): "policy: the table grows one block sooner",
     ("pages.py", "make_room: 0 for 1"): "the table is one too full: tests/allocators/test_pages.py notices",
+    ("pages.py", "make_room: `-` for `+` in `heap.blocks + 1`"): "the same: tests/allocators/test_pages.py notices",
+    ("pages.py", "shrink_table: `>` for `>=` in `log2_slots >= heap.log2_slots`"): "policy: a new table of its size",
+    ("pages.py", "shrink_table: 1 for 2"): "the table gets too full: tests/allocators/test_pages.py notices",
+    ("pages.py", "shrink_table: 3 for 2"): "policy: a larger table",
+    ("pages.py", "shrink_table: 2 for 1"): "policy: a larger table",
+    ("pages.py", "shrink_table: `-` for `+` in `floor_log2(2 * heap.blocks) + 1`"): "as with 1 for 2",
+    ("pages_kept.py", "take_kept: `>` for `>=` in `kept.size >= size`"): "policy: an exact fit is left",
+    ("pages_kept.py", "map_roomy: `+` for `-` in `size + align - pages.memory.PAGE`"): "policy: more room, given back",
+    ("pages_kept.py", "take_kept: `-` for `+` in `kept.address + lead`"): NO_LEAD,
+    ("pages_kept.py", "map_roomy: `-` for `+` in `start + lead`"): NO_LEAD,
+    ("pages_kept.py", "map_roomy: `+` for `-` in `align_up(start + lead, align) - lead`"): NO_LEAD,
     ("pages.py", "shrink_table: 0 for 1"): "the table gets too full: tests/allocators/test_pages.py notices",
     ("dlmalloc_system.py", "take_from_stretch: never `if above`"): "policy: it becomes a segment of its own",
     ("dlmalloc_system.py", "take_from_stretch: `-` for `+` in `start + given`"): "policy: the same, but by rare chance",
@@ -95,6 +109,11 @@ def test_most_mutants_are_killed(spec):
 def test_every_judged_survivor_is_a_mutant():
     planted = {(mutant.path.name, mutant.what) for spec in ALLOCATORS for mutant in mutants_of(Subject(spec))}
     assert sorted(set(JUDGED) - planted) == []
+
+
+def test_the_page_tells_what_share_is_killed():
+    page = (Path(__file__).parent.parent.parent / "docs" / "proof.md").read_text()
+    assert [spec for spec, share in LEAST_KILLED.items() if f"| `{spec}` | {share:.0%} |" not in page] == []
 
 
 def test_check_itself_is_not_mutated():

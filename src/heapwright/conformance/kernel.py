@@ -240,7 +240,7 @@ MACHINE = {"page": 1 << 14, "frames": 1 << 14}  # room for segments of 64 MiB, i
 
 def generous() -> Iterator[Step]:
     """Blocks of which most are freed again, so that memory goes back: the ends and the middle of mappings, too."""
-    for which, align in enumerate((16, 1 << 16)):
+    for which, align in enumerate((16, 1 << 16, 1 << 17)):
         yield Step("thread", which)
         yield from (Step("alloc", 0, size, align) for size in SIZES)
         yield from (Step("realloc", 3, 200_000), Step("realloc", -1, 100), Step("zeroed", 0, 400_000))
@@ -277,6 +277,8 @@ def play_unreturned(play: Play, steps: Steps) -> None:
     """Go on while nothing goes back; then the kernel takes again what it is offered, and all goes on."""
     for wanted in (steps, [Step("trim")], steps):
         for step in wanted:
+            if step.name == "trim":  # which may offer the kernel again what was kept
+                play.heap.check()
             play.take(step)
             demand(play.results[-1:] != [0], "U7  the kernel gives memory, and the heap does not")
             all_intact(play)
