@@ -82,7 +82,8 @@ def table(head: tuple[str, ...], rows: dict[str, list[int]]) -> Iterator[str]:
 def invariants(kept: dict[str, Any]) -> Iterator[str]:
     yield "```text\n"
     for name, each in kept.items():
-        yield "".join(f"{name:<19} {found}\n" for found in each["invariants"].values())
+        texts = (re.sub("`(.{36})[^`]*`", r"`\1…`", found) for found in each["invariants"].values())
+        yield "".join(f"{name:<18} {text}\n" for text in texts)
     yield "```\n"
 
 
