@@ -13,6 +13,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
+from heapwright.machine.memory import ACCOUNT
 from heapwright.machine.process import Process
 
 KEPT_OF_FRAMES = "owners", "_free", "_untouched", "reserved", "peak"
@@ -20,7 +21,6 @@ KEPT_OF_TABLE = "root", "used", "_words"
 KEPT_OF_SPACE = "brk", "segments", "broken"
 KEPT_OF_PROCESS = "threads_ever", "records", "_bss"
 KEPT_OF_THREAD = "words", "errno", "call"
-KEPT_OF_VIEW = "_held", "_most_held", "_growths"
 
 
 class Checkpoint:
@@ -35,8 +35,8 @@ class Checkpoint:
             (space.areas, vars(space.areas.copy())),
             (process, kept(process, KEPT_OF_PROCESS)),
             (process.thread, kept(process.thread, KEPT_OF_THREAD)),
-            (process.memory, kept(process.memory, KEPT_OF_VIEW)),
-            (process.user, kept(process.user, KEPT_OF_VIEW)),
+            (process.memory, kept(process.memory, ACCOUNT)),
+            (process.user, kept(process.user, ACCOUNT)),
         ]
         self.contents = [(frames.bytes_of(frame), bytes(frames.bytes_of(frame))) for frame in frames.owners]
         self.codes = {number: bytes(codes) for number, codes in space.shadow.pages.items()}
