@@ -10,6 +10,8 @@ from heapwright.conformance.corruption import find_corruptions
 from heapwright.conformance.mutants import FIRST, mutants_of, try_mutants
 
 NO_LEAD = "of pages nothing leads: segregated_storage has it killed"
+NOT_BEST = "policy: no best fit, as tests/allocators/test_dlmalloc.py notices"
+LAST_BIN = "of chunks of 12 MiB: tests/allocators/test_dlmalloc.py notices"
 ARDUOUS = ("buddy", "pages_split")  # much is walked for each change
 # Survivors that were looked at: with each, the module is still a heap. (file, function and what is planted) -> why
 JUDGED = {
@@ -54,6 +56,26 @@ JUDGED = {
     ("dlmalloc_system.py", "take_from_stretch: never `if above`"): "policy: it becomes a segment of its own",
     ("dlmalloc_system.py", "take_from_stretch: `-` for `+` in `start + given`"): "policy: the same, but by rare chance",
     ("dlmalloc_trees.py", "replace: without `must_be_ours(heap, parent)`"): "finds what a program broke",
+    ("dlmalloc_trees.py", "search_bin: never `if rest == 0`"): "slower: an exact fit is not noticed",
+    ("dlmalloc_trees.py", "search_bin: 1 for 0"): "slower: an exact fit is not noticed",
+    ("dlmalloc_trees.py", "search_bin: -1 for 0"): "slower: an exact fit is not noticed",
+    ("dlmalloc_trees.py", "search_bin: `!=` for `==` in `rest == 0`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: never `if below(surplus, rest)`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: `or` for `and` in `right and right != node`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: without `bit -= 1`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: `+` for `-` in `bit -= 1`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: 0 for 1"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: 2 for 1"): NOT_BEST,
+    ("dlmalloc_trees.py", "tree_index: 0 for 1"): LAST_BIN,
+    ("dlmalloc_trees.py", "tree_index: 2 for 1"): LAST_BIN,
+    ("dlmalloc_trees.py", "tree_index: `+` for `-` in `BINS - 1`"): LAST_BIN,
+    ("dlmalloc_trees.py", "tree_index: never `if size >= LAST_BIN_FROM`"): LAST_BIN,
+    ("dlmalloc_trees.py", "tree_index: `>` for `>=` in `size >= LAST_BIN_FROM`"): LAST_BIN,
+    ("dlmalloc_system.py", "move_break: never `if start == expected`"): "policy: more memory than needed",
+    ("dlmalloc_system.py", "move_break: never `if more == start + wanted`"): "policy: a mapping serves instead",
+    ("dlmalloc_system.py", "move_break: `-` for `+` in `start + wanted`"): "policy: kept, or a mapping instead",
+    ("tlsf.py", "realloc: `>=` for `>` in `wanted > size_of(block)`"): "policy: a block of its size may move",
+    ("tlsf.py", "extend: `!=` for `==` in `find_list(heap, size) == NONE`"): "policy: when the last block grows",
     ("dlmalloc_trees.py", "first_bit: 0 for 1"): "policy: no best fit among free chunks of 12 MiB and more",
     ("ptmalloc_system.py", "trim_if_worth: `>` for `>=` in `top_bytes(arena) >= heap.trim_threshold.load()`"): "policy",
     ("ptmalloc_system.py", "trim_if_worth: never `if top_bytes(arena) >= heap.trim_threshold.load()`"): "policy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import product
 
 from heapwright.conformance.registry import check
 from heapwright.conformance.stories import (
@@ -214,14 +215,15 @@ def play_met(play: Play, steps: Steps) -> None:
     sound(play)
 
 
-@check("U7_too_little", "memory that is too little, and that the kernel does not take back, does no harm")
+@check("U7_too_little", "memory that is too little does no harm, nor if the kernel does not take it back")
 def too_little(subject: Subject) -> None:
     """As when somebody moved the break, so that a heap asks twice, and the second request is refused."""
-    for k in (1, 2, 3):
+    for k, taken_back in product((1, 2, 3), (False, True)):
         with telling(Play(subject.heap(frames=1 << 14))) as play:
-            play.play([Step("alloc", 0, 40), Step("foreign", 0, 24)])
+            play.play([Step("alloc", 0, 40), Step("alloc", 0, 90_000), Step("free", 1), Step("foreign", 0, 24)])
             refuse(play, k, once=False)
-            play.heap.process.kernel.returns.at(1)
+            if not taken_back:
+                play.heap.process.kernel.returns.at(1)
             play.take(Step("alloc", 0, 100_000))
             play.heap.process.kernel.calls.never()
             play.heap.process.kernel.returns.never()
