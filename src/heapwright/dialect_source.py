@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -193,6 +193,16 @@ class Program:
         found |= {Key(PACKAGE / "bits.py", name) for name in COMPILED_ANEW}
         while more := {key for key, by in users.items() if by <= found and key not in found}:
             found |= more
+        return found
+
+    def reached(self, names: Iterable[str]) -> set[Key]:
+        """The functions that those of the main module with these names are made of, themselves included."""
+        found, waiting = set[Key](), [self.main.bindings.get(name, Key(self.main.path, name)) for name in names]
+        while waiting:
+            key = waiting.pop()
+            if key in self.uses and key not in found:
+                found.add(key)
+                waiting += self.uses[key]
         return found
 
     def circle(self, key: Key) -> list[Key]:

@@ -103,7 +103,10 @@ class Memory(Protocol):
         """How often it got back the frames of pages that stay mapped."""
 
     def stretch_start(self) -> int:
-        """Where the memory that sbrk gave begins."""
+        """Where the memory that sbrk gave begins; if the program moved the break too, some of it lies in between."""
+
+    def piece_start(self) -> int:
+        """Where the last piece of it begins, in which there is nobody else's."""
 
     def stretch_end(self) -> int: ...
 

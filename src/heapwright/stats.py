@@ -1,8 +1,9 @@
 """One set of numbers for any heap in any world.
 
 `survey(heap, stats)` fills them in: the kernel's account from the memory, free and used stretches from a walk
-of what sbrk gave (mapped memory counts as used), and, under the `counted` layer, exact live bytes and calls,
-of all blocks and of each class of sizes.
+of what sbrk gave in one piece (what lies elsewhere counts as used: mapped memory, and what sbrk gave before the
+program moved the break), and, under the `counted` layer, exact live bytes and calls, of all blocks and of each class
+of sizes.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def begin(memory, stats):
     stats.growths = memory.growths()
     stats.shrinks = memory.shrinks()
     stats.decommits = memory.decommits()
-    stats.live_bytes = stats.heap_bytes - (memory.stretch_end() - memory.stretch_start())
+    stats.live_bytes = stats.heap_bytes - (memory.stretch_end() - memory.piece_start())
 
 
 def add_span(stats, size, kind):

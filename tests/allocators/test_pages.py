@@ -177,6 +177,18 @@ def test_the_table_grows_and_fits_again_after_trim(heap):
     assert heap.memory.held() == 0
 
 
+def test_the_table_is_at_most_three_quarters_full(heap):
+    for blocks in range(1, 800):
+        heap.alloc(1)
+        if blocks in (3 * ENTRIES // 4, 3 * ENTRIES // 4 + 1):
+            heap.check()
+    for left in (500, 385, 384, 200, 193, 192):
+        while len(heap.live) > left:
+            heap.dealloc(next(iter(heap.live)))
+        heap.trim()
+        heap.check()
+
+
 def test_removal_leaves_every_other_block_to_be_found(heap):
     rng = random.Random(5)
     for _ in range(1500):

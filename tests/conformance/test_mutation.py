@@ -1,5 +1,7 @@
 """The checks are judged: every numbered assert can fire, and mutants of the sources are killed."""
 
+from pathlib import Path
+
 import pytest
 
 from heapwright.allocators import ALLOCATORS
@@ -7,6 +9,9 @@ from heapwright.conformance import Subject
 from heapwright.conformance.corruption import find_corruptions
 from heapwright.conformance.mutants import FIRST, mutants_of, try_mutants
 
+NO_LEAD = "of pages nothing leads: segregated_storage has it killed"
+NOT_BEST = "policy: no best fit, as tests/allocators/test_dlmalloc.py notices"
+LAST_BIN = "of chunks of 12 MiB: tests/allocators/test_dlmalloc.py notices"
 ARDUOUS = ("buddy", "pages_split")  # much is walked for each change
 # Survivors that were looked at: with each, the module is still a heap. (file, function and what is planted) -> why
 JUDGED = {
@@ -34,6 +39,52 @@ JUDGED = {
     ("pages_kept.py", "give_back: 1 for 0"): "how much went of no bytes, which trim never asks",
     ("pages_kept.py", "take_pages: never `if pages.kept`"): "policy: what munmap refused is not used again",
     ("dlmalloc_resize.py", "cut_spare: `>` for `>=` in `size_of(chunk) - size >= LEAST_CHUNK`"): "policy: no cut",
+    ("pages.py", "make_room: 2 for 1"): "policy: the table grows one block sooner",
+    ("pages.py", "make_room: 0 for 1"): "the table is one too full: tests/allocators/test_pages.py notices",
+    ("pages.py", "make_room: `-` for `+` in `heap.blocks + 1`"): "the same: tests/allocators/test_pages.py notices",
+    ("pages.py", "shrink_table: `>` for `>=` in `log2_slots >= heap.log2_slots`"): "policy: a new table of its size",
+    ("pages.py", "shrink_table: 1 for 2"): "the table gets too full: tests/allocators/test_pages.py notices",
+    ("pages.py", "shrink_table: 3 for 2"): "policy: a larger table",
+    ("pages.py", "shrink_table: 2 for 1"): "policy: a larger table",
+    ("pages.py", "shrink_table: `-` for `+` in `floor_log2(2 * heap.blocks) + 1`"): "as with 1 for 2",
+    ("pages_kept.py", "take_kept: `>` for `>=` in `kept.size >= size`"): "policy: an exact fit is left",
+    ("pages_kept.py", "map_roomy: `+` for `-` in `size + align - pages.memory.PAGE`"): "policy: more room, given back",
+    ("pages_kept.py", "take_kept: `-` for `+` in `kept.address + lead`"): NO_LEAD,
+    ("pages_kept.py", "map_roomy: `-` for `+` in `start + lead`"): NO_LEAD,
+    ("pages_kept.py", "map_roomy: `+` for `-` in `align_up(start + lead, align) - lead`"): NO_LEAD,
+    ("pages.py", "shrink_table: 0 for 1"): "the table gets too full: tests/allocators/test_pages.py notices",
+    ("dlmalloc_system.py", "take_from_stretch: never `if above`"): "policy: it becomes a segment of its own",
+    ("dlmalloc_system.py", "take_from_stretch: `-` for `+` in `start + given`"): "policy: the same, but by rare chance",
+    ("dlmalloc_trees.py", "replace: without `must_be_ours(heap, parent)`"): "finds what a program broke",
+    ("dlmalloc_trees.py", "search_bin: never `if rest == 0`"): "slower: an exact fit is not noticed",
+    ("dlmalloc_trees.py", "search_bin: 1 for 0"): "slower: an exact fit is not noticed",
+    ("dlmalloc_trees.py", "search_bin: -1 for 0"): "slower: an exact fit is not noticed",
+    ("dlmalloc_trees.py", "search_bin: `!=` for `==` in `rest == 0`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: never `if below(surplus, rest)`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: `or` for `and` in `right and right != node`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: without `bit -= 1`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: `+` for `-` in `bit -= 1`"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: 0 for 1"): NOT_BEST,
+    ("dlmalloc_trees.py", "search_bin: 2 for 1"): NOT_BEST,
+    ("dlmalloc_trees.py", "tree_index: 0 for 1"): LAST_BIN,
+    ("dlmalloc_trees.py", "tree_index: 2 for 1"): LAST_BIN,
+    ("dlmalloc_trees.py", "tree_index: `+` for `-` in `BINS - 1`"): LAST_BIN,
+    ("dlmalloc_trees.py", "tree_index: never `if size >= LAST_BIN_FROM`"): LAST_BIN,
+    ("dlmalloc_trees.py", "tree_index: `>` for `>=` in `size >= LAST_BIN_FROM`"): LAST_BIN,
+    ("dlmalloc_system.py", "move_break: never `if start == expected`"): "policy: more memory than needed",
+    ("dlmalloc_system.py", "move_break: never `if more == start + wanted`"): "policy: a mapping serves instead",
+    ("dlmalloc_system.py", "move_break: `-` for `+` in `start + wanted`"): "policy: kept, or a mapping instead",
+    ("tlsf.py", "realloc: `>=` for `>` in `wanted > size_of(block)`"): "policy: a block of its size may move",
+    ("tlsf.py", "extend: `!=` for `==` in `find_list(heap, size) == NONE`"): "policy: when the last block grows",
+    ("dlmalloc_trees.py", "first_bit: 0 for 1"): "policy: no best fit among free chunks of 12 MiB and more",
+    ("ptmalloc_system.py", "trim_if_worth: `>` for `>=` in `top_bytes(arena) >= heap.trim_threshold.load()`"): "policy",
+    ("ptmalloc_system.py", "trim_if_worth: never `if top_bytes(arena) >= heap.trim_threshold.load()`"): "policy",
+    ("ptmalloc_system.py", "trim_if_worth: `<=` for `<` in `size < WORTH_TRIMMING`"): "policy: when to trim",
+    ("ptmalloc.py", "trim: without `released += decommit_free(heap, arena)`"): "policy: less goes back",
+    ("ptmalloc.py", "trim: without `released += trim_main(heap, 0) if is_main(arena) else "
+     "trim_segments(heap, arena, 0)`"): "policy: less goes back",
+    ("ptmalloc.py", "trim: 1 for 0"): "policy: the top keeps a page more",
+    ("ptmalloc.py", "trim: -1 for 0"): "a byte less, where all is in units of 16",
     ("dlmalloc.py", "dealloc: never `if chunk == heap.top and heap.top_size > heap.trim_check`"): "policy: trims later",
 }  # fmt: skip
 LEAST_KILLED = {  # or judged, of those that were tried: what was reached, rounded down
@@ -80,6 +131,11 @@ def test_most_mutants_are_killed(spec):
 def test_every_judged_survivor_is_a_mutant():
     planted = {(mutant.path.name, mutant.what) for spec in ALLOCATORS for mutant in mutants_of(Subject(spec))}
     assert sorted(set(JUDGED) - planted) == []
+
+
+def test_the_page_tells_what_share_is_killed():
+    page = (Path(__file__).parent.parent.parent / "docs" / "proof.md").read_text()
+    assert [spec for spec, share in LEAST_KILLED.items() if f"| `{spec}` | {share:.0%} |" not in page] == []
 
 
 def test_check_itself_is_not_mutated():

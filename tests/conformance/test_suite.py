@@ -8,7 +8,7 @@ import pytest
 
 from heapwright import allocator
 from heapwright.conformance import CHECKS, Broken, Subject, Verdict, checks_for, parametrize_with_checks, run
-from heapwright.conformance.exhaustive import explore
+from heapwright.conformance.exhaustive import RESIZING, TWO_SIZES, explore
 from heapwright.conformance.story import Play, Step, Wrong, telling
 from heapwright.conformance.worlds import invariants_of
 
@@ -84,12 +84,20 @@ def test_all_sequences(heapwright, broken):
 # --- from Python
 
 
-def test_all_sequences_are_counted():
-    """Three requests at first; with n live blocks 3 + 3n."""
-    reached = explore(Subject("kr"), depth=2, seconds=60)
-    assert reached.sequences == 1 + 3 + 3 * (3 + 3)
+@pytest.mark.parametrize(("alphabet", "sequences"), [(RESIZING, 1 + 3 + 3 * (3 + 3)), (TWO_SIZES, 1 + 2 + 2 * (2 + 1))])
+def test_all_sequences_are_counted(alphabet, sequences):
+    """Three requests at first, with n live blocks 3 + 3n; or two, and 2 + n."""
+    reached = explore(Subject("kr"), alphabet, depth=2, seconds=60)
+    assert reached.sequences == sequences
     assert reached.depth == 2
     assert reached.states <= reached.sequences
+
+
+def test_states_that_are_the_same_are_told_once():
+    """What is freed last is taken first, so that only what is live tells states of a stack of blocks apart."""
+    reached = explore(Subject("segregated_storage"), TWO_SIZES, depth=4, seconds=60)
+    assert reached.sequences == 105
+    assert reached.states < 60
 
 
 def test_the_shortest_story_is_found(broken):

@@ -21,7 +21,7 @@ from heapwright.allocators.dlmalloc_chunks import (
 )
 from heapwright.allocators.dlmalloc_segments import FENCE, TOP_FOOT, end_of, first_chunk, segment_holding
 from heapwright.allocators.dlmalloc_system import MAPPED_FOOT
-from heapwright.allocators.dlmalloc_trees import first_bit, tree_index
+from heapwright.allocators.dlmalloc_trees import SHIFT, first_bit
 from heapwright.bits import is_aligned
 from heapwright.layout import WORD
 from heapwright.spans import FREE, OWN, USED
@@ -177,10 +177,16 @@ def is_tree_bin(heap, index):
     return marked and rooted and all(is_node(node, path, index) for node, path in nodes_of(heap, index))
 
 
+def is_in_bin(size, index):
+    """Whether the first two bits of a size are those of its bin, or, of the last bin, not less."""
+    of_bin, shift = (index & 1) + 2, (index >> 1) + SHIFT - 1
+    return size >> shift >= of_bin if index == BINS[-1] else size >> shift == of_bin
+
+
 def is_node(node, path, index):
     """Whether a node lies where the bits of its size lead, with its ring and its children."""
     size, bit, ring = size_of(node), first_bit(index), ring_of(node)
-    placed = tree_index(size) == index and all(size >> bit - i & 1 == side for i, side in enumerate(path))
+    placed = is_in_bin(size, index) and all(size >> bit - i & 1 == side for i, side in enumerate(path))
     equal = all(size_of(each) == size and each.index == index and not is_live(each) for each in ring)
     linked = all(each.forward.back == each for each in ring) and not any(each.parent for each in ring[1:])
     children = [node.children[0], node.children[1]]

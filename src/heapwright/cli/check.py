@@ -25,7 +25,12 @@ COLORS = {"holds": "green", "does not hold": "red", "skipped": "yellow"}
 @click.option("--only", multiple=True, metavar="CHECK", help="Make this check, or those whose names begin so.")
 @click.option("--list", "as_list", is_flag=True, help="List the checks that there are for it, and make none.")
 @click.option("--mutation", is_flag=True, help="Judge the checks instead: plant bugs, and see which are caught.")
-@click.option("--exhaustive", type=click.IntRange(1, 20), metavar="DEPTH", help="All sequences of as many requests.")
+@click.option(
+    "--exhaustive",
+    type=click.IntRange(1, 20),
+    metavar="DEPTH",
+    help="All sequences of as many requests; twice as many without realloc.",
+)
 @click.option("--seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="For the last two.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def command(
@@ -150,18 +155,23 @@ def show_list(subject: Subject, checks: list[Check], as_json: bool) -> None:
 
 def show_exhaustive(subject: Subject, depth: int, seconds: float, as_json: bool) -> bool:
     from heapwright.conformance import Broken
-    from heapwright.conformance.exhaustive import explore
+    from heapwright.conformance.exhaustive import RESIZING, TWO_SIZES, explore
+
+    def tell(so_far: object) -> None:
+        progress(str(so_far))
 
     try:
-        reached = explore(subject, depth, seconds, lambda so_far: progress(str(so_far)))
+        resizing = explore(subject, RESIZING, depth, seconds / 2, tell)
+        two_sizes = explore(subject, TWO_SIZES, 2 * depth, seconds / 2, tell)
     except Broken as broken:
         progress("")
         click.echo(json.dumps({"allocator": subject.spec, "holds": False, "what": broken.what, "story": broken.lines})
                    if as_json else str(broken))  # fmt: skip
         return False
     progress("")
-    numbers = reached._asdict()
-    click.echo(json.dumps({"allocator": subject.spec, "holds": True, **numbers}) if as_json else f"{reached}: sound")
+    numbers = {"resizing": resizing._asdict(), "two_sizes": two_sizes._asdict()}
+    click.echo(json.dumps({"allocator": subject.spec, "holds": True, **numbers}) if as_json
+               else f"{resizing}: sound\nof two sizes, without realloc, {two_sizes}: sound")  # fmt: skip
     return True
 
 

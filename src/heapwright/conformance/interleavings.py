@@ -25,6 +25,13 @@ from heapwright.machine.explore import Explored, explore, sleepy_locks, wander
 from heapwright.machine.shared_heap import SharedHeap
 from heapwright.machine.threads import Threads
 
+SIZES = 40, 2000, 20_000, 200_000  # what a cache takes, what a bin or slab serves, what is large to most, a mapping
+QUICK_SECONDS, SECONDS = 1.0, 60.0
+ONE, TWO = 1, 2  # preemptions
+MOST_SCHEDULES = 300  # of one scenario and size
+AT_A_TIME = 10  # random schedules
+
+
 # --- trying them
 
 
@@ -66,12 +73,6 @@ def wander_through(
 
 # --- the check
 
-SIZES = 40, 2000, 20_000, 200_000  # what a cache takes, what a bin or slab serves, what is large to most, a mapping
-QUICK_SECONDS, SECONDS = 1.0, 60.0
-ONE, TWO = 1, 2  # preemptions
-MOST_SCHEDULES = 300  # of one scenario and size
-AT_A_TIME = 10  # random schedules
-
 
 @dataclass
 class Tally:
@@ -107,6 +108,10 @@ class Tally:
 
 @check("interleavings", "two threads get along in each order that was tried, under a lock if need be", is_slow=True)
 def interleavings(subject: Subject) -> str:
+    return str(try_all(subject))
+
+
+def try_all(subject: Subject) -> Tally:
     """Half of the time is for every schedule with one preemption; the rest for random ones and for two preemptions."""
     allocator = subject.allocator if subject.allocator.is_threaded else load(f"locked({subject.spec})")
     seconds = QUICK_SECONDS if subject.is_quick else SECONDS
@@ -120,7 +125,7 @@ def interleavings(subject: Subject) -> str:
     tally.until += seconds / 4
     for name, size in takewhile(lambda _: not tally.is_over, cases):
         tally.explore(allocator, name, size, TWO)
-    return str(tally)
+    return tally
 
 
 def demand_all(explored: Explored, scenario: str) -> None:

@@ -1,17 +1,14 @@
-"""The kernel at its worst: it refuses, somebody else moves the break, its pages are of another size; and fork."""
+"""The kernel at its worst: it refuses, somebody else moves the break, its pages are of another size."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import count
+from itertools import product
 
 from heapwright.conformance.registry import check
 from heapwright.conformance.stories import (
-    ALLOC_LARGE,
     FOREIGN,
-    THREAD,
-    THREAD_EXIT,
     USUAL,
     Steps,
     for_all_stories,
@@ -19,13 +16,12 @@ from heapwright.conformance.stories import (
 )
 from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, telling
 from heapwright.conformance.subject import Subject
-from heapwright.conformance.universal import all_intact, blocks_are_disjoint, walk_tiles
+from heapwright.conformance.universal import all_intact, blocks_are_disjoint, survey_agrees, walk_tiles
 from heapwright.machine import Heap
 
 LARGE = 5 << 19, 3 << 19, 3 << 19  # more than what heaps take from the kernel at a time
 MISALIGNED = (1, 5, 8, 24, 100, 4095)
-LEAST_REFUSALS = 3
-OWN_THREADS = ("threads",)
+LEAST_REFUSALS = 4
 MEMORY_STEPS = ("alloc", "zeroed", "realloc")
 
 
@@ -48,12 +44,12 @@ def hungry(subject: Subject) -> Iterator[Step]:
 
 
 def refusals(subject: Subject) -> list[tuple[int, bool]]:
-    """Which request of the kernel to refuse, and whether that one only; in no order."""
+    """Which request of the kernel to refuse, and whether that one only: the first, then the others in no order."""
     heap = subject.heap(frames=1 << 14)
     heap.process.kernel.calls.at(1 << 30)
     Play(heap).play(hungry(subject))
     asked = (1 << 30) - heap.process.kernel.calls.left
-    turns = random.Random(7).sample(range(1, asked + 1), asked)
+    turns = [1, *random.Random(7).sample(range(2, asked + 1), asked - 1)]
     return [(k, once) for k in turns for once in (False, True)]
 
 
@@ -219,6 +215,25 @@ def play_met(play: Play, steps: Steps) -> None:
     sound(play)
 
 
+@check("U7_too_little", "memory that is too little does no harm, nor if the kernel does not take it back")
+def too_little(subject: Subject) -> None:
+    """As when somebody moved the break, so that a heap asks twice, and the second request is refused."""
+    for k, taken_back in product((1, 2, 3), (False, True)):
+        with telling(Play(subject.heap(frames=1 << 14))) as play:
+            play.play([Step("alloc", 0, 40), Step("alloc", 0, 90_000), Step("free", 1), Step("foreign", 0, 24)])
+            refuse(play, k, once=False)
+            if not taken_back:
+                play.heap.process.kernel.returns.at(1)
+            play.take(Step("alloc", 0, 100_000))
+            play.heap.process.kernel.calls.never()
+            play.heap.process.kernel.returns.never()
+            walk_tiles(play)
+            play.take(Step("alloc", 0, 100_000))
+            demand(play.results[-1] != 0, "U7  the kernel gives memory, and the heap does not")
+            survey_agrees(play)
+            sound(play)
+
+
 # --- U7: what the kernel does not take back
 
 SIZES = 40, 3000, 90_000, 300_000, 3 << 19, 3 << 20
@@ -227,7 +242,7 @@ MACHINE = {"page": 1 << 14, "frames": 1 << 14}  # room for segments of 64 MiB, i
 
 def generous() -> Iterator[Step]:
     """Blocks of which most are freed again, so that memory goes back: the ends and the middle of mappings, too."""
-    for which, align in enumerate((16, 1 << 16)):
+    for which, align in enumerate((16, 1 << 16, 1 << 17)):
         yield Step("thread", which)
         yield from (Step("alloc", 0, size, align) for size in SIZES)
         yield from (Step("realloc", 3, 200_000), Step("realloc", -1, 100), Step("zeroed", 0, 400_000))
@@ -264,10 +279,13 @@ def play_unreturned(play: Play, steps: Steps) -> None:
     """Go on while nothing goes back; then the kernel takes again what it is offered, and all goes on."""
     for wanted in (steps, [Step("trim")], steps):
         for step in wanted:
+            if step.name == "trim":  # which may offer the kernel again what was kept
+                play.heap.check()
             play.take(step)
             demand(play.results[-1:] != [0], "U7  the kernel gives memory, and the heap does not")
             all_intact(play)
         play.heap.check()
+        survey_agrees(play)
         play.end()
         play.heap.check()
         if wanted is not steps:
@@ -327,62 +345,3 @@ def lazy_memory(subject: Subject) -> None:
             sound(play)
 
     for_story(subject, busy_day(blocks=30), lazily)
-
-
-# --- fork and threads
-
-
-@check("fork", "after fork, parent and child go on, each by itself, and from the same heap")
-def fork(subject: Subject) -> None:
-    with telling(Play(subject.heap())) as play:
-        play.play(busy_day(blocks=24))
-        child = child_of(play)
-        for step in busy_day(blocks=12):
-            play.take(step)
-            child.take(step)
-            demand(play.results[-1] != 0, "there was memory in the parent")
-        all_intact(play)
-        play.end()
-        play.heap.check()
-    with telling(child):
-        all_intact(child)
-        child.heap.check()
-        child.end()
-        child.heap.check()
-
-
-def child_of(play: Play) -> Play:
-    """The same story in a forked child."""
-    play.lines.append("fork()")
-    heap = play.heap.fork()
-    if heap is None:
-        raise Wrong("there were frames for a child")
-    child = play.copy(heap)
-    child.lines.append("in the child:")
-    return child
-
-
-@check("threads_take_turns", "threads may free each other's blocks, and end", traits=OWN_THREADS)
-def threads_take_turns(subject: Subject) -> None:
-    for_all_stories(
-        subject, "threads", *USUAL, ALLOC_LARGE, THREAD, THREAD, THREAD_EXIT, each=blocks_are_disjoint, last=sound
-    )
-
-
-@check(
-    "threads_come_and_go",
-    "what ended threads kept is used again: many need no more memory than a few",
-    traits=OWN_THREADS,
-)
-def threads_come_and_go(subject: Subject) -> str:
-    held = []
-    with telling(Play(subject.heap())) as play:
-        for number in count(1):
-            play.take(Step("thread", 1))
-            play.play([Step("alloc", 0, 100), Step("alloc", 0, 3000), Step("free"), Step("free")])
-            play.take(Step("thread_exit"))
-            held.append(play.heap.memory.held())
-            if number == (60 if subject.is_quick else 1000):
-                break
-        demand(held[-1] <= held[len(held) // 2], f"{len(held)} threads that ended left {held[-1]:,} bytes held")
-    return f"{held[-1]:,} bytes held after {len(held)} threads"

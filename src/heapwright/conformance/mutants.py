@@ -1,7 +1,8 @@
 """Mutants: the source of an allocator with one small bug planted, and which of the checks kills it.
 
 What is planted: a statement that is left out, a constant off by one, a comparison turned or made strict, a condition
-that never holds, plus and minus exchanged, FREE and USED exchanged. `check`, and what only it uses, is left alone.
+that never holds, plus and minus exchanged, FREE and USED exchanged. It is planted where a request may come: `check`,
+and what only it uses, is left alone, and so is what other allocators use of a shared module.
 Each mutant is tried in a process of its own, which may loop for ever or die.
 """
 
@@ -28,8 +29,10 @@ from heapwright.conformance.story import Play, Step, busy_day
 from heapwright.conformance.subject import FOLDER, Subject
 from heapwright.conformance.suite import outcome_of
 from heapwright.conformance.verdict import Verdict
+from heapwright.dialect import INTERFACE
 from heapwright.dialect_source import Program
 
+REQUESTS = {*INTERFACE, "survey"}
 SECONDS_EACH = 10.0  # of processor time, for one check of a mutant: more is a loop without end
 BUDGET = 100_000  # accesses of a call: more is a loop without end
 NOT_KILLERS = ("lint", "numbered_invariants")  # they read the source and would see how it was mutated
@@ -80,29 +83,31 @@ Edit = tuple[int, str, Callable[[], None], Callable[[], None]]  # line, what, do
 
 
 def mutants_of(subject: Subject) -> Iterator[Mutant]:
-    """Every mutant of an allocator and of the siblings that it is made of."""
+    """Every mutant of the functions that a request of an allocator may reach, in its module and in siblings."""
+    reached = functions_reached(subject)
     for module in subject.modules:
-        if module.__file__ and module not in subject.allocator.parts[:-1]:
-            yield from mutants_in(module.__name__, Path(module.__file__), subject.spec)
+        if module.__file__ and (names := reached.get(Path(module.__file__).resolve())):
+            yield from mutants_in(module.__name__, Path(module.__file__), subject.spec, names)
 
 
-def mutants_in(name: str, path: Path, spec: str) -> Iterator[Mutant]:
+def functions_reached(subject: Subject) -> dict[Path, set[str]]:
+    """The functions of each source that the interface of the undermost module of a stack is made of."""
+    found: dict[Path, set[str]] = {}
+    for key in Program(Path(str(subject.allocator.parts[-1].__file__))).reached(REQUESTS):
+        found.setdefault(key.path, set()).add(key.name)
+    return found
+
+
+def mutants_in(name: str, path: Path, spec: str, functions: set[str]) -> Iterator[Mutant]:
     tree = ast.parse(path.read_text())
-    spared = spared_functions(path)
     for function in tree.body:
-        if not isinstance(function, ast.FunctionDef) or function.name in spared:
+        if not isinstance(function, ast.FunctionDef) or function.name not in functions:
             continue
         for line, what, do, undo in edits_in(function):
             do()
             source = ast.unparse(ast.fix_missing_locations(tree))
             undo()
             yield Mutant(name, path, line, f"{function.name}: {what}", source, spec)
-
-
-def spared_functions(path: Path) -> set[str]:
-    """`check`, and the functions of its file that only it uses."""
-    program = Program(path)
-    return {"check"} | {key.name for key in program.exempt() if key.path == path.resolve()}
 
 
 def edits_in(function: ast.FunctionDef) -> Iterator[Edit]:

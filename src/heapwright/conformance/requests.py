@@ -27,6 +27,7 @@ KIB, MIB = 1 << 10, 1 << 20
 BIG = 1 * MIB
 FEW_FRAMES = 5000
 SPARE = 24  # frames: for page tables, and to align what comes from elsewhere than before
+HOLES = 40
 LARGE = (30_000, 70_000, 140_000, 300_000, 700_000, 1_500_000, 5_000_000)
 
 
@@ -111,7 +112,8 @@ def many_blocks(subject: Subject) -> None:
 
 
 def crowd(rng: random.Random, blocks: int) -> list[Step]:
-    return [Step("alloc", 0, rng.choice((16, 24, 24, 40, 72, 100, 200, 500, 1100))) for _ in range(blocks)]
+    sizes = (16, 24, 24, 40, 72, 100, 200, 500, 1100, 5000, 20_000)
+    return [Step("alloc", 0, rng.choice(sizes)) for _ in range(blocks)]
 
 
 @check("largest_block", "when everything is freed, the largest block that there was can be had again")
@@ -130,6 +132,27 @@ def largest_block(subject: Subject) -> str:
 
     for_story(subject, busy_day(blocks=40), crowded)
     return f"{most:,} bytes, after {BIG:,} were freed"
+
+
+@check("holes_are_filled", "where blocks were freed, as many of their size, or a little less, need no more memory")
+def holes_are_filled(subject: Subject) -> str:
+    """Between live blocks. A class may have no smaller blocks, and a good fit none of the same size."""
+    more = [refilled(subject, hole, size) for hole in (700, 3000, 60_000) for size in (hole, hole * 15 // 16)]
+    for same, less in zip(more[::2], more[1::2], strict=True):
+        demand(
+            min(same, less) <= 0, f"{min(same, less):,} bytes more are held than when blocks lay where holes are now"
+        )
+    return ", ".join(map(str, more))
+
+
+def refilled(subject: Subject, hole: int, size: int) -> int:
+    """How many bytes more are held when blocks of one size lie where those of another one were freed."""
+    with telling(Play(subject.heap(frames=1 << 14))) as play:
+        play.play([Step("alloc", 0, each) for _ in range(HOLES) for each in (hole, 40)])
+        held = play.heap.memory.held()
+        play.play([Step("free", which) for which in range(HOLES)])
+        play.play([Step("alloc", 0, size)] * HOLES)
+        return play.heap.memory.held() - held
 
 
 @check("last_byte", "a heap that is in use to its last byte is told as one")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from heapwright.conformance import exhaustive, interleavings, kernel, misuse, requests, universal, worlds  # noqa: F401, I001  they register, in this order
+from heapwright.conformance import exhaustive, interleavings, kernel, misuse, requests, threads, universal, worlds  # noqa: F401, I001  they register, in this order
 from heapwright.conformance.registry import CHECKS, Check, NotApplicable
 from heapwright.conformance.story import Broken
 from heapwright.conformance.subject import Subject

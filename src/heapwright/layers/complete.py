@@ -41,9 +41,9 @@ def stay_or_move(heap, address, size, align, new_size):
 
 
 def survey_by_walk(heap, stats):
-    """Fill in statistics from a walk over what sbrk gave."""
+    """Fill in statistics from a walk over what sbrk gave in one piece."""
     begin(heap.memory, stats)
-    for _, size, kind in inner.walk(heap, heap.memory.stretch_start(), heap.memory.stretch_end()):
+    for _, size, kind in inner.walk(heap, heap.memory.piece_start(), heap.memory.stretch_end()):
         add_span(stats, size, kind)
 
 

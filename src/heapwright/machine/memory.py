@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
 UNLIMITED = 1 << 62
 INTRUSION = 4096  # bytes
+ACCOUNT = "_held", "_most_held", "_growths", "_shrinks", "_decommits"  # what a view keeps of kernel calls
 NAMES = {ALLOCATOR: "allocator", USER: "user"}
 KEPT = bytes(code & WRITTEN for code in range(256))  # what a copy carries over of the owners' codes
 
@@ -238,13 +239,16 @@ class View:
     def stretch_start(self) -> int:
         return self.process.space.stretch(self.own)[0]
 
-    def stretch_end(self) -> int:
+    def piece_start(self) -> int:
         return self.process.space.stretch(self.own)[1]
+
+    def stretch_end(self) -> int:
+        return self.process.space.stretch(self.own)[2]
 
     def inherit(self, parent: View) -> None:
         """Go on with the account of a parent that forked."""
-        self._held, self._most_held = parent._held, parent._most_held
-        self._growths, self._shrinks, self._decommits = parent._growths, parent._shrinks, parent._decommits
+        for name in ACCOUNT:
+            setattr(self, name, getattr(parent, name))
 
     # --- the thread
 

@@ -183,10 +183,10 @@ class Space:
             start = kept.pop()[0]
         self.segments = [*kept, (start, end, own)] if start < end else kept
 
-    def stretch(self, own: int) -> tuple[int, int]:
-        """From the first to the last byte of the heap that `own` asked for; (0, 0) if there is none."""
+    def stretch(self, own: int) -> tuple[int, int, int]:
+        """Where the heap that `own` asked for begins, its last piece begins, and both end; zeros if there is none."""
         mine = [(start, end) for start, end, who in self.segments if who == own]
-        return (mine[0][0], mine[-1][1]) if mine else (0, 0)
+        return (mine[0][0], *mine[-1]) if mine else (0, 0, 0)
 
     def held(self, own: int) -> int:
         """The bytes of heap and areas that `own` asked for."""

@@ -117,6 +117,7 @@ static void share_the_break(void) {
         for (size_t i = 0; i < BLOCKS_A_ROUND; i++)
             blocks[round][i] = filled_block(100 * i + 1, round + i);
     }
+    require(mallinfo2().uordblks <= virtual_bytes(), "mallinfo2 took memory of another sbrk for blocks");
     for (size_t round = 0; round < BREAK_ROUNDS; round++) {
         require(intact(areas[round], BREAK_STEP, round), "the heap used memory of another sbrk");
         for (size_t i = 0; i < BLOCKS_A_ROUND; i++) {

@@ -34,6 +34,7 @@ class Runtime(Struct):
     """The library's own record of what it took from the kernel."""
 
     start: Word  # of the heap: the first address that sbrk gave
+    piece: Word  # the same, since somebody else moved the break
     top: Word  # where the break was left by us
     areas: Areas  # not null: memory comes from a region of our own, mappings from its top down
     window: Word  # once the break cannot grow: the rest of the last mapping
@@ -95,6 +96,7 @@ def reserve(start, size):
         return -1
     state.memory.fill(state.address, Runtime.SIZE, 0)
     state.start = place
+    state.piece = place
     state.top = place
     state.areas = table
     state.areas.top = place + size
@@ -145,6 +147,11 @@ def decommits():
 def stretch_start():
     """Where the memory that sbrk gave begins; 0 before the first call."""
     return runtime().start
+
+
+def piece_start():
+    """Where the last piece of it begins, in which there is nobody else's."""
+    return runtime().piece
 
 
 def stretch_end():
@@ -206,6 +213,8 @@ def from_break(n):
         return from_window(n)
     if state.start == 0:
         state.start = start
+    if start != state.top and n > 0:
+        state.piece = start
     state.top = start + n
     return start
 

@@ -32,7 +32,7 @@ def mallinfo2(heap, place):
     inner.survey(heap, stats)
     info = Mallinfo2(heap.memory, place)
     heap.memory.fill(place, Mallinfo2.SIZE, 0)
-    info.arena = heap.memory.stretch_end() - heap.memory.stretch_start()
+    info.arena = heap.memory.stretch_end() - heap.memory.piece_start()
     info.hblkhd = stats.heap_bytes - info.arena
     info.usmblks = stats.peak_bytes
     info.uordblks = stats.live_bytes
