@@ -54,7 +54,7 @@ JUDGED = {
     ("pages_kept.py", "map_roomy: `+` for `-` in `align_up(start + lead, align) - lead`"): NO_LEAD,
     ("pages.py", "shrink_table: 0 for 1"): "the table gets too full: tests/allocators/test_pages.py notices",
     ("dlmalloc_segments.py", "take_from_stretch: never `if above`"): "policy: it becomes a segment of its own",
-    ("dlmalloc_segments.py", "take_from_stretch: `-` for `+` in `start + given`"): "policy: the same, but by rare chance",
+    ("dlmalloc_segments.py", "take_from_stretch: `-` for `+` in `start + given`"): "policy: the same, but by chance",
     ("dlmalloc_trees.py", "replace: without `must_be_ours(heap, parent)`"): "finds what a program broke",
     ("dlmalloc_trees.py", "search_bin: never `if rest == 0`"): "slower: an exact fit is not noticed",
     ("dlmalloc_trees.py", "search_bin: 1 for 0"): "slower: an exact fit is not noticed",
