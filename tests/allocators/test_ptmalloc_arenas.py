@@ -8,6 +8,7 @@ from heapwright.allocators import ptmalloc, ptmalloc_system
 from heapwright.allocators.ptmalloc_chunks import chunk_of, chunk_size_for
 from heapwright.allocators.ptmalloc_state import SEGMENT_BYTES, thread_of
 from heapwright.machine import Fault, start
+from heapwright.machine.state import Thread
 from heapwright.spans import CACHED, FREE
 
 DESIGN = allocator.load("ptmalloc")
@@ -66,6 +67,21 @@ def test_a_thread_that_ends_leaves_its_arena_to_the_next(roomy, other):
         assert segment_number(roomy.alloc(100)) == segment_number(first)
     assert roomy.state.arenas == 2
     roomy.check()
+
+
+def test_a_thread_continues_the_arena_of_the_last_one_on_its_stack(roomy, other):
+    roomy.alloc(100)  # the first thread has the main arena
+    third, segments = roomy.process.new_thread(), {}
+    for thread in (other, third):
+        with on(roomy, thread):
+            segments[thread.id] = segment_number(roomy.alloc(100))
+    for thread in (other, third):
+        with on(roomy, thread):
+            roomy.thread_exit()
+    for number in (third.id, other.id):
+        with on(roomy, Thread(number)):
+            assert segment_number(roomy.alloc(100)) == segments[number]
+    assert roomy.state.arenas == 3
 
 
 def test_an_arena_goes_on_in_another_segment_and_gives_it_back(roomy, other):

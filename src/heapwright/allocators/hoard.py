@@ -35,7 +35,7 @@ Invariants
     H6  a buffered object counts as in use, and no buffer exceeds its limit, those of remote frees included
     H7  kept large objects are within 1 MiB and half of the most ever live, and with the live ones 9/8 of it
 
-Bound: K = 4, f = 1/4: heaps 1 to P hold at most u / (1 - f) + P*K*S after frees. Kept for later: 256 KiB a heap, in
+Bound: K = 16, f = 1/4: heaps 1 to P hold at most u / (1 - f) + P*K*S after frees. Kept for later: 1 MiB a heap, in
 the global heap 1 MiB and a quarter of all superblocks, 768 KiB a thread, and H7. A thread empties its buffers when all
 heaps have grown by 256 KiB: a few objects in them keep many superblocks from being empty.
 

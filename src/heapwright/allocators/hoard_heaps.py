@@ -28,7 +28,7 @@ from heapwright.allocators.mappings import map_aligned
 from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
 
-SLACK = 4 * SUPERBLOCK  # K * S: what a heap may hold unused
+SLACK = 16 * SUPERBLOCK  # K * S: what a heap may hold unused, which has superblocks of up to 39 classes
 CHUNK = 16 * SUPERBLOCK  # mapped at a time
 KEPT = 1 << 20  # bytes that may be kept empty, beside a quarter of all that is held
 

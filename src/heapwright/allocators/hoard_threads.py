@@ -16,11 +16,14 @@ with others of its class until they are as many as half a buffer, and go with on
 buffer of all classes would touch many superblocks under one lock. To its superblock a buffered object counts as in use,
 in whichever buffer.
 
-A thread's words lie in a mapping of the heap's own; when the thread ends, the next one gets them.
+A thread's words lie in a mapping of the heap's own; when the thread ends, a next one gets them, best one of the same
+number. That is one on the same stack, which the C library gives to who waited for the end: so a chain of threads that
+leave each other their blocks keeps its heap, though another chain beside it changes threads at the same moment.
 """
 
 from __future__ import annotations
 
+from heapwright.allocators.chains import pushed, removed
 from heapwright.allocators.hoard_heaps import free_chain, take_chain
 from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, Object, ProcessorHeap
 from heapwright.allocators.size_classes import class_of, size_of_class
@@ -37,6 +40,7 @@ PROCESSORS = 16
 ROSTER_BYTES = 1 << 14
 ROSTER_MAGIC = 0x0A11F0E9
 CACHE_LINE = 64
+LOOKED_AT = 16  # of the idle
 MINE, MOST, HAS_ENDED = 0, 1, 2  # a thread's words: where its struct lies, the most it buffers, thread_exit was called
 
 
@@ -51,7 +55,9 @@ class Thread(Struct):
     home: ProcessorHeap
     held: Word  # bytes of superblocks when the buffers were flushed last, or fewer
     older: Thread
-    idle: Thread  # the next one without a thread
+    number: Word  # of the thread that has them, or had them last
+    next: Thread  # in the list of the idle
+    previous: Thread
 
 
 class Roster(Struct):
@@ -85,14 +91,16 @@ def this_thread(heap):
 
 def enter(heap):
     roster = heap.roster
+    number = heap.memory.thread_id()
     acquire(heap.memory, roster.lock)
-    thread = roster.idle
+    thread = idle_thread(roster, number)
     if thread:
-        roster.idle = thread.idle
+        roster.idle = removed(roster.idle, thread)
     else:
         thread = new_thread(heap, roster)
     release(heap.memory, roster.lock)
     if thread:
+        thread.number = number
         heap.memory.set_local(MINE, thread.address)
         heap.memory.set_local(MOST, MOST_BUFFERED)
     return thread
@@ -136,8 +144,19 @@ def leave_roster(heap, thread):
 
 
 def retire(roster, thread):
-    thread.idle = roster.idle
-    roster.idle = thread
+    roster.idle = pushed(roster.idle, thread)
+
+
+def idle_thread(roster, number):
+    """Of the last few threads that ended, one that had this number, or else the last one; null if there is none."""
+    thread = roster.idle
+    for _ in range(LOOKED_AT):
+        if not thread:
+            break
+        if thread.number == number:
+            return thread
+        thread = thread.next
+    return roster.idle
 
 
 def forget_others(heap):

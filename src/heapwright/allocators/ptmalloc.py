@@ -132,7 +132,6 @@ class Heap(Struct):
     list_lock: Atomic[Word]  # for what follows, and for who is in which list
     most_arenas: Word
     arenas: Word  # how many; zero until the heap is opened
-    free_arenas: Arena  # whose threads are gone
     last_shared: Arena
     main: Inline[Arena]
     nobody: Inline[Thread]  # zero for ever

@@ -34,8 +34,8 @@ class Arena(Struct):
     last_remainder: Chunk
     system_bytes: Word  # taken from the kernel for chunks, and its own records
     next: Arena  # of all arenas; the main one is first
-    next_free: Arena
     threads: Word  # attached to it
+    number: Word  # of the one that attached last
     map: Array[Word32, BINS // MAP_BITS]  # a clear bit: the bin is empty
     bins: Array[Word, 2 * BINS]  # forward and back of each
 

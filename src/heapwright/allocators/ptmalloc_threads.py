@@ -3,6 +3,10 @@
 Source: glibc malloc/arena.c (arena_get2, _int_new_arena, reused_arena, __malloc_arena_thread_freeres,
 __malloc_fork_lock_parent).
 
+A thread's number is where its words lie, on its stack; the C library gives that stack to who waited for the thread's
+end. So a chain of threads that leave each other their blocks keeps its arena (glibc: gets the one left last, which may
+be that of another chain).
+
 Locks: `list_lock` for the list of arenas, then an arena's. No thread holds two but one that forks, which takes them
 all in that order: the child then finds every arena whole.
 """
@@ -79,15 +83,26 @@ def choose_arena(heap):
     """The main arena for the first thread; then one that a thread left, a new one, or one to share."""
     if heap.main.threads == 0:
         return heap.main
-    arena = heap.free_arenas
+    arena = left_arena(heap)
     if arena:
-        heap.free_arenas = arena.next_free
         return arena
     if heap.arenas < heap.most_arenas:
         arena = new_arena(heap)
         if arena:
             return arena
     return shared_arena(heap)
+
+
+def left_arena(heap):
+    """An arena that all have left, best one that a thread of the caller's number took last; null if there is none."""
+    arena, found = heap.main.next, heap.main.at(NULL)
+    while arena:
+        if arena.threads == 0:
+            found = arena
+            if arena.number == heap.memory.thread_id():
+                break
+        arena = arena.next
+    return found
 
 
 def shared_arena(heap):
@@ -112,6 +127,7 @@ def attach(heap):
         open_heap(heap)
     arena = choose_arena(heap)
     arena.threads += 1
+    arena.number = heap.memory.thread_id()
     unlock(heap.memory, heap.list_lock)
     return arena
 
@@ -120,15 +136,7 @@ def detach(heap, arena):
     """Leave an arena; one that all have left is free for the next thread."""
     acquire(heap.memory, heap.list_lock)
     arena.threads -= 1
-    if arena.threads == 0:
-        put_free(heap, arena)
     unlock(heap.memory, heap.list_lock)
-
-
-def put_free(heap, arena):
-    if arena != heap.main:
-        arena.next_free = heap.free_arenas
-        heap.free_arenas = arena
 
 
 # --- a thread's cache
@@ -230,14 +238,9 @@ def forget_threads(heap):
 
     Other threads' caches are lost: they may have been halfway through a change when the memory was copied.
     """
-    heap.free_arenas = heap.free_arenas.at(NULL)
     thread = thread_of(heap)
     own = thread.arena if thread else heap.nobody.arena
     arena = heap.main
     while arena:
-        arena.threads = 0
-        if arena == own:
-            arena.threads = 1
-        else:
-            put_free(heap, arena)
+        arena.threads = 1 if arena == own else 0
         arena = arena.next
