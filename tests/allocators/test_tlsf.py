@@ -216,6 +216,16 @@ def test_a_long_free_end_is_cut_to_256_kib(heap, base):
     heap.check()
 
 
+def test_a_free_end_of_less_than_half_the_pool_stays(heap):
+    lowest, *rest = [heap.alloc(size * MIB) for size in (2, 2, 1)]
+    end = heap.process.brk
+    for block in reversed(rest):
+        assert heap.process.brk == end
+        heap.dealloc(block)
+    assert heap.process.brk < lowest + 2 * MIB + 300 * KIB
+    heap.check()
+
+
 def test_trim_leaves_one_page(heap, base):
     heap.dealloc(heap.alloc(24))
     assert heap.trim() == 256 * KIB - base - 4096 + 16

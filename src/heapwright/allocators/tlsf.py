@@ -36,9 +36,9 @@ Invariants
     T3  blocks tile each pool up to its sentinel; sizes are 8 mod 16, at least 24; each free block is listed
     T4  the links of a list agree in both directions
 
-Vital statistics: overhead 8 bytes, smallest block 32, alignment 16; alloc and dealloc O(1), but for the kernel; a free
-end of more than 1 MiB is cut to 256 KiB. `trim` leaves less than a page and 64 bytes of it. At most 1/32 of a block is
-lost to rounding when it is searched for, none when it is cut.
+Vital statistics: overhead 8 bytes, smallest block 32, alignment 16; alloc and dealloc O(1), but for the kernel; once a
+free block is more than 1 MiB and half the pool, its end is cut to 256 KiB. `trim` leaves less than a page and 64 bytes
+of it. At most 1/32 of a block is lost to rounding when it is searched for, none when it is cut.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ from heapwright.allocators.tlsf_lists import (
     next_phys,
     open_lists,
     remove_free_block,
-    remove_head,
     rounded,
     size_of,
+    take_head,
 )
 from heapwright.bits import align_down, align_up, below
 from heapwright.layout import NULL, Array, Inline, Struct, Word, Word32
@@ -216,16 +216,20 @@ def add_pool(heap, start, end):
     release(heap, block)
 
 
-def give_back(heap, threshold, keep):
-    """If more than `threshold` bytes are free at the end, return all but about `keep` to the kernel; how many went."""
+def settle(heap, freed):
+    """Once a free block is more than 1 MiB and half of the last pool: cut the free end."""
+    if freed > TRIM_THRESHOLD and freed > (heap.end - heap.first_pool.address) // 2:
+        give_back(heap, GROWTH)
+
+
+def give_back(heap, keep):
+    """Return all but about `keep` bytes of what is free at the end to the kernel; how many went."""
     sentinel = sentinel_of(heap)
     if not is_prev_free(sentinel):
         return 0
     block, end = sentinel.prev_phys, heap.end
     new_end = align_up(block.address + keep, heap.memory.PAGE)
-    if size_of(block) <= threshold or new_end >= end:
-        return 0
-    if heap.memory.sbrk(0) != end or heap.memory.sbrk(new_end - end) == -1:
+    if new_end >= end or heap.memory.sbrk(0) != end or heap.memory.sbrk(new_end - end) == -1:
         return 0
     take_out(heap, block)
     block.size = end_pool(heap, block, new_end)
@@ -261,10 +265,7 @@ def take(heap, size):
         index = find_after_growth(heap, size)
         if index == NONE:
             return heap.null.at(NULL)
-    block = heap.blocks[index]
-    after = block.next_free
-    after.prev_free = heap.null
-    remove_head(heap, index, after)
+    block = take_head(heap, index)
     split(heap, block, size)
     return block
 
@@ -292,8 +293,7 @@ def dealloc(heap, address, size, align):
     block = block_of(heap, address)
     if is_free(block):
         heap.memory.fault("double free", address)
-    if release(heap, block) > TRIM_THRESHOLD:
-        give_back(heap, TRIM_THRESHOLD, GROWTH)
+    settle(heap, release(heap, block))
 
 
 def realloc(heap, address, size, align, new_size):
@@ -303,8 +303,7 @@ def realloc(heap, address, size, align, new_size):
     block, wanted = block_of(heap, address), adjusted(new_size)
     if wanted > size_of(block) and not extend(heap, block, wanted):
         return move(heap, block, align, new_size)
-    if cut_back(heap, block, wanted) > TRIM_THRESHOLD:
-        give_back(heap, TRIM_THRESHOLD, GROWTH)
+    settle(heap, cut_back(heap, block, wanted))
     return address
 
 
@@ -338,7 +337,7 @@ def move(heap, block, align, new_size):
 
 def trim(heap):
     """Return the pages at the end of the heap that are free; how many bytes went."""
-    return give_back(heap, 0, LEAST_POOL) if heap.first_pool else 0
+    return give_back(heap, LEAST_POOL) if heap.first_pool else 0
 
 
 # --- looking at it

@@ -150,6 +150,15 @@ def remove_free_block(heap, block, index):
         remove_head(heap, index, after)
 
 
+def take_head(heap, index):
+    """Remove the first block of a list, which has one, and return it."""
+    block = heap.blocks[index]
+    after = block.next_free
+    after.prev_free = heap.null
+    remove_head(heap, index, after)
+    return block
+
+
 def remove_head(heap, index, after):
     heap.blocks[index] = after
     if after == heap.null:
