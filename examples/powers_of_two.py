@@ -103,17 +103,13 @@ def carve(heap, size):
 
 def has_room(heap, size):
     """Whether so many bytes were never handed out, growing the heap if there are fewer."""
-    while heap.end - heap.next < size:
-        if not grow(heap, size):
-            return False
-    return True
+    return heap.end - heap.next >= size or grow(heap, size)
 
 
 def grow(heap, size):
-    """Move the break up to a multiple of GROWTH; it need not be where the heap left it."""
+    """Move the break up to a multiple of GROWTH, so far that it does not matter whether the heap ended there."""
     now = heap.memory.sbrk(0)
-    begin = heap.next if now == heap.end else align_up(now, LEAST)
-    wanted = align_up(begin + size, GROWTH) - now
+    wanted = align_up(now + LEAST + size, GROWTH) - now
     start = heap.memory.sbrk(wanted)
     if start == -1:
         return False
