@@ -12,6 +12,7 @@ from heapwright.conformance.mutants import FIRST, mutants_of, try_mutants
 NO_LEAD = "of pages nothing leads: segregated_storage has it killed"
 NOT_BEST = "policy: no best fit, as tests/allocators/test_dlmalloc.py notices"
 LAST_BIN = "of chunks of 12 MiB: tests/allocators/test_dlmalloc.py notices"
+NOT_READ = "of kept_bytes, which only pages tells: P5 has it killed there"
 ARDUOUS = ("buddy", "pages_split")  # much is walked for each change
 # Survivors that were looked at: with each, the module is still a heap. (file, function and what is planted) -> why
 JUDGED = {
@@ -22,13 +23,24 @@ JUDGED = {
     ("kr.py", "alloc: `+` for `-` in `MOST_BYTES - align`"): "no machine has so much",
     ("kr.py", "alloc: `<` for `<=` in `align <= UNIT`"): "policy: the way of larger alignments does for all",
     ("kr.py", "alloc: never `if align <= UNIT`"): "policy: the way of larger alignments does for all",
-    ("kr.py", "take_aligned: never `if block.units > units`"): "policy: the block keeps what it does not need",
     ("linked_list.py", "split: `+` for `-` in `address - region.address`"): "take, its only caller, sets the size anew",
+    ("linked_list.py", "dealloc: never `if region.size > TRIM_THRESHOLD`"): "policy: when to trim",
     ("linked_list.py", "dealloc: `>=` for `>` in `region.size > TRIM_THRESHOLD`"): "policy: when to trim",
     ("linked_list.py", "extend: never `if not serves(before.next, end, more) and "
      "free_end(heap, heap.memory.sbrk(0)) == end`"): "policy: the block moves instead",
     ("linked_list.py", "add: `>=` for `>` in `size > 0`"): "new memory has a page at least",
     ("linked_list.py", "add: 1 for 0"): "new memory has a page at least",
+    ("linked_list.py", "serves: `>` for `>=` in `region.size >= size`"): "policy: the heap grows, or the block moves",
+    ("linked_list.py", "free_end: never `if end_of(last) == end`"): "policy: more memory than needed",
+    ("linked_list.py", "give_back: 1 for 0"): "no surplus is 1 byte",
+    ("huge_blocks.py", "alloc_huge: `+` for `-` in `MOST_HUGE - align`"): "no machine has so much",
+    ("segregated_storage.py", "alloc: `>=` for `>` in `align > MOST_SMALL`"): "policy: a mapping serves instead",
+    ("segregated_storage.py", "alloc: 2 for 1"): "no class is smaller",
+    ("segregated_storage.py", "realloc: never `if is_huge(address, RUN) and below(MOST_SMALL, new_size) and "
+     "resize_huge(heap, address, new_size)`"): "policy: the block moves",
+    ("pages_kept.py", "keep: `-` for `+` in `pages.kept_bytes += size`"): NOT_READ,
+    ("pages_kept.py", "take_kept: without `pages.kept_bytes -= size`"): NOT_READ,
+    ("pages_kept.py", "take_kept: `+` for `-` in `pages.kept_bytes -= size`"): NOT_READ,
     ("buddy.py", "report: 1 for 0"): "the words of a report of misuse, which is one all the same",
     ("buddy.py", "report: `>` for `>=` in `state >= IS_FREE`"): "the words of a report of misuse",
     ("tlsf.py", "pool_from: `<=` for `<` in `start <= pool.address < end`"): "no pool begins where its stretch ends",

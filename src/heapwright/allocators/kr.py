@@ -184,8 +184,7 @@ def take_aligned(heap, units, align):
     misfit = -address_of(block) & (align - 1)
     if misfit > 0:
         block = cut_front(heap, block, misfit // UNIT)
-    if block.units > units:
-        cut_back(heap, block, units)
+    cut_back(heap, block, units)  # a unit at least: the misfit is less than the alignment
     return block
 
 

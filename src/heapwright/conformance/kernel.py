@@ -201,7 +201,7 @@ def break_moves(subject: Subject) -> None:
                 play.heap.process.kernel.intrusions.at(k, once)
                 play_met(play, steps)
 
-        larger = [Step("alloc", 0, size) for size in LARGE]
+        larger = [*[Step("alloc", 0, 1 << 18, 1 << 18)] * 4, *(Step("alloc", 0, size) for size in LARGE)]
         frees = [Step("free", 5)] * 20
         for_story(subject, [*hungry(subject), *larger, *frees, *larger, Step("trim")], elsewhere)
 
