@@ -7,7 +7,7 @@ import pytest
 from heapwright.allocators import ALLOCATORS
 from heapwright.conformance import Subject
 from heapwright.conformance.corruption import find_corruptions
-from heapwright.conformance.mutants import FIRST, mutants_of, try_mutants
+from heapwright.conformance.mutants import mutants_of, try_mutants
 
 NO_LEAD = "of pages nothing leads: segregated_storage has it killed"
 NOT_BEST = "policy: no best fit, as tests/allocators/test_dlmalloc.py notices"
@@ -121,9 +121,9 @@ def unjudged(trials):
 
 
 def test_mutants_are_killed():
-    trials, there_are = try_mutants(Subject("kr"), seconds=15, most=10, killers=FIRST)
+    trials, there_are = try_mutants(Subject("kr"), seconds=60, most=10)
     assert there_are > 80
-    assert len(unjudged(trials)) <= len(trials) * 0.2
+    assert unjudged(trials) == []
 
 
 @pytest.mark.slow

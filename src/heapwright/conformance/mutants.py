@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -191,16 +191,15 @@ def try_mutants(
     subject: Subject,
     seconds: float,
     most: int | None = None,
-    killers: Iterable[str] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[list[Trial], int]:
     """Try mutants, in an order drawn by lot, until the time is over; the trials, and how many mutants there are.
 
-    `killers` names the checks that may kill; else it is all the quick ones that the allocator itself passes.
+    What may kill is every quick check that the allocator itself passes.
     """
     mutants = list(mutants_of(subject))
     random.Random(1).shuffle(mutants)
-    checks = killers_for(subject) if killers is None else [CHECKS[name] for name in killers]
+    checks = killers_for(subject)
     usual = behaviour_of(hasty(subject.spec))
     until, trials = time.monotonic() + seconds, list[Trial]()
     for mutant in mutants[:most]:
