@@ -342,7 +342,7 @@ def test_a_thread_that_ends_leaves_nothing_behind(heap):
 
 
 def test_a_thread_continues_the_heap_of_the_last_one_on_its_stack(heap):
-    """Two chains of threads: the one that ended first is succeeded last, and still by its own successor."""
+    """Two chains of threads: who ended first is succeeded first, though the other one's words were left last."""
     first, second = heap.process.new_thread(), heap.process.new_thread()
     homes = {}
     for each in (first, second):
@@ -351,7 +351,7 @@ def test_a_thread_continues_the_heap_of_the_last_one_on_its_stack(heap):
     for each in (first, second):
         with on(heap, each):
             heap.thread_exit()
-    for each in (Thread(second.id), Thread(first.id)):
+    for each in (Thread(first.id), Thread(second.id)):
         with on(heap, each):
             assert superblock_of(heap, heap.alloc(40)).home.load() == homes[each.id]
     with on(heap, each):

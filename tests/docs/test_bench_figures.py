@@ -1,0 +1,39 @@
+"""The figures in bench/README.md are those of the results beside it."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent.parent.parent / "bench"
+OURS, PEERS = ("ptmalloc", "hoard", "slab"), ("jemalloc", "mimalloc", "tcmalloc")
+
+
+def figures(label: str) -> list[list[str]]:
+    """The cells of each row of a table that begins with a label, without their emphasis."""
+    lines = (BENCH / "README.md").read_text().replace("*", "").replace("`", "").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return [row[1:] for row in cells if row[0] == label]
+
+
+@pytest.mark.parametrize("label", ["pairs", "alone", "threads", "programs", "time, all", "peak memory, all"])
+def test_the_means(label: str) -> None:
+    means = json.loads((BENCH / "results" / "fast.json").read_text())["means"]
+    what = "resident" if label.startswith("peak") else "time"
+    group = label if label in means["system"] else "all"
+    names = (*OURS, "dlmalloc", "tlsf", *PEERS)
+    assert [f"{means[name][group][what]:.2f}" for name in names] in figures(label)
+
+
+@pytest.mark.parametrize(("label", "ending"), [("mean", " x2"), ("mean, two processes", " in 2")])
+def test_a_second_thread(label: str, ending: str) -> None:
+    scaling = json.loads((BENCH / "results" / "threads.json").read_text())["scaling"]
+    rows = {name: [value for row, value in scaling[name].items() if row.endswith(ending)] for name in scaling}
+    assert [f"{math.prod(rows[name]) ** (1 / 6):.2f}" for name in ("system", *OURS, *PEERS)] in figures(label)
+
+
+@pytest.mark.parametrize("row", ["random_sets", "fleet_3s", "server", "churn", "scratch", "thrash"])
+def test_a_second_thread_in_each_workload(row: str) -> None:
+    scaling = json.loads((BENCH / "results" / "threads.json").read_text())["scaling"]
+    assert [f"{scaling[name][f'{row} x2']:.2f}" for name in ("system", *OURS, *PEERS)] in figures(row)
