@@ -1,14 +1,22 @@
-# make demo: record a real program, compare allocators on the recording, simulate a user program
-# make test: everything a change must pass: three minutes, and one more to compile the libraries the first time
-# make test-long: some minutes more, in CI too; make test-all: all there is, on demand
+# make demo       record a real Python program, compare allocators on the recording, simulate a user program
+# make test       the ordinary tests: six minutes on two cores, and one or two more to compile the libraries the first time
+# make check      everything that a change must pass: lint, types, tests, the demo, the tests of real programs
+# make docs       the documents as a site, in .venv/site; a warning fails the build
+# make nightly    what takes hours: every slow test, full conformance checks, mutation; commits the results, docs/proof
+#
+# `make test` leaves out the tests marked slow. `make check` runs those of them that end within some minutes.
 
 PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 HEAPWRIGHT := $(VENV)/bin/heapwright
+PYTEST := $(VENV)/bin/python -m pytest -q -n auto --dist worksteal
 DEMO := $(VENV)/demo.hwt
+SITE := $(VENV)/site
+SLOW_IN_CHECK := tests/docs tests/packaging tests/cli tests/allocators/test_packages.py tests/allocators/test_variants.py \
+  tests/native/test_c_and_rust.py tests/real/test_programs.py tests/real/test_cface.py
 
-.PHONY: demo test test-long test-all lint setup clean
+.PHONY: demo test test-long check nightly docs lint setup libraries clean
 
 setup: $(READY)
 
@@ -22,23 +30,37 @@ demo: $(READY)
 	$(HEAPWRIGHT) compare $(DEMO) -a linked_list -a kr -a hoard -a system
 	$(HEAPWRIGHT) simulate boxtest -a kr
 
-test: $(READY)
-	# compile side by side what the tests will share
+# The tests share compiled libraries; two at a time are compiled first.
+libraries: $(READY)
 	$(VENV)/bin/python -c 'from heapwright.allocators import ALLOCATORS; print(*ALLOCATORS)' \
 	  | xargs -n 1 -P 2 sh -c '$(HEAPWRIGHT) run -a "$$0" -- true'
-	$(VENV)/bin/python -m pytest -q -n auto --dist worksteal
 
-test-long: $(READY)
-	$(VENV)/bin/python -m pytest -q -n auto -m slow tests/allocators tests/cli tests/docs tests/real/test_programs.py \
-	  tests/real/test_cface.py tests/conformance/test_mutation.py --deselect tests/conformance/test_mutation.py::test_most_mutants_are_killed
+test: libraries
+	$(PYTEST)
 
-test-all: $(READY)
-	$(VENV)/bin/python -m pytest -q -n auto -m 'slow or not slow'
+test-long: libraries
+	$(PYTEST) -m slow $(SLOW_IN_CHECK)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check src tests tools examples bench
 	$(VENV)/bin/ruff format --check src tests tools examples bench
 	$(VENV)/bin/mypy
+
+docs: $(READY)
+	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs $(SITE)
+	@echo open $(SITE)/index.html
+
+check:
+	$(MAKE) lint
+	$(MAKE) test
+	$(MAKE) demo
+	$(MAKE) docs
+	$(MAKE) test-long
+
+nightly: libraries
+	$(PYTEST) -m 'slow or not slow'
+	$(VENV)/bin/python tools/make_proof.py all
+	git diff --quiet -- docs/proof docs/proof.md || git commit -m "docs: what the nightly run of $$(date -I) reached" -- docs/proof docs/proof.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,7 @@
 """What a thousand numbers cost in each of Rust's collections: `python choose_a_collection.py [ALLOCATOR...]`.
 
-They are those of heapwright.collections, which ask for memory as Rust's do. Only a LinkedList is not among them and is
-told by its requests: a node for each element (Rust, library/alloc/src/collections/linked_list.rs). A VecDeque asks as a
-Vec does.
+The collections are those of heapwright.collections, which make the same requests as Rust's. A VecDeque and a BinaryHeap
+make the requests of a Vec.
 """
 
 from __future__ import annotations
@@ -10,17 +9,16 @@ from __future__ import annotations
 import sys
 
 from heapwright import allocator
-from heapwright.collections import BTreeMap, HashMap, String, Vec, running, serve, u64
+from heapwright.collections import BTreeMap, HashMap, LinkedList, String, Vec, serve, u64
 from heapwright.machine import start
 from heapwright.spans import USED
 
 COUNT = 1000
-NODE = 24  # of a LinkedList<u64>: two pointers and the number
 COLLECTIONS = {}
 
 
 def collection(name):
-    """Name a function that fills a collection and returns what must be kept, or a list of blocks."""
+    """Name a function that fills a collection and returns it."""
     return lambda fill: COLLECTIONS.setdefault(name, fill)
 
 
@@ -50,7 +48,10 @@ def string():
 
 @collection("LinkedList<u64>")
 def linked_list():
-    return [running().alloc(NODE, 8, "Node") for _ in range(COUNT)]
+    values = LinkedList(u64)
+    for number in range(COUNT):
+        values.push_back(number)
+    return values
 
 
 @collection("BTreeMap<u64, u64>")
@@ -63,6 +64,11 @@ def hash_map():
     return filled(HashMap(u64, u64))
 
 
+@collection("HashMap, with_capacity")
+def hash_map_with_capacity():
+    return filled(HashMap.with_capacity(COUNT, u64, u64))
+
+
 def filled(table):
     for number in range(COUNT):
         table.insert(number, number)
@@ -70,23 +76,19 @@ def filled(table):
 
 
 def measure(fill, name):
-    """Requests, the most bytes asked for at once, those asked for at the end, and what they take of the heap."""
+    """The number of requests, then bytes: requested at the peak, requested at the end, used in the heap at the end."""
     heap = start(allocator.load(name))
     with serve(heap) as runtime:
         kept = fill()
         taken = sum(size for _, size, kind in heap.spans() if kind == USED)
         figures = runtime.operations, runtime.peak_bytes, runtime.live_bytes, taken
-        if isinstance(kept, list):
-            for address in kept:
-                runtime.dealloc(address)
-        else:
-            kept.drop()
+        kept.drop()
     assert heap.leaks() == []
     return figures
 
 
 def main(allocators):
-    heads = "requests", "most", "at the end", *(f"in {name}" for name in allocators)
+    heads = "requests", "peak", "at the end", *(f"in {name}" for name in allocators)
     print(f"{'':26}" + "".join(f"{head:>16}" for head in heads))
     for title, fill in COLLECTIONS.items():
         found = [measure(fill, name) for name in allocators]

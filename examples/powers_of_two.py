@@ -11,9 +11,9 @@ A block, in use or free:
             16 | the caller's bytes |
                +--------------------+
 
-An address that needs a larger alignment lies further on, and such a header stands before it, too.
+An address with a larger alignment lies further on, and the same header precedes it.
 
-The heap's own words: a list for each power of two; where the memory begins that was never handed out, and its end.
+The heap's own words: a list for each power of two; the start and the end of the memory that was never handed out.
 
 Invariants
     I1  the size of a block is a power of two, at least 32
@@ -21,21 +21,26 @@ Invariants
     I3  a block is in a list, or points at itself
     I4  memory never handed out begins no later than it ends
 
-Vital statistics: header 16 bytes, smallest block 32, alignment 16; alloc and dealloc O(1); memory is never given back.
-A block is up to twice what was asked for.
+A block is up to twice as large as the request.
 """
 
 from __future__ import annotations
 
-from heapwright.bits import MOST, align_down, align_up, ceil_log2, floor_log2, is_power_of_two
+from heapwright.bits import MAX_WORD, align_down, align_up, ceil_log2, floor_log2, is_power_of_two
 from heapwright.layout import NULL, Array, Struct, Word
 from heapwright.spans import FREE, UNUSED, USED
 
 HEADER = 16
-LEAST = 32
+MIN_BLOCK = 32
 LISTS = 63
 GROWTH = 64 << 10
-MOST_BYTES = MOST // 4
+MAX_BYTES = MAX_WORD // 4
+OVERHEAD = 16
+SMALLEST = 32
+ALIGN = 16
+ALLOC_COST = "O(1)"
+DEALLOC_COST = "O(1)"
+GIVES_BACK = "nothing"
 DETECTS = ("double free",)
 RETAINS = "all that it ever held: the break is never lowered"
 
@@ -55,7 +60,7 @@ class Heap(Struct):
 
 
 def block_of(heap, address):
-    """The block that an address lies in; null or another one if it is free."""
+    """The block that an address lies in; null or another block if it is free."""
     return Block(heap.memory, address - HEADER).next
 
 
@@ -64,7 +69,7 @@ def end_of(block):
 
 
 def place(block, align):
-    """Mark a block as in use; an aligned address in it, with a header before it."""
+    """Mark a block as in use; return an aligned address in it, with a header before it."""
     block.next = block
     address = align_up(block.address + HEADER, align)
     block.at(address - HEADER).next = block
@@ -81,7 +86,7 @@ def push(heap, block):
 
 
 def take(heap, order):
-    """The block of this size that was freed last, or else a new one; null when memory is exhausted."""
+    """The block of this size that was freed last, or a new one; null when memory is exhausted."""
     block = heap.lists[order]
     if block:
         heap.lists[order] = block.next
@@ -94,7 +99,7 @@ def take(heap, order):
 
 
 def carve(heap, size):
-    """Make the next bytes that were never handed out a block."""
+    """Make a block of the next bytes that were never handed out."""
     block = Block(heap.memory, heap.next)
     block.size = size
     heap.next = end_of(block)
@@ -102,26 +107,26 @@ def carve(heap, size):
 
 
 def has_room(heap, size):
-    """Whether so many bytes were never handed out, growing the heap if there are fewer."""
+    """Whether `size` bytes are left to carve, after growing the heap if necessary."""
     return heap.end - heap.next >= size or grow(heap, size)
 
 
 def grow(heap, size):
-    """Move the break up to a multiple of GROWTH, so far that it does not matter whether the heap ended there."""
+    """Move the break up to a multiple of GROWTH, far enough even if the new memory does not join the old."""
     now = heap.memory.sbrk(0)
-    wanted = align_up(now + LEAST + size, GROWTH) - now
+    wanted = align_up(now + MIN_BLOCK + size, GROWTH) - now
     start = heap.memory.sbrk(wanted)
     if start == -1:
         return False
     if start != heap.end:
         retire(heap)
-        heap.next = align_up(start, LEAST)
-    heap.end = align_down(start + wanted, LEAST)
+        heap.next = align_up(start, MIN_BLOCK)
+    heap.end = align_down(start + wanted, MIN_BLOCK)
     return True
 
 
 def retire(heap):
-    """Put what is left where the heap does not go on into the lists."""
+    """Put the rest of the old memory into the lists, because the new memory does not join it."""
     while heap.next < heap.end:
         push(heap, carve(heap, 1 << floor_log2(heap.end - heap.next)))
 
@@ -130,33 +135,39 @@ def retire(heap):
 
 
 def alloc(heap, size, align):
-    if size < 0 or size > MOST_BYTES - align:
+    if size < 0 or size > MAX_BYTES - align:
         return NULL
     room = HEADER if align <= HEADER else HEADER + align
-    order = ceil_log2(max(size + room, LEAST))
+    order = ceil_log2(max(size + room, MIN_BLOCK))
     block = take(heap, order)
     return place(block, align) if block else NULL
 
 
-def dealloc(heap, address, size, align):
+def live_block(heap, address):
+    """The block in use that an address lies in; report a block that is free."""
     block = block_of(heap, address)
     if not block or block.next != block:
         heap.memory.fault("double free", address)
+    return block
+
+
+def dealloc(heap, address, size, align):
+    block = live_block(heap, address)
     push(heap, block)
 
 
 def usable_size(heap, address):
-    return end_of(block_of(heap, address)) - address
+    return end_of(live_block(heap, address)) - address
 
 
 # --- looking at it
 
 
 def walk(heap, start, end):
-    block = Block(heap.memory, align_up(start, LEAST))
+    block = Block(heap.memory, align_up(start, MIN_BLOCK))
     if start < block.address:
         yield start, block.address - start, UNUSED
-    while block.address + LEAST <= end and block.address != heap.next:
+    while block.address + MIN_BLOCK <= end and block.address != heap.next:
         yield block.address, block.size, USED if block.next == block else FREE
         block = block.at(end_of(block))
     if block.address < end:
@@ -174,6 +185,6 @@ def check(heap, start, end):
             block = block.next
     for address, size, kind in walk(heap, start, end):
         if kind != UNUSED:
-            assert is_power_of_two(size) and size >= LEAST, "I1  the size of a block is a power of two, at least 32"
+            assert is_power_of_two(size) and size >= MIN_BLOCK, "I1  the size of a block is a power of two, at least 32"
             assert kind == USED or address in listed, "I3  a block is in a list, or points at itself"
     assert heap.next <= heap.end, "I4  memory never handed out begins no later than it ends"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -13,8 +14,16 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)  # a busy machine takes its time
 settings.load_profile("untimed")
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands would fit their tables to it
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_objects_to_collect():
+    """Leave what other tests keep out of garbage collections, which a search for leaks makes often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

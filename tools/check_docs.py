@@ -1,4 +1,7 @@
-"""The documents tell of every command, allocator and layer, and the commands that they show are right."""
+"""The documents tell of every command, allocator and layer, and the commands that they show are right.
+
+Of each other system that they name, docs/sources.md says which version is meant.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,24 @@ from heapwright.cli import COMMANDS, group
 from heapwright.layers import LAYERS
 
 NAMES = (*COMMANDS, *ALLOCATORS, *LAYERS)
+SYSTEMS = (
+    *(
+        "glibc",
+        "musl",
+        "bionic",
+        "dlmalloc",
+        "Hoard",
+        "TLSF",
+        "jemalloc",
+        "mimalloc",
+        "tcmalloc",
+        "snmalloc",
+        "rpmalloc",
+    ),
+    *("Linux", "FreeBSD", "Solaris", "illumos", "xv6", "xv6rs", "Rust", "hashbrown", "CPython", "PyPy"),
+)
+SOURCES = "docs/sources.md"
+CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.S | re.M)
 
 
 def problems(root: Path) -> list[str]:
@@ -23,9 +44,17 @@ def problems(root: Path) -> list[str]:
     said = re.compile(rf"(?:`|heapwright |-a )({'|'.join(NAMES)})\b")
     missing = set(NAMES) - set(said.findall("\n".join(texts.values())))
     found = [f"docs: nothing is said of `{name}`" for name in sorted(missing)]
+    found += [f"{SOURCES}: no version of {name} is named" for name in unversioned(texts)]
     for where, text in texts.items():
         found += [f"{where}: {line}: {why}" for line in command_lines(text) if (why := refusal(line))]
     return found
+
+
+def unversioned(texts: dict[str, str]) -> list[str]:
+    """The systems that a document names outside of code, and that have no row with a number in the table."""
+    versions = dict(re.findall(r"^\| (\w+) \| (.*?) \|", texts.get(SOURCES, ""), re.M))
+    words = {word for text in texts.values() for word in re.findall(r"\w+", CODE.sub("", text))}
+    return [name for name in SYSTEMS if name in words and not re.search(r"\d", versions.get(name, ""))]
 
 
 def documents(root: Path) -> list[Path]:
@@ -53,7 +82,10 @@ def refusal(line: str) -> str:
         return f"there is no command '{name}'"
     context = click.Context(group)
     command = group.get_command(context, name)
-    assert command is not None
+    if isinstance(command, click.Group) and rest:
+        command, *rest = command.get_command(context, rest[0]), *rest[1:]
+    if command is None:
+        return f"there is no command '{' '.join(words[:2])}'"
     try:
         _, left, _ = command.make_parser(click.Context(command, parent=context)).parse_args(rest)
     except click.UsageError as error:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from heapwright import allocators
 from heapwright.describe import COLUMNS, Description, Kind, Part, companions, describe_all
 
 FOLDER = Path("docs", "allocators")
@@ -16,9 +17,10 @@ HEAD = f"""{MADE}
 
 # The allocators
 
-In teaching order, the simplest first. Overhead is what a live block costs; the smallest block is in bytes.
-An allocator with threads of its own lets many of them work at a time; compiled, any other is put under one lock.
-The same table is printed by `heapwright allocators`, and a page by `heapwright allocators kr`.
+The allocators in teaching order, the simplest first. Overhead is what a live block costs beyond its size, and smallest
+is what a block of size 0 takes, in bytes. An allocator with threads of its own lets many of them work at the same time.
+Compiled, any other runs under one lock. `heapwright allocators` prints this table, and `heapwright allocators kr` a
+page.
 
 | {" | ".join(COLUMNS)} |
 |{"---|" * len(COLUMNS)}
@@ -27,7 +29,7 @@ The same table is printed by `heapwright allocators`, and a page by `heapwright 
 
 def problems(root: Path) -> list[str]:
     """The pages that are not current, and those that no allocator has."""
-    wanted, found = pages(), {path.name: path.read_text() for path in present(root)}
+    wanted, found = pages(), {path.name: path.read_text() for path in (root / FOLDER).glob("*.md")}
     stale = [name for name, text in wanted.items() if text != found.get(name)]
     return [f"{FOLDER / name} is not current: run tools/make_docs.py" for name in stale] + [
         f"{FOLDER / name} belongs to no allocator" for name in found if name not in wanted
@@ -39,13 +41,9 @@ def make(root: Path) -> None:
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
     for name, text in wanted.items():
         (root / FOLDER / name).write_text(text)
-    for path in present(root):
+    for path in (root / FOLDER).glob("*.md"):
         if path.name not in wanted:
             path.unlink()
-
-
-def present(root: Path) -> list[Path]:
-    return sorted((root / FOLDER).glob("*.md"))
 
 
 # --- pages
@@ -65,13 +63,15 @@ def row(each: Description) -> str:
 def page(each: Description) -> str:
     """A docstring, then those of the modules that the allocator is divided into."""
     modules = [line for module in companions(each) for line in section(module, f"## `{module.name}`")]
+    lines = "\n".join(f"* {name}: {escaped(value)}" for name, value in each.vitals.lines())
+    vitals = f"**Vital statistics**, the constants of the module:\n\n{lines}"
     back = "[All allocators](README.md)"
-    return "\n\n".join([MADE, *section(each, f"# `{each.name}`"), *modules, back]) + "\n"
+    return "\n\n".join([MADE, *section(each, f"# `{each.name}`"), vitals, *modules, back]) + "\n"
 
 
 def section(each: Description, heading: str) -> Iterator[str]:
     yield heading
-    yield f"{escaped(each.idea)} [Its code]({SOURCES}/{each.path.name})."
+    yield f"{escaped(each.idea)} [Its code]({SOURCES}/{each.path.relative_to(Path(allocators.__file__).parent)})."
     for part in each.parts:
         yield markdown(part, each)
 
@@ -82,7 +82,7 @@ def markdown(part: Part, each: Description) -> str:
     if part.kind is Kind.INVARIANTS:
         lines = (f"* **{rule.name}** {escaped(rule.sentence)}" for rule in each.invariants)
         return "**Invariants**, each asserted by `check` in the same words:\n\n" + "\n".join(lines)
-    return re.sub(r"^(Sources?|Vital statistics):", r"**\1:**", escaped(part.text))
+    return re.sub(r"^(Sources?):", r"**\1:**", escaped(part.text))
 
 
 def escaped(text: str) -> str:

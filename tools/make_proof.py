@@ -1,25 +1,23 @@
 """The tables of docs/proof.md, from what docs/proof keeps: `make_proof.py`; with `--check`, whether they are current.
 
-`make_proof.py hoard slab` measures anew, three minutes for each, and keeps what was reached; `make_proof.py all`, all.
+`make_proof.py hoard slab` measures anew, eight minutes for each, and keeps what was reached; `make_proof.py all`, all.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from heapwright.allocators import ALLOCATORS
-from heapwright.conformance import Subject
-from heapwright.conformance.corruption import find_corruptions
-from heapwright.conformance.exhaustive import DEPTH, RESIZING, SECONDS, TWO_SIZES, explore
-from heapwright.conformance.interleavings import ONE, TWO, try_all
+from heapwright.conformance.proof import Judged, measured
 
 KEPT, PAGE = Path("docs", "proof"), Path("docs", "proof.md")
-CORRUPTION_SECONDS = 60
 MADE = re.compile(r"(<!-- (\w+): made by tools/make_proof.py -->\n).*?(?=<!-- end -->)", re.S)
 
 
@@ -30,27 +28,20 @@ def problems(root: Path) -> list[str]:
 # --- measuring
 
 
-def measure(root: Path, spec: str) -> None:
-    (root / KEPT).mkdir(exist_ok=True)
-    (root / KEPT / f"{spec}.json").write_text(json.dumps(measured(spec), indent=1) + "\n")
+def measure(root: Path, spec: str, moment: dict[str, str]) -> None:
+    found = moment | measured(spec, judged(root))
+    (root / KEPT / f"{spec}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
-def measured(spec: str) -> dict[str, Any]:
-    """What the bounded checks reach, and what makes each invariant's assert fire."""
-    subject = Subject(spec, is_quick=False)
-    tally = try_all(subject)
-    return {
-        "resizing": explore(subject, RESIZING, DEPTH, SECONDS)._asdict(),
-        "two_sizes": explore(subject, TWO_SIZES, DEPTH, SECONDS)._asdict(),
-        "interleavings": {
-            "cases": tally.cases,
-            "one": tally.exhausted[ONE],
-            "two": tally.exhausted[TWO],
-            "schedules": tally.schedules,
-            "random": tally.random,
-        },
-        "invariants": {name: str(found or "") for name, found in find_corruptions(subject, CORRUPTION_SECONDS).items()},
-    }
+def judged(root: Path) -> Judged:
+    return Judged.read(root / KEPT / "judged.toml")
+
+
+def stamp(root: Path) -> dict[str, str]:
+    """The day, and the commit that is measured, with `-dirty` if the files differ from it."""
+    command = "git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"
+    commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return {"date": date.today().isoformat(), "commit": commit}
 
 
 # --- the page
@@ -58,8 +49,14 @@ def measured(spec: str) -> dict[str, Any]:
 
 def page(root: Path) -> str:
     kept = {name: json.loads((root / KEPT / f"{name}.json").read_text()) for name in ALLOCATORS}
-    tables = {"sequences": sequences, "schedules": schedules, "invariants": invariants}
+    for name, share in judged(root).min_killed.items():
+        kept[name]["share"] = f"{share:.0%}"
+    tables = {each.__name__: each for each in (runs, sequences, schedules, invariants, mutants)}
     return MADE.sub(lambda found: found[1] + "".join(tables[found[2]](kept)), (root / PAGE).read_text())
+
+
+def runs(kept: dict[str, Any]) -> Iterator[str]:
+    return table(("allocator", "measured on", "commit"), {n: [kept[n]["date"], kept[n]["commit"]] for n in kept})
 
 
 def sequences(kept: dict[str, Any]) -> Iterator[str]:
@@ -73,10 +70,15 @@ def schedules(kept: dict[str, Any]) -> Iterator[str]:
     return table(head, {name: [*each["interleavings"].values()] for name, each in kept.items()})
 
 
-def table(head: tuple[str, ...], rows: dict[str, list[int]]) -> Iterator[str]:
+def mutants(kept: dict[str, Any]) -> Iterator[str]:
+    head = "allocator", "tried", "killed", "judged as good", "killed or judged, at least"
+    return table(head, {n: [*(each.get("mutants", {}).values() or "–––"), each["share"]] for n, each in kept.items()})
+
+
+def table(head: tuple[str, ...], rows: dict[str, list[Any]]) -> Iterator[str]:
     yield f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
-    for name, numbers in rows.items():
-        yield f"| `{name}` | {' | '.join(f'{number:,}' for number in numbers)} |\n"
+    for name, cells in rows.items():
+        yield f"| `{name}` | {' | '.join(f'{cell:,}' if type(cell) is int else cell for cell in cells)} |\n"
 
 
 def invariants(kept: dict[str, Any]) -> Iterator[str]:
@@ -91,6 +93,7 @@ if __name__ == "__main__":
     repository = Path(__file__).resolve().parent.parent
     if "--check" in sys.argv:
         sys.exit("\n".join(problems(repository)) or 0)
+    now = stamp(repository)
     for name in ALLOCATORS if "all" in sys.argv else sys.argv[1:]:
-        measure(repository, name)
+        measure(repository, name, now)
     (repository / PAGE).write_text(page(repository))

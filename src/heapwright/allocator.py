@@ -1,60 +1,88 @@
-"""What an allocator is: a module, found by name, by path, or as a stack such as `locked(buddy)`.
+"""Loading of allocators: modules, found by name, by path, or as a stack such as `locked(buddy)`.
 
-An allocator module defines `Heap`, `alloc`, `dealloc`, `walk` and `check`; it may define `realloc`,
-`alloc_zeroed`, `usable_size`, `trim`, `thread_exit` and the three of `fork`. See docs/dialect.md.
+An allocator module defines `Heap`, `alloc`, `dealloc`, `walk` and `check`. It may also define `realloc`,
+`alloc_zeroed`, `usable_size`, `trim`, `thread_exit` and the three `fork` calls. See docs/dialect.md.
 
-A layer is a module of the same form that says `from heapwright.layers import inner`: it is executed anew for
-each stack, with `inner` bound to the allocator below it.
+An allocator may be a package: `mine/__init__.py` and further modules (rooms) such as `mine/chunks.py`, which it imports
+with `from mine import chunks`. Each load executes the rooms of a user's package again, wherever the folder is.
+
+A layer is a module of the same form with the line `from heapwright.layers import inner`. It is executed again for each
+stack, with `inner` bound to the allocator below it.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import heapwright.layers
 from heapwright.allocators import ALLOCATORS
-from heapwright.errors import Mendable, suggestion
+from heapwright.errors import AllocatorError, suggestion
 from heapwright.layers import LAYERS
 from heapwright.layout import ArrayKind, AtomicKind, StructMeta
+from heapwright.variants import SHARED, base_of, require_tunables, tuned
 
 REQUIRED = ("Heap", "alloc", "dealloc", "walk", "check")
-TRAITS = ("THREADS", "DETECTS", "WALK")
+TEXTS = ("DETECTS", "RACES", "SLOW_PATHS")  # constants that are tuples of strings
+TRAITS = ("THREADS", "DETECTS", "UNMAPS", "WALK")
 OF_THE_HEAP = (
     "walk",
     "check",
     "lists",
     "survey",
+    "survey_part",
     "trim",
     "tune",
     "thread_exit",
     "fork_prepare",
     "fork_parent",
     "fork_child",
-)  # what a layer need not say; what concerns one block, it must
+    "release_held",
+    "innermost",
+    "enter",
+    "leave",
+    "count_in",
+    "count_out",
+)  # calls that a layer need not define; calls that concern one block it must
 HERE = Path(__file__).parent
+PACKAGE_FILE, INTERFACE_FILE = "__init__.py", "interface.py"
+SHIPPED = "heapwright.allocators"
+LOADED = f"{SHIPPED}["  # prefix of the names of modules executed for one stack
 COMPLETE, WITHIN = HERE / "layers" / "complete.py", HERE / "layers" / "within.py"
 
 
-class AllocatorError(Mendable):
-    """An allocator that cannot be found or loaded; its text is one line that says what to do."""
-
-
 class Allocator:
-    """One allocator, or a stack of layers over one, ready for a world.
+    """One allocator, or a stack of layers over one; `load` makes it.
 
-    `module` is the completed module; `parts` are the modules of the stack from the top down.
+    `spec` is the text given to `load`, `module` the module that does the work, and `parts` are the modules of the stack
+    from the top down. Every name of the module, such as `alloc` or `Heap`, is an attribute of the allocator. `help`
+    shows the allocator's page: its picture, its invariants, its costs.
+
+    >>> kr = load("kr")
+    >>> kr
+    <Allocator kr: The heap of Kernighan and Ritchie, as xv6 ships it: next fit over one circular free list.>
+    >>> kr.has_usable_size, kr.is_threaded
+    (True, False)
     """
 
     def __init__(self, spec: str, module: ModuleType, parts: tuple[ModuleType, ...]):
         self.spec, self.module, self.parts = spec, module, parts
+        self.__doc__ = parts[-1].__doc__
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
+
+    @property
+    def name(self) -> str:
+        """The name of the allocator at the bottom of the stack; for a user's file or package, without its folder."""
+        return name_of(parse(self.spec)[-1])
 
     @property
     def has_usable_size(self) -> bool:
@@ -62,28 +90,55 @@ class Allocator:
 
     @property
     def is_threaded(self) -> bool:
-        """Whether many threads may call it."""
+        """Whether several threads may call it at the same time."""
         return getattr(self.module, "THREADS", "one") == "own"
+
+    @property
+    def has_caches(self) -> bool:
+        """Whether it offers object caches to programs. A layer does not, because it would not see their objects."""
+        return hasattr(self.parts[0], "cache_create")
 
     @property
     def slow_paths(self) -> frozenset[str]:
         return frozenset(name for part in self.parts for name in getattr(part, "SLOW_PATHS", ()))
 
+    @cached_property
+    def interface(self) -> ModuleType | None:
+        """The C functions that only this allocator has, over the stack; None if its package has no such room.
+
+        `EXPORTS` has their names and numbers of arguments, without the stack's heap, which comes first.
+        """
+        path = Path(self.parts[-1].__file__ or "").with_name(INTERFACE_FILE)
+        is_package = path.parent.parent == HERE / "allocators"
+        return self.bind(path) if is_package and path.is_file() else None
+
     def bind(self, path: Path) -> ModuleType:
-        """A module written over `inner`, such as the C face, executed for this allocator."""
-        return instantiate(f"{path.stem}({self.spec})", path, self.module)
+        """Execute a module written over `inner`, such as the C face, for this allocator."""
+        return instantiate(f"{path.stem}({self.spec})", path, self.module, self.parts[-1])
 
     def __repr__(self) -> str:
-        return f"Allocator({self.spec!r})"
+        idea = (self.__doc__ or "").strip().partition("\n")[0]
+        return f"<Allocator {self.spec}{idea and f': {idea}'}>"
 
 
 def load(spec: str) -> Allocator:
-    """Load an allocator by name (`kr`), path (`mine.py`) or stack (`locked(kr)`)."""
+    """Load an allocator by name (`kr`), file (`mine.py`), package (`./mine/`) or stack (`locked(kr)`).
+
+    Raises `AllocatorError`, with a text of one line, if the allocator does not exist or cannot be used.
+
+    >>> load("locked(kr)").parts[0].__name__
+    'heapwright.allocators[locked(kr)]'
+    >>> load("krr")
+    Traceback (most recent call last):
+        ...
+    heapwright.errors.AllocatorError: no allocator is named 'krr': did you mean 'kr'?
+    """
     parts: tuple[ModuleType, ...] = ()
     module: ModuleType | None = None
     below = ""
     for name in reversed(parse(spec)):
         path = find(name, module is not None)
+        require_tunables(name, path)
         below = f"{name}({below})" if below else name
         part = over(module, path, below)
         require(part, path)
@@ -104,30 +159,49 @@ def parse(spec: str) -> list[str]:
 
 
 def find(name: str, is_layer: bool) -> Path:
-    """The source of a name or a path."""
+    """The source file for a name or a path: `__init__.py` for a package, the allocator's file for a variant."""
+    name = base_of(name)
     if name.endswith(".py") or "/" in name:
-        path = Path(name)
+        path = Path(name, PACKAGE_FILE) if Path(name).is_dir() else Path(name)
         if not path.is_file():
-            raise AllocatorError(f"there is no file {name}")
+            raise AllocatorError(f"there is no file {path}")
         return path.resolve()
     room, known = ("layers", LAYERS) if is_layer else ("allocators", ALLOCATORS)
     if name not in known:
         raise AllocatorError(f"no {room[:-1]} is named '{name}': {suggestion(name, known)}")
-    return HERE / room / f"{name}.py"
+    package = HERE / room / name / PACKAGE_FILE
+    return package if package.is_file() else HERE / room / f"{name}.py"
 
 
-def instantiate(name: str, path: Path, inner: ModuleType | None) -> ModuleType:
-    """Execute a source as a module of its own, with `inner` bound for the time of its import."""
-    module = ModuleType(f"heapwright.allocators[{name}]")
+def name_of(source: str | Path) -> str:
+    """The name of an allocator given by name or path: that of its file, or of the folder of its package."""
+    path = Path(base_of(str(source)))
+    if path.stem in ("", "..", "__init__"):  # a path that does not contain the name of the folder
+        path = path.resolve()
+    return path.parent.name if path.name == PACKAGE_FILE else path.stem
+
+
+def instantiate(name: str, path: Path, inner: ModuleType | None, bottom: ModuleType | None = None) -> ModuleType:
+    """Execute a source file as a new module, with `inner` and `bottom` bound during its import."""
+    module = ModuleType(f"{LOADED}{name}]")
     module.__file__ = str(path)
+    forget(module.__name__)
     sys.modules[module.__name__] = module  # structs look up the names of their annotations here
-    with bound(inner):
+    if path.name == PACKAGE_FILE or variant_of(module.__name__):
+        module.__path__ = [str(path.parent)]
+    with bound(inner, bottom):
         execute(path, module)
     return module
 
 
+def forget(package: str) -> None:
+    """Remove the rooms of a package, so that the next import executes them again."""
+    for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        del sys.modules[name]
+
+
 def over(below: ModuleType | None, path: Path, name: str) -> ModuleType:
-    """The module of a source. A layer is what the heap below it is, in what it does not say of the heap as a whole."""
+    """The module of a source file. A layer inherits traits and calls on the whole heap that it does not define."""
     part = instantiate(name, path, below)
     if below is not None:
         is_same = getattr(part, "Heap", None) is below.Heap
@@ -143,17 +217,25 @@ def inherit(part: ModuleType, source: ModuleType, names: Iterable[str]) -> None:
 
 
 def require(module: ModuleType, path: Path) -> None:
-    """Refuse a module that lacks a function, or whose structs name one that is nowhere."""
+    """Refuse a module that lacks a required name, or whose structs refer to an unknown struct."""
     missing = [need for need in REQUIRED if not hasattr(module, need)]
     if missing:
         raise AllocatorError(f"{path}: an allocator defines {', '.join(REQUIRED)}; missing: {', '.join(missing)}")
+    if not isinstance(module.Heap, StructMeta):
+        raise AllocatorError(f"{path}: Heap is a struct: write `class Heap(Struct):`")
+    for name in REQUIRED[1:]:
+        if not isinstance(getattr(module, name), FunctionType):
+            raise AllocatorError(f"{path}: {name} is a function: write `def {name}(heap, ...):`")
+    for name in TEXTS:
+        if not isinstance(getattr(module, name, ()), tuple):
+            raise AllocatorError(f"{path}: {name} is a tuple of texts, as in ('double free', 'foreign')")
     for struct in vars(module).values():
         if isinstance(struct, StructMeta):
             resolve(struct, path)
 
 
 def require_place(layer: ModuleType, path: Path, below: ModuleType | None) -> None:
-    """Refuse a layer whose words leave out those of the heap below."""
+    """Refuse a layer whose `Heap` does not contain the inner heap."""
     if below is not None and layer.Heap is not below.Heap and "heap" not in layer.Heap.fields:
         raise AllocatorError(f"{path}: a layer's Heap is inner.Heap, or has it in place: heap: Inline[inner.Heap]")
 
@@ -167,41 +249,46 @@ def resolve(struct: StructMeta, path: Path) -> None:
 
 
 def innermost(kind: Any) -> Any:
-    """What an array's elements or an atomic cell hold; else the kind itself."""
+    """The kind of an array's elements or an atomic cell; otherwise the kind itself."""
     while isinstance(kind, ArrayKind | AtomicKind):
         kind = kind.element if isinstance(kind, ArrayKind) else kind.cell
     return kind
 
 
 class bound:  # noqa: N801  reads as a statement
-    """`from heapwright.layers import inner` means `inner` inside this block."""
+    """A context in which `from heapwright.layers import inner, bottom` imports the given modules."""
 
-    def __init__(self, inner: ModuleType | None):
-        self.inner = inner
+    def __init__(self, inner: ModuleType | None, bottom: ModuleType | None):
+        named = {"inner": inner, "bottom": bottom}
+        self.modules = {name: module for name, module in named.items() if module is not None}
 
     def __enter__(self) -> None:
-        if self.inner is not None:
-            heapwright.layers.inner = self.inner  # type: ignore[attr-defined]
+        vars(heapwright.layers).update(self.modules)
 
     def __exit__(self, *_: object) -> None:
-        if self.inner is not None:
-            del heapwright.layers.inner  # type: ignore[attr-defined]
+        for name in self.modules:
+            delattr(heapwright.layers, name)
 
 
 def execute(path: Path, module: ModuleType) -> None:
     try:
-        code = compile(path.read_text(), str(path), "exec")
+        tree = ast.parse(path.read_text(), str(path))
+        if spec := variant_of(module.__name__):
+            tree = tuned(tree, path, spec, find(spec, is_layer=False))
+        code = compile(with_own_rooms(tree, path, module.__name__), str(path), "exec")
         exec(code, module.__dict__)  # noqa: S102  running the allocator is the point
+    except AllocatorError:  # from a room
+        raise
     except SyntaxError as error:
         raise AllocatorError(f"{path}:{error.lineno}: {error.msg}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise AllocatorError(f"{path} cannot be read: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AllocatorError(f"{path}:{line_in(path, error)}: {type(error).__name__}: {error}") from error
 
 
 def line_in(path: Path, error: BaseException) -> int:
-    """The last line of `path` on the way to an error."""
+    """The last line of `path` in the traceback of an error."""
     lines = [frame.tb_lineno for frame in frames_of(error) if frame.tb_frame.f_code.co_filename == str(path)]
     return lines[-1] if lines else 1
 
@@ -211,3 +298,71 @@ def frames_of(error: BaseException) -> Iterator[Any]:
     while frame:
         yield frame
         frame = frame.tb_next
+
+
+# --- the rooms of a user's package, and of a variant
+
+
+def with_own_rooms(tree: ast.Module, path: Path, module: str) -> ast.Module:
+    """Rewrite a source's imports from its own package, so that they mean the rooms of this load only."""
+    if module.startswith(LOADED):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                node.module = own_name(node.module, path, module)
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    alias.name = own_name(alias.name, path, module) if alias.asname else alias.name
+    return tree
+
+
+def own_name(imported: str, path: Path, module: str) -> str:
+    """The name under which an imported module was loaded, for a source that was loaded as `module`."""
+    own = root_of(module)
+    if variant_of(module):
+        main = f"{SHIPPED}.{name_of(find(variant_of(module), is_layer=False))}"
+        for shipped, there in ((main, own), (f"{SHIPPED}.parts", f"{own}.parts")):
+            if imported == shipped or imported.startswith(f"{shipped}."):
+                return there + imported.removeprefix(shipped)
+    package, dot, room = imported.partition(".")
+    is_of_package = path.name == PACKAGE_FILE or own != module
+    return f"{own}{dot}{room}" if is_of_package and package == path.parent.name else imported
+
+
+def root_of(module: str) -> str:
+    """The name of the allocator's main module in one load, given that module or one of its rooms."""
+    return module if module.endswith("]") else f"{module.rpartition('].')[0]}]"
+
+
+def variant_of(module: str) -> str:
+    """The variant to which a module belongs, such as `hoard[SLACK=4]`; "" if there is none."""
+    spec = root_of(module).removeprefix(LOADED).removesuffix("]") if module.startswith(LOADED) else ""
+    return spec if "(" not in spec and base_of(spec) != spec else ""
+
+
+class Rooms:
+    """An importer that finds and executes the rooms of loaded packages."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        package, _, room = name.rpartition(".")
+        if not package.startswith(LOADED) or not path:
+            return None
+        if room == "parts" and variant_of(package):
+            found = ModuleSpec(name, cls, origin=str(SHARED / PACKAGE_FILE), is_package=True)  # type: ignore[arg-type]
+            found.submodule_search_locations = [str(SHARED)]
+            return found
+        file = Path(path[0], f"{room}.py")
+        return ModuleSpec(name, cls, origin=str(file)) if file.is_file() else None  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> None:
+        """Let Python create the module."""
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__file__ = str(module.__spec__.origin)
+        execute(Path(module.__file__), module)
+
+
+sys.meta_path.insert(0, Rooms)

@@ -1,13 +1,13 @@
-"""What an allocator says of itself: its docstring, read into parts. Nothing is imported or executed for it.
+"""Descriptions of allocators, read from their docstrings and constants. Nothing is imported or executed.
 
-A docstring begins with the idea, in one line. Blank lines part what follows: paragraphs, pictures (indented), and
+A docstring begins with the idea, in one line. Blank lines separate the parts: paragraphs, pictures (indented), and
 
-    Source: whose it is, where it is told, and when.
+    Source: the authors, the publication, the year.
 
     Invariants
         I1  one sentence each
 
-    Vital statistics: OVERHEAD, smallest block BYTES, alignment BYTES; COSTS; WHAT GOES BACK. Anything more.
+The vital statistics are constants of the module: see `Vitals`.
 """
 
 from __future__ import annotations
@@ -21,27 +21,23 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heapwright.allocator import AllocatorError, find
+from heapwright.allocator import PACKAGE_FILE, find, name_of
 from heapwright.allocators import ALLOCATORS
+from heapwright.errors import AllocatorError
 
 YEAR = re.compile(r"\b(?:19[4-9]|20[0-9])\d\b")
 AUTHOR = re.compile(r"(?:[A-Z]\.[- ]?)+([A-Z][\w'-]+)")
 INVARIANT = re.compile(r"([A-Z]{1,3}\d+)\s+(\S.*)", re.S)
-VITALS = re.compile(
-    r"Vital statistics: (?:header |overhead )?(?P<overhead>.+?), smallest (?:[a-z]+ )??(?P<smallest>(?:\d|one ).*?)"
-    r"(?: bytes)?, alignment (?P<alignment>.+?)(?: bytes)?; (?P<costs>.+); (?P<returned>[^;]+)\."
-)
-
-
 COLUMNS = (
     "allocator",
     "idea",
     "source",
     "overhead",
     "smallest",
-    "alloc and dealloc",
+    "alloc",
+    "dealloc",
     "threads",
-    "back to the kernel",
+    "gives back",
 )
 
 
@@ -50,19 +46,17 @@ class Kind(Enum):
     PICTURE = "picture"
     SOURCE = "source"
     INVARIANTS = "invariants"
-    VITALS = "vital statistics"
 
 
 WORDS = {
     "Source: ": Kind.SOURCE,
     "Sources: ": Kind.SOURCE,
     "Invariants\n": Kind.INVARIANTS,
-    "Vital statistics: ": Kind.VITALS,
 }
 
 
 class Part(NamedTuple):
-    """What stands between two blank lines."""
+    """The text between two blank lines of a docstring."""
 
     kind: Kind
     text: str
@@ -77,18 +71,42 @@ class Invariant(NamedTuple):
 
 
 class Vitals(NamedTuple):
-    """The vital statistics; empty strings where a docstring does not give them in their form."""
+    """The vital statistics, each a constant of the module; None or an empty string if the module lacks it.
 
-    overhead: str = ""
-    smallest: str = ""
-    alignment: str = ""
-    costs: str = ""
-    returned: str = ""
+    `overhead` is the minimum number of bytes that a block costs beyond its size, `smallest` the number of bytes that a
+    block of size 0 takes, and `align` the alignment of every block.
+    """
+
+    overhead: int | None = None  # OVERHEAD
+    overhead_elsewhere: str = ""  # OVERHEAD_ELSEWHERE: what a block costs outside its own bytes
+    smallest: int | None = None  # SMALLEST
+    align: int | None = None  # ALIGN
+    alloc_cost: str = ""  # ALLOC_COST
+    dealloc_cost: str = ""  # DEALLOC_COST
+    gives_back: str = ""  # GIVES_BACK: which memory returns to the kernel, and when
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The name and value of each known statistic."""
+        known = {
+            "overhead": self.overhead_in_words,
+            "smallest block": "" if self.smallest is None else f"{self.smallest} bytes",
+            "alignment": "" if self.align is None else f"{self.align} bytes",
+            "alloc": self.alloc_cost,
+            "dealloc": self.dealloc_cost,
+            "gives back": self.gives_back,
+        }
+        return [(name, value) for name, value in known.items() if value]
+
+    @property
+    def overhead_in_words(self) -> str:
+        """The overhead of a block in its own bytes and elsewhere."""
+        own = "" if self.overhead is None else "none" if self.overhead == 0 else f"{self.overhead} bytes"
+        return f"{own}, {self.overhead_elsewhere}" if self.overhead_elsewhere else own
 
 
 @dataclass(frozen=True)
 class Description:
-    """One allocator: what the table says of it, and its docstring part by part."""
+    """One allocator: its row of the table, and its docstring part by part."""
 
     name: str
     path: Path
@@ -107,49 +125,50 @@ class Description:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """What the table says, column by column."""
-        overhead, smallest, _, costs, returned = self.vitals
-        source = f"{self.authors} {self.year}".strip()
-        return self.name, self.idea, source, overhead, smallest, costs, self.threads, returned
+        """The allocator's row of the table."""
+        vitals, source = self.vitals, f"{self.authors} {self.year}".strip()
+        smallest = "" if vitals.smallest is None else str(vitals.smallest)
+        costs = vitals.alloc_cost, vitals.dealloc_cost
+        return self.name, self.idea, source, vitals.overhead_in_words, smallest, *costs, self.threads, vitals.gives_back
 
     def as_dict(self) -> dict[str, Any]:
-        """The facts, in plain values."""
+        """The facts as plain values."""
         facts = {key: getattr(self, key) for key in ("name", "idea", "year", "authors", "source")}
         return {**facts, **self.vitals._asdict(), "threads": self.threads}
 
 
 def describe_all() -> list[Description]:
-    """The allocators that there are, in teaching order."""
+    """All allocators, in teaching order."""
     return [describe(name) for name in ALLOCATORS]
 
 
 def describe(name: str) -> Description:
-    """An allocator by name or path."""
+    """Describe an allocator given by name or path."""
     return read(find(name, is_layer=False))
 
 
 def companions(description: Description) -> list[Description]:
-    """The modules that an allocator is divided into, such as `dlmalloc_trees`."""
-    paths = sorted(description.path.parent.glob(f"{description.name}_*.py"))
-    others = [path for path in paths if path.stem not in ALLOCATORS]
-    return [read(path) for path in others]
+    """The further modules of an allocator: the rooms of its package, or sibling files such as `NAME_trees.py`."""
+    pattern = "[a-z]*.py" if description.path.name == PACKAGE_FILE else f"{description.name}_*.py"
+    paths = sorted(description.path.parent.glob(pattern))
+    return [read(path) for path in paths if path.stem not in ALLOCATORS]
 
 
 def read(path: Path) -> Description:
     tree = parsed(path)
     idea, *blocks = paragraphs(ast.get_docstring(tree) or "")
-    parts = tuple(map(part_of, blocks))
+    parts, constants = tuple(map(part_of, blocks)), constants_of(tree)
     source = plain(text_of(parts, Kind.SOURCE).partition(": ")[2])
     year = YEAR.search(source)
     return Description(
-        name=path.stem,
+        name=name_of(path),
         path=path,
         idea=plain(idea),
         year=year[0] if year else "",
         authors=authors_of(source),
         source=source,
-        threads="its own" if says_threads(tree) else "one lock",
-        vitals=vitals_of(text_of(parts, Kind.VITALS)),
+        threads="its own" if constants.get("THREADS") == "own" else "one lock",
+        vitals=Vitals(**{name: constants[name.upper()] for name in Vitals._fields if name.upper() in constants}),
         invariants=tuple(invariants_among(parts)),
         parts=parts,
     )
@@ -168,7 +187,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def paragraphs(docstring: str) -> list[str]:
-    """The blocks between blank lines; a picture's own blank lines do not divide it."""
+    """The blocks between blank lines. A blank line inside a picture does not divide it."""
     blocks: list[str] = []
     for block in re.split(r"\n\s*\n", docstring):
         if blocks and is_indented(block) and is_indented(blocks[-1]):
@@ -192,11 +211,6 @@ def text_of(parts: Iterable[Part], kind: Kind) -> str:
     return next((part.text for part in parts if part.kind is kind), "")
 
 
-def sentences(text: str) -> list[str]:
-    """The first sentence of a paragraph, and all the others."""
-    return re.split(r"(?<=\.)\s", text, maxsplit=1)
-
-
 def plain(text: str) -> str:
     return " ".join(text.split())
 
@@ -204,13 +218,8 @@ def plain(text: str) -> str:
 # --- facts
 
 
-def vitals_of(paragraph: str) -> Vitals:
-    found = VITALS.fullmatch(plain(sentences(paragraph)[0]))
-    return Vitals(**found.groupdict()) if found else Vitals()
-
-
 def invariants_in(docstring: str) -> list[Invariant]:
-    """The numbered invariants that a docstring promises."""
+    """The numbered invariants in a docstring."""
     return invariants_among(map(part_of, paragraphs(inspect.cleandoc(docstring))))
 
 
@@ -226,13 +235,14 @@ def invariant(text: str) -> Invariant | None:
 
 
 def authors_of(source: str) -> str:
-    """The surnames in the first work that names any; of more than two, the first."""
+    """The surnames in the first work that names authors; for more than two, the first one and `et al.`"""
     names = next(filter(None, (AUTHOR.findall(work) for work in source.split(";"))), [])
     return f"{names[0]} et al." if len(names) > 2 else ", ".join(names)
 
 
-def says_threads(tree: ast.Module) -> bool:
-    """Whether THREADS is "own" in a module; any other is put under one lock."""
-    names = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
-    said = names.get("THREADS")
-    return isinstance(said, ast.Constant) and said.value == "own"
+def constants_of(tree: ast.Module) -> dict[str, Any]:
+    """The constants of a module that are written as a number or a string."""
+    plain_ones = (node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant))
+    return {
+        ast.unparse(node.targets[0]): node.value.value for node in plain_ones if isinstance(node.value, ast.Constant)
+    }

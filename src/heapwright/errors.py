@@ -1,4 +1,4 @@
-"""What a user can mend."""
+"""Errors that a user can correct."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Collection
 from difflib import get_close_matches
 
 
-class Mendable(Exception):
-    """An error whose text is one line that says what is wrong and what to do: the command line shows just that."""
+class UserError(Exception):
+    """An error whose text is one line that says what is wrong and what to do. The command line shows only this text."""
 
 
 def suggestion(name: str, known: Collection[str], otherwise: str = "") -> str:
-    """What a wrong name may have meant; else what there is, or `otherwise`."""
+    """A clause with the known name most like a wrong one; if none is similar, `otherwise` or a list of known names."""
     close = get_close_matches(name, known, 1)
     if close:
         return f"did you mean '{close[0]}'?"
-    return otherwise or f"there are {', '.join(known)}, or a path ending in .py"
+    return otherwise or f"there are {', '.join(known)}, or a path: FILE.py or FOLDER/"
+
+
+class AllocatorError(UserError):
+    """An allocator cannot be found or loaded."""

@@ -1,8 +1,8 @@
 """Structs in a heap's bytes: declare the fields once, then write `block.next.size = 0`.
 
-A pointer is a memory and an address. Interpreted, it is an object of the struct's class, and each
-field access is one checked load or store of its memory. Compiled, `heapwright.native` gives the same
-expressions their machine meaning. Nothing here imports Numba.
+A pointer is a memory and an address. Interpreted, it is an object of the struct's class, and each field access is one
+checked load or store in its memory. Compiled, `heapwright.native` turns the same expressions into machine code. Nothing
+here imports Numba.
 
     class Block(Struct):
         next: Block                  a pointer to a struct; to one of another module: `chunks.Chunk`
@@ -12,7 +12,7 @@ expressions their machine meaning. Nothing here imports Numba.
         anchor: Inline[Link]         a struct in place: `block.anchor` points into the block
         remote: Atomic[Block]        a cell for many threads: load, store, exchange, compare_exchange, add
 
-`Block.SIZE` is the size of a struct in bytes, `Block.size.offset` where a field lies in it.
+`Block.SIZE` is the size of a struct in bytes, and `Block.size.offset` is the offset of a field in it.
 """
 
 from __future__ import annotations
@@ -20,117 +20,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from heapwright.memory import Memory
 
 NULL = 0
 WORD = 8
-
-
-class Memory(Protocol):
-    """What a world gives an allocator: checked loads and stores, the kernel, and the thread it runs on.
-
-    Addresses and sizes are in bytes. A kernel call that fails returns -1 and changes nothing.
-    """
-
-    PAGE: int
-
-    def load(self, address: int, size: int) -> int:
-        """The number in `size` bytes: signed for 8, unsigned for 1, 2 and 4."""
-
-    def store(self, address: int, size: int, value: int) -> None: ...
-
-    def exchange(self, address: int, value: int) -> int:
-        """Atomically store a word; return the old one."""
-
-    def compare_exchange(self, address: int, expected: int, value: int) -> bool: ...
-
-    def add(self, address: int, value: int) -> int:
-        """Atomically add to a word; return the old one."""
-
-    def fill(self, address: int, size: int, byte: int) -> None: ...
-
-    def copy(self, target: int, source: int, size: int) -> None:
-        """Copy bytes between ranges that may overlap."""
-
-    def sbrk(self, n: int) -> int:
-        """Move the break by `n` bytes; return the start of the new memory (the old break), or -1."""
-
-    def mmap(self, size: int) -> int:
-        """Map zeroed pages; return their address, or -1."""
-
-    def munmap(self, address: int, size: int) -> int: ...
-
-    def mremap(self, address: int, old_size: int, new_size: int, may_move: int) -> int: ...
-
-    def decommit(self, address: int, size: int) -> int:
-        """Give whole pages back to the kernel; they stay mapped and read as zero."""
-
-    def local(self, slot: int) -> int:
-        """One of the calling thread's eight words; zero in a new thread."""
-
-    def set_local(self, slot: int, value: int) -> None: ...
-
-    def thread_id(self) -> int:
-        """A number that no other living thread has; never zero."""
-
-    def single_threaded(self) -> int:
-        """Whether this process never had a second thread."""
-
-    def wait(self, address: int, value: int) -> None:
-        """Sleep while the 32-bit word at `address` holds `value`, until a wake."""
-
-    def wake(self, address: int) -> None: ...
-
-    def relax(self) -> None:
-        """Say that the thread spins."""
-
-    def random(self) -> int: ...
-
-    def set_errno(self, number: int) -> None: ...
-
-    def held(self) -> int:
-        """Bytes that the kernel gave and has not got back."""
-
-    def most_held(self) -> int: ...
-
-    def growths(self) -> int:
-        """How often the kernel gave memory."""
-
-    def shrinks(self) -> int:
-        """How often it got memory back: the break lowered, a mapping cut or unmapped."""
-
-    def decommits(self) -> int:
-        """How often it got back the frames of pages that stay mapped."""
-
-    def stretch_start(self) -> int:
-        """Where the memory that sbrk gave begins; if the program moved the break too, some of it lies in between."""
-
-    def piece_start(self) -> int:
-        """Where the last piece of it begins, in which there is nobody else's."""
-
-    def stretch_end(self) -> int: ...
-
-    def record(self, operation: int, log2_align: int, address: int, old: int, size: int) -> None:
-        """Keep a record of a call, as the `traced` layer makes them."""
-
-    def record_anew(self) -> None:
-        """In a forked child: keep its records apart from its parent's."""
-
-    def fault(self, what: str, address: int) -> None:
-        """Report a misuse of the heap; never returns."""
-
-
-class Bytes:
-    """The bytes of a buffer as the memory that structs lie in, from address 0 on: loads and stores alone."""
-
-    def __init__(self, data: Any):
-        self.data = data
-
-    def load(self, address: int, size: int) -> int:
-        return int.from_bytes(self.data[address : address + size], "little", signed=size == 8)
-
-    def store(self, address: int, size: int, value: int) -> None:
-        self.data[address : address + size] = value.to_bytes(size, "little", signed=size == 8)
 
 
 class Scalar:
@@ -150,7 +45,7 @@ class Scalar:
 
 
 class Pointer:
-    """A word that holds the address of a struct, found late so that structs may name each other."""
+    """A word with the address of a struct, which is looked up late so that structs may refer to each other."""
 
     size = align = WORD
 
@@ -172,7 +67,7 @@ class Pointer:
 
 
 class InPlace:
-    """A field whose value is a place inside the struct, never overwritten as a whole."""
+    """A field that lies inside the struct and is never assigned as a whole."""
 
     size: int
     align: int
@@ -183,7 +78,7 @@ class InPlace:
 
 class InlineKind(InPlace):
     def __init__(self, pointer: Pointer):
-        self.struct = pointer.struct  # complete by now, or there is no knowing its size
+        self.struct = pointer.struct  # must be complete, because its size is needed
         self.size, self.align = self.struct.SIZE, self.struct.ALIGN
 
     def read(self, memory: Memory, address: int) -> Any:
@@ -221,7 +116,7 @@ class AtomicKind(InPlace):
 
 
 class ArrayPlace:
-    """The elements of an array field: indexed, counted, and with an address."""
+    """The elements of an array field, with indexing, length and address."""
 
     def __init__(self, memory: Memory, address: int, kind: ArrayKind):
         self.memory, self.address, self.kind = memory, address, kind
@@ -230,8 +125,7 @@ class ArrayPlace:
         """The address of one element."""
         if not 0 <= index < self.kind.count:
             raise IndexError(f"element {index} of {self.kind!r}")
-        size: int = self.kind.element.size
-        return self.address + index * size
+        return self.address + index * int(self.kind.element.size)
 
     def __getitem__(self, index: int) -> Any:
         return self.kind.element.read(self.memory, self.at(index))
@@ -244,7 +138,7 @@ class ArrayPlace:
 
 
 class AtomicPlace:
-    """A cell that several threads read and write: loads acquire, stores release, the rest do both."""
+    """A cell that several threads read and write: loads acquire, stores release, the other operations do both."""
 
     def __init__(self, memory: Memory, address: int, cell: Any):
         self.memory, self.address, self.cell = memory, address, cell
@@ -262,7 +156,7 @@ class AtomicPlace:
         return self._value(self.memory.exchange(self.address, address_in(value)))
 
     def compare_exchange(self, expected: Any, value: Any) -> bool:
-        """Store `value` if the cell holds `expected`; say whether it did."""
+        """Store `value` if the cell holds `expected`; return whether it did."""
         return self.memory.compare_exchange(self.address, address_in(expected), address_in(value))
 
     def add(self, value: int) -> int:
@@ -291,7 +185,7 @@ class Field:
 
 
 class Names:
-    """The names that a field's annotation may use: its module's; one still unknown is a struct to come."""
+    """The names of a module, for its fields' annotations. A name that is still unknown is a struct defined later."""
 
     def __init__(self, module: str, place: str):
         self.module, self.place = sys.modules[module], place
@@ -311,7 +205,7 @@ FIELD_RULE = "a field is a Word, Word32, Word16, Byte, Array, Inline, Atomic or 
 
 
 def kind_of(annotation: Any, names: Names) -> Any:
-    """The kind of field that an annotation, or a part of one, means."""
+    """The kind of field that an annotation, or a part of one, stands for."""
     if isinstance(annotation, str):
         annotation = eval(annotation, {}, cast("Mapping[str, object]", names))  # noqa: S307  source, not input
     if isinstance(annotation, StructMeta):
@@ -322,13 +216,14 @@ def kind_of(annotation: Any, names: Names) -> Any:
 
 
 class StructMeta(type):
-    """Lays out a struct's fields in their order, each aligned to its own size, as C does."""
+    """The type of structs. It lays out the fields in order, each aligned to its own size, as C does."""
 
     fields: dict[str, Field]
     SIZE: int
     ALIGN: int
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> StructMeta:
+        namespace.setdefault("__slots__", ())  # a pointer has no attributes except its fields
         cls = super().__new__(mcls, name, bases, namespace)
         cls.fields = {}
         offset, cls.ALIGN = 0, 1
@@ -340,6 +235,11 @@ class StructMeta(type):
             offset, cls.ALIGN = offset + kind.size, max(cls.ALIGN, kind.align)
         cls.SIZE = -(-offset // cls.ALIGN) * cls.ALIGN
         return cls
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if "SIZE" in vars(cls):
+            raise AttributeError(f"{cls.__name__}.{name} = ...: state lies in the fields of a heap, not in its types")
+        super().__setattr__(name, value)
 
     def __iter__(cls) -> Iterator[Field]:
         return iter(cls.fields.values())
@@ -362,14 +262,15 @@ class Struct(metaclass=StructMeta):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Struct) and self.address == other.address
 
-    __hash__ = None  # type: ignore[assignment]  # a pointer is a place, and what lies there changes
+    __hash__ = None  # type: ignore[assignment]  # the struct at a pointer's address changes
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__} at {self.address:#x}"
+        contents = getattr(self.memory, "contents", None)  # only in worlds that can be inspected
+        return f"{type(self).__name__} at {self.address:#x}{contents(self) if contents and self else ''}"
 
 
 class _Of:
-    """`Name[...]` in an annotation makes a kind of field; a struct in the brackets is a pointer to it."""
+    """A maker of fields, written `Name[...]` in an annotation. A struct in the brackets means a pointer to it."""
 
     def __init__(self, make: Callable[..., Any]):
         self.make = make

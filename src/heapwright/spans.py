@@ -1,11 +1,11 @@
-"""What `walk` says of each stretch of a heap: (start, size in bytes, one of these kinds)."""
+"""The kinds of spans. `walk` yields (start, size in bytes, kind) for each span of a heap."""
 
 from __future__ import annotations
 
-FREE = 0  # may serve the next request
+FREE = 0  # available for the next request
 USED = 1  # one live block: its header, the caller's bytes and the rounding
-CACHED = 2  # freed by the program, kept by a thread's cache
+CACHED = 2  # freed by the program, kept as it is for a request of its size: in a thread's cache or a fast bin
 OWN = 3  # the allocator's own records
-UNUSED = 4  # never handed out since the kernel gave it
+UNUSED = 4  # from the kernel and never handed out
 
 KINDS = ("free", "used", "cached", "own", "unused")

@@ -9,7 +9,7 @@ import pytest
 
 from heapwright import allocator
 from heapwright.allocators import ALLOCATORS
-from heapwright.native.heap import NativeHeap
+from heapwright.native.heap import EXPORTS, NativeHeap
 
 THREADED = [name for name in ALLOCATORS if allocator.load(name).is_threaded]
 PLACES, STEPS, CREW = 64, 3000, 6
@@ -63,10 +63,10 @@ def size_of(rng):
 
 @pytest.fixture
 def native(request):
-    """With the doors that are no methods of a NativeHeap: for threads that end, and for fork."""
+    """With the exports that are no methods of a NativeHeap: for threads that end, and for fork."""
     heap = NativeHeap(request.param)
     for name in ("thread_exit", "fork_prepare", "fork_parent"):
-        setattr(heap, name, heap._door(name))
+        setattr(heap, name, heap.export(name, EXPORTS[name]))
     yield heap
     heap.close()
 

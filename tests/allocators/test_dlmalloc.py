@@ -1,18 +1,18 @@
 """dlmalloc: the choices of the original, its segments and mappings, its guards, and its invariants after everything."""
 
-from pathlib import Path
 from random import Random
 from zlib import crc32
 
 import pytest
 from heaps import Blocks
 
-from heapwright import allocator, allocators
-from heapwright.allocators import dlmalloc_trees as trees
-from heapwright.allocators.dlmalloc_checks import segments_of
+from heapwright import allocator
+from heapwright.allocators.dlmalloc import trees
+from heapwright.allocators.dlmalloc.inspect import segments_of
+from heapwright.allocators.dlmalloc.segments import FROM_BREAK, MAPPED
 from heapwright.machine import Fault, start
 
-DLMALLOC = allocator.load(str(Path(allocators.__file__).with_name("dlmalloc.py")))
+DLMALLOC = allocator.load("dlmalloc")
 KIB, MIB = 1 << 10, 1 << 20
 PAGE = 4096
 
@@ -36,7 +36,7 @@ def holes(h, *sizes):
     return made
 
 
-def story(h, seed, n, most, *, foreign=0.0, check_every=20):
+def story(h, seed, n, maximum, *, foreign=0.0, check_every=20):
     """Random calls, and moves of the break by somebody else: the blocks that were handed out, and the living ones."""
     random = Random(seed)
     blocks = Blocks(h, random)
@@ -49,11 +49,11 @@ def story(h, seed, n, most, *, foreign=0.0, check_every=20):
         elif blocks.aligned and choice < 0.44:
             blocks.free_one(blocks.aligned)
         elif blocks.plain and choice < 0.54:
-            blocks.resize(random.randrange(len(blocks.plain)), random.randrange(1, most))
+            blocks.resize(random.randrange(len(blocks.plain)), random.randrange(1, maximum))
         elif choice < 0.6:
-            blocks.give(random.randrange(most), 1 << random.randrange(5, 13))
+            blocks.give(random.randrange(maximum), 1 << random.randrange(5, 13))
         else:
-            blocks.give(random.randrange(most if choice < 0.75 else 200))
+            blocks.give(random.randrange(maximum if choice < 0.75 else 200))
         if step % check_every == 0:
             h.check()
     return blocks.all()
@@ -124,9 +124,9 @@ def test_large_requests_take_the_best_fit():
 def test_tree_bins():
     sizes = [256, 368, 384, 512, 768, 1024, (1 << 24) - 16, 1 << 24, 1 << 40, (1 << 40) + MIB, 1 << 41]
     assert [trees.tree_index(size) for size in sizes] == [0, 0, 1, 2, 3, 4, 31, 31, 31, 31, 31]
-    least = [(2 + index % 2) << index // 2 + 7 for index in range(31)]
-    assert [trees.tree_index(size) for size in least] == list(range(31))
-    assert [trees.tree_index(size - 16) for size in least[1:]] == list(range(30))
+    minimum = [(2 + index % 2) << index // 2 + 7 for index in range(31)]
+    assert [trees.tree_index(size) for size in minimum] == list(range(31))
+    assert [trees.tree_index(size - 16) for size in minimum[1:]] == list(range(30))
 
 
 def test_a_tree_gives_the_best_fit_in_every_order_of_removal():
@@ -194,19 +194,19 @@ def test_a_moved_break_starts_a_segment_and_closes_the_last():
 
 def test_segments_are_mapped_once_the_break_cannot_grow():
     h = opened()
-    h.state.break_failed = 1
+    h.state.break_use = 1
     h.check = lambda: [DLMALLOC.check(h.state, part.start, part.start + part.size) for part in segments_of(h.state)]
     _, live = story(h, 7, 500, 20000)
-    assert h.state.segment.is_mapped
+    assert h.state.segment.origin == MAPPED
     finish(h, live)
     [_, *others] = segments_of(h.state)
-    assert all(segment.is_mapped == 0 for segment in others), "empty mapped segments went back"
+    assert all(segment.origin == FROM_BREAK for segment in others), "empty mapped segments went back"
 
 
 def test_the_break_is_not_given_up_for_a_request_that_nobody_can_serve():
     h = opened()
     assert h.alloc(1 << 50) == 0
-    assert h.state.break_failed == 0
+    assert h.state.break_use == 0
     h.check()
 
 
@@ -216,12 +216,12 @@ def test_the_break_is_not_given_up_for_a_request_that_nobody_can_serve():
 def test_a_large_request_is_mapped_once_the_heap_is_open():
     h = heap()
     first = h.alloc(300 * KIB)
-    assert not h.process.areas
+    assert not h.process.mappings
     second = h.alloc(300 * KIB)
-    assert h.process.areas and second % PAGE == 16
+    assert h.process.mappings and second % PAGE == 16
     h.check()
     h.dealloc(second)
-    assert not h.process.areas
+    assert not h.process.mappings
     h.dealloc(first)
     h.check()
 
@@ -236,8 +236,8 @@ def test_a_mapping_changes_its_size_and_keeps_its_alignment(align):
         size = new_size
         assert block % align == 0 and h.memory.load(block, 8) == 7
         h.memory.fill(block + 8, DLMALLOC.usable_size(h.state, block) - 8, 1)
-        for stretch in h.stretches():
-            DLMALLOC.check(h.state, *stretch)
+        for extent in h.extents():
+            DLMALLOC.check(h.state, *extent)
 
 
 # --- giving back
@@ -265,7 +265,7 @@ def test_a_trim_that_fails_is_not_tried_again():
 
 def test_freeing_many_large_chunks_releases_empty_segments():
     h = opened()
-    h.state.break_failed = 1
+    h.state.break_use = 1
     first, last = h.alloc(100 * KIB), h.alloc(200 * KIB)
     h.state.release_checks = 1
     h.dealloc(first)
@@ -301,10 +301,10 @@ def test_a_corrupted_link_is_noticed(size):
     h = heap()
     first, second = holes(h, size, size)
     chunk = h.state.top.at(first - 16)
-    chunk.forward = chunk.at(second + 16)
-    chunk.back = chunk.at(64)
+    chunk.forward = chunk
+    chunk.back = chunk.at(second - 16)
     taken = "not yet"
-    with pytest.raises(Fault):
+    with pytest.raises(Fault, match="corrupted heap"):
         while taken:
             taken = h.alloc(size)
             assert taken in (first, second)

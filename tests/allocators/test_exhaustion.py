@@ -1,5 +1,7 @@
 """Requests that cannot be met give 0 and change nothing, whatever the allocator."""
 
+import math
+
 import pytest
 
 from heapwright import allocator
@@ -9,6 +11,9 @@ from heapwright.conformance.kernel import compare, pages_of
 from heapwright.machine import start
 
 KIB, MIB = 1 << 10, 1 << 20
+REFUSALS = ("U7_failure_atomicity", "U7_words_unchanged")
+MANY_CALLS = ("slab", "pages_split", "hoard")  # of the kernel, and more than ten seconds to refuse each of them
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(params=ALLOCATORS)
@@ -16,11 +21,25 @@ def design(request):
     return allocator.load(request.param)
 
 
-@pytest.mark.parametrize("check", ["U7_failure_atomicity", "U7_words_unchanged"])
+@pytest.mark.parametrize("check", REFUSALS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name in MANY_CALLS else ()) for name in ALLOCATORS])
+def test_a_kernel_that_refuses_at_every_call(name, check):
+    """Each call by itself, and from each call on."""
+    CHECKS[check](Subject(name, seconds=math.inf))
+
+
+@pytest.mark.parametrize("check", REFUSALS)
 @pytest.mark.parametrize("name", ALLOCATORS)
-def test_a_kernel_that_refuses_at_any_call(name, check):
+def test_a_kernel_that_refuses_at_some_calls_for_large_blocks(name, check):
     """At full effort, with requests that are larger than any arena."""
     CHECKS[check](Subject(name, is_quick=False, seconds=0.2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", REFUSALS)
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_a_kernel_that_refuses_at_every_call_for_large_blocks(name, check):
+    CHECKS[check](Subject(name, is_quick=False, seconds=math.inf))
 
 
 def test_memory_that_is_all_used_up(design):

@@ -1,40 +1,23 @@
 """Hoard: classes, superblocks and buffers, heaps and their rule, failure and misuse, threads and fork."""
 
 import random
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from heaps import bytes_by_kind, on, spans
+from heaps import bytes_by_kind, on
+from hoards import busy, elsewhere, held, processors, superblock_of
 
 from heapwright import allocator
-from heapwright.allocators import hoard_heaps as heaps
-from heapwright.allocators import hoard_superblocks as superblocks
-from heapwright.allocators import hoard_threads as threads
-from heapwright.allocators.chains import chain_of
-from heapwright.allocators.hoard_superblocks import CLASSES, MOST_SMALL, SUPERBLOCK
-from heapwright.allocators.size_classes import class_of, size_of_class
+from heapwright.allocators.hoard import heaps, superblocks, threads
+from heapwright.allocators.hoard.superblocks import CLASSES, MAX_SMALL, SUPERBLOCK
+from heapwright.allocators.parts.size_classes import class_of, size_of_class
 from heapwright.bits import align_up
 from heapwright.machine import Fault
 from heapwright.machine.state import Thread
 from heapwright.spans import CACHED, USED
 
-DESIGN = allocator.load(str(Path(heaps.__file__).with_name("hoard.py")))
+DESIGN = allocator.load("hoard")
 KIB, MIB = 1 << 10, 1 << 20
 SMALLEST_UNBUFFERED = size_of_class(threads.BUFFERED)
-
-
-def processors(heap):
-    return [heap.state.processors[i] for i in range(1 + threads.PROCESSORS)]
-
-
-def held(heap):
-    """Bytes of superblocks that the heaps of threads hold."""
-    return sum(owner.held for owner in processors(heap)[1:])
-
-
-def superblock_of(heap, address):
-    return superblocks.superblock_of(heap.state, address)
 
 
 # --- classes
@@ -43,9 +26,9 @@ def superblock_of(heap, address):
 def test_classes_are_total_monotone_and_waste_at_most_a_fifth_beyond_rounding():
     sizes = [size_of_class(k) for k in range(CLASSES)]
     assert sizes[:12] == [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256]
-    assert sizes == sorted(sizes) and sizes[-1] == MOST_SMALL
+    assert sizes == sorted(sizes) and sizes[-1] == MAX_SMALL
     assert [class_of(size) for size in sizes] == list(range(CLASSES))
-    for size in range(1, MOST_SMALL + 1):
+    for size in range(1, MAX_SMALL + 1):
         given = size_of_class(class_of(size))
         assert size <= given and (given - size < 16 or 5 * (given - size) <= given)
 
@@ -61,7 +44,8 @@ def test_a_superblock_wastes_at_most_a_quarter(heap, size_class):
 # --- superblocks and buffers
 
 
-def test_the_first_objects_of_a_thread(heap):
+def test_the_first_objects_of_a_busy_thread(heap):
+    busy(heap, 24)
     address = heap.alloc(24)
     superblock = superblock_of(heap, address)
     assert superblock.address % SUPERBLOCK == 0 and superblock.object_size == 32
@@ -73,6 +57,7 @@ def test_the_first_objects_of_a_thread(heap):
 
 
 def test_what_was_freed_last_is_given_out_first(heap):
+    busy(heap, 100)
     a, b = heap.alloc(100), heap.alloc(100)
     heap.dealloc(a)
     heap.dealloc(b)
@@ -81,6 +66,7 @@ def test_what_was_freed_last_is_given_out_first(heap):
 
 def test_a_full_buffer_is_halved(heap):
     limit = threads.limit_of(class_of(1024))
+    busy(heap, 1024)
     blocks = [heap.alloc(1024) for _ in range(limit + 1)]
     cached = bytes_by_kind(heap)[CACHED]
     for block in blocks:
@@ -115,106 +101,17 @@ def test_realloc_stays_while_the_object_is_half_full(heap):
     heap.check()
 
 
-# --- remote frees
-
-
-@contextmanager
-def elsewhere(heap):
-    """Inside, calls come from a new thread, which has another home."""
-    with on(heap, heap.process.new_thread()):
-        heap.dealloc(heap.alloc(3000))
-        yield heap.state.roster.youngest
-
-
-def test_a_thread_does_not_hand_out_what_another_one_allocated(heap):
-    """Else two would go on writing into one cache line: passive false sharing."""
-    kept, gift = heap.alloc(8), heap.alloc(8)
-    assert kept // 64 == gift // 64
-    with elsewhere(heap) as thread:
-        heap.dealloc(gift)
-        taken = [heap.alloc(8) for _ in range(2 * threads.BUFFER_OBJECTS)]
-        assert {superblock_of(heap, each).owner.load().address for each in taken} == {thread.home.address}
-        assert superblock_of(heap, gift).owner.load() == processors(heap)[1]
-        assert (gift, 16) in spans(heap, CACHED)
-        assert dict(heap.lists())[f"thread {thread.address:#x}, remote frees of 16 bytes"] == [gift]
-        heap.check()
-        heap.trim()
-    assert not thread.remote[class_of(8)].first and superblock_of(heap, gift).free.address == gift
-    heap.check()
-
-
-def test_what_the_global_heap_owns_is_still_at_home_where_it_was_last(heap, monkeypatch):
-    monkeypatch.setattr(heaps, "SLACK", 0)  # so that three quarters full is too empty
-    blocks = [heap.alloc(6000) for _ in range(10)]
-    for block in blocks[2:]:
-        heap.dealloc(block)
-    assert superblock_of(heap, blocks[0]).owner.load() == processors(heap)[0]
-    heap.dealloc(blocks[0])
-    assert heap.alloc(6000) == blocks[0]
-    with elsewhere(heap) as thread:
-        heap.dealloc(blocks[1])
-        assert thread.remote[class_of(6000)].first.address == blocks[1]
-    heap.check()
-
-
-@pytest.mark.parametrize(("size", "most"), [(16, 256), (1000, 8), (5000, 2), (8192, 1)])
-def test_remote_frees_are_bounded_in_objects_and_bytes(heap, size, most):
-    blocks = [heap.alloc(size) for _ in range(most + 1)]
-    with elsewhere(heap) as thread:
-        remote = thread.remote[class_of(size)]
-        for block in blocks[:-1]:
-            heap.dealloc(block)
-        assert len(list(chain_of(remote.first))) == most
-        heap.dealloc(blocks[-1])
-        assert [each.address for each in chain_of(remote.first)] == blocks[-1:]
-        heap.check()
-
-
-def test_each_owner_of_remote_frees_is_locked_once(heap, monkeypatch):
-    locked, lock_owner = [], heaps.lock_owner
-    monkeypatch.setattr(heaps, "lock_owner", lambda *given: locked.append(lock_owner(*given)) or locked[-1])
-    blocks = [heap.alloc(1000) for _ in range(5)]
-    with elsewhere(heap):
-        others = [heap.alloc(1000) for _ in range(4)]
-    with elsewhere(heap):
-        for pair in zip(blocks, others, strict=False):
-            for block in pair:
-                heap.dealloc(block)
-        assert locked == []
-        heap.dealloc(blocks[4])
-    assert sorted(owner.address for owner in locked) == [owner.address for owner in processors(heap)[1:3]]
-    heap.check()
-
-
-def test_a_remote_free_made_twice_is_reported(heap):
-    blocks = [heap.alloc(8192) for _ in range(2)]
-    with elsewhere(heap):
-        for block in blocks:  # the second finds the buffer full
-            heap.dealloc(block)
-            with pytest.raises(Fault, match="double free"):
-                heap.dealloc(block, unchecked=True)
-
-
-def test_the_check_counts_remote_frees(heap):
-    block = heap.alloc(100)
-    with elsewhere(heap) as thread:
-        heap.dealloc(block)
-        thread.remote[class_of(100)].room += 1
-        with pytest.raises(Fault, match="H6"):
-            heap.check()
-
-
 # --- the rule
 
 
 def test_a_heap_that_is_too_empty_gives_superblocks_up(heap):
     blocks = [heap.alloc(10_000) for _ in range(100)]
-    most = held(heap)
+    maximum = held(heap)
     for block in blocks:
         heap.dealloc(block)
         own = processors(heap)[1]
         assert not heaps.is_too_empty(own, own.held)
-    assert most >= 100 * 10_000 and held(heap) <= heaps.SLACK
+    assert maximum >= 100 * 10_000 and held(heap) <= heaps.SLACK
     assert processors(heap)[0].held > 0
     heap.check()
 
@@ -242,8 +139,8 @@ def test_what_is_kept_empty_for_all_is_bounded(heap):
 
 
 def test_buffers_are_flushed_when_the_heaps_have_grown(heap):
+    thread = busy(heap, 1000, 2000, 3000)
     heap.dealloc(heap.alloc(1000))
-    thread = heap.state.roster.youngest
     buffer = thread.buffers[class_of(1000)]
     assert buffer.first
     blocks = [heap.alloc(20_000) for _ in range(20)]
@@ -308,7 +205,7 @@ def test_the_inside_of_an_object_is_noticed_where_nothing_is_buffered(heap):
 def test_a_second_free_of_the_last_object_in_use_is_reported(heap):
     block = heap.alloc(SMALLEST_UNBUFFERED)
     heap.dealloc(block)
-    with pytest.raises(Fault):
+    with pytest.raises(Fault, match="not a block of this heap"):
         heap.dealloc(block, unchecked=True)
 
 
@@ -336,7 +233,8 @@ def test_a_thread_that_ends_leaves_nothing_behind(heap):
             heap.dealloc(block)  # in the destructor of a thread-local object
             heap.dealloc(heap.alloc(40))
             heap.check()
-        assert heap.state.roster.fresh == fresh + align_up(threads.Thread.SIZE, threads.CACHE_LINE)
+        words = (threads.Thread.SIZE, threads.Buffers.SIZE)
+        assert heap.state.roster.fresh == fresh + sum(align_up(size, threads.CACHE_LINE) for size in words)
     heap.thread_exit()
     assert bytes_by_kind(heap)[CACHED] == 0
 
@@ -362,14 +260,15 @@ def test_a_thread_continues_the_heap_of_the_last_one_on_its_stack(heap):
 
 
 def test_a_child_forgets_what_other_threads_buffered(heap):
+    busy(heap, 40)
     block, gift = heap.alloc(40), heap.alloc(40)
-    with on(heap, heap.process.new_thread()):
+    with elsewhere(heap, 40):
         heap.alloc(40)
         heap.dealloc(gift)
     child = heap.fork()
     assert child is not None
     forgotten = child.state.roster.idle
-    assert forgotten and not forgotten.buffers[class_of(40)].first and not forgotten.remote[class_of(40)].first
+    assert forgotten and not forgotten.buffers[class_of(40)].first and not forgotten.remote.of[class_of(40)].first
     child.dealloc(block)
     assert child.alloc(40) == block
     for grown in (child, heap):
@@ -391,6 +290,6 @@ def test_trim_gives_everything_back(heap):
 
 def test_the_header_is_as_drawn():
     offsets = {field.name: field.offset for field in superblocks.Superblock}
-    drawn = {"magic": 0, "size_class": 8, "object_size": 16, "home": 24, "owner": 32, "list": 40}
+    drawn = {"magic": 0, "size_class": 8, "object_size": 16, "home": 24, "owner": 32, "list": 40, "gone": 44}
     assert offsets == drawn | {"previous": 48, "next": 56, "limit": 64, "free": 72, "bump": 80, "used": 88}
     assert superblocks.Superblock.SIZE == 96

@@ -1,17 +1,15 @@
 """Large objects of Hoard and the slab allocator: where they lie, which are kept, and what goes back."""
 
-from pathlib import Path
-
 import pytest
 
 from heapwright import allocator
-from heapwright.allocators import large_objects as larges
-from heapwright.allocators.large_objects import BOUNDARY
+from heapwright.allocators.parts import large_objects as larges
+from heapwright.allocators.parts.known_places import BOUNDARY
 from heapwright.machine import Fault, start
 from heapwright.spans import FREE
 
 USERS = "hoard", "slab"
-DESIGNS = {name: allocator.load(str(Path(larges.__file__).with_name(f"{name}.py"))) for name in USERS}
+DESIGNS = {name: allocator.load(name) for name in USERS}
 MIB = 1 << 20
 
 
@@ -42,9 +40,9 @@ def test_kept_objects_that_touch_are_one_and_serve_any_size(heap):
         heap.dealloc(block)
         heap.check()
     assert heap.state.large.ranges == 1
-    before = heap.stretches()
+    before = heap.extents()
     large, small = heap.alloc(500_000), heap.alloc(40_000, 4096)
-    assert small % 4096 == 0 and heap.stretches() == before
+    assert small % 4096 == 0 and heap.extents() == before
     heap.dealloc(large)
     heap.dealloc(small)
     assert heap.state.large.ranges == 1
@@ -52,10 +50,10 @@ def test_kept_objects_that_touch_are_one_and_serve_any_size(heap):
 
 
 def test_the_ranges_kept_are_few(heap):
-    blocks = [heap.alloc(40_000) for _ in range(3 * larges.MOST_RANGES)]
+    blocks = [heap.alloc(40_000) for _ in range(3 * larges.MAX_RANGES)]
     for block in blocks[::2]:
         heap.dealloc(block)
-    assert heap.state.large.ranges == larges.MOST_RANGES
+    assert heap.state.large.ranges == larges.MAX_RANGES
     heap.check()
 
 
@@ -70,9 +68,9 @@ def test_what_is_handed_out_lessens_what_is_kept(heap):
 
 
 def test_huge_objects_go_back_at_once(heap):
-    before = heap.stretches()
+    before = heap.extents()
     heap.dealloc(heap.alloc(40 * MIB))
-    assert heap.stretches() == before
+    assert heap.extents() == before
 
 
 def test_aligned_objects_are_kept(heap):

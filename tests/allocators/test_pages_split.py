@@ -4,8 +4,9 @@ import pytest
 from heaps import kernel_calls
 
 from heapwright import allocator
+from heapwright.allocators import pages
 from heapwright.allocators import pages_split as split
-from heapwright.allocators.pages_split import CLASSES, MOST_SMALL, RUN, class_of, size_of
+from heapwright.allocators.pages_split import CLASSES, MAX_SMALL, RUN, class_of, size_of
 from heapwright.machine import Fault, start
 
 SPEC = split.__file__
@@ -18,7 +19,7 @@ def run_of(heap, address):
 
 
 def runs(heap):
-    return len(split.entries(heap.state.runs))
+    return len(pages.entries(heap.state.runs))
 
 
 # --- classes
@@ -27,16 +28,16 @@ def runs(heap):
 def test_classes_are_total_and_monotone():
     sizes = [size_of(k) for k in range(CLASSES)]
     assert sizes[:10] == [16, 32, 48, 64, 80, 96, 112, 128, 144, 160]
-    assert sizes == sorted(set(sizes)) and sizes[-1] == MOST_SMALL
+    assert sizes == sorted(set(sizes)) and sizes[-1] == MAX_SMALL
     assert [class_of(size) for size in sizes] == list(range(CLASSES))
-    assert all(size_of(class_of(size) - 1) < size <= size_of(class_of(size)) for size in range(17, MOST_SMALL + 1))
+    assert all(size_of(class_of(size) - 1) < size <= size_of(class_of(size)) for size in range(17, MAX_SMALL + 1))
 
 
 @pytest.mark.parametrize("size_class", range(CLASSES))
 def test_full_runs_cost_at_most_22_percent_more(heap, size_class):
     run = run_of(heap, heap.alloc(size_of(size_class)))
-    least = size_of(size_class - 1) + (1 if size_of(size_class) > 1024 else 16) if size_class else 16
-    assert RUN / run.blocks <= 1.22 * least
+    minimum = size_of(size_class - 1) + (1 if size_of(size_class) > 1024 else 16) if size_class else 16
+    assert RUN / run.blocks <= 1.22 * minimum
 
 
 @pytest.mark.parametrize("page", [4096, 16384, 65536])
@@ -95,8 +96,8 @@ def test_an_empty_run_is_spared_for_any_class_and_a_second_goes_back(heap):
 
 def test_an_empty_run_goes_back(heap):
     blocks = [heap.alloc(1000) for _ in range(1000)]
-    most = heap.memory.held()
-    assert most >= 1000 * 1000
+    maximum = heap.memory.held()
+    assert maximum >= 1000 * 1000
     for block in blocks:
         heap.dealloc(block)
     heap.check()

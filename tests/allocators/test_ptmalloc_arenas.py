@@ -4,9 +4,10 @@ import pytest
 from heaps import on, spans
 
 from heapwright import allocator
-from heapwright.allocators import ptmalloc, ptmalloc_system
-from heapwright.allocators.ptmalloc_chunks import chunk_of, chunk_size_for
-from heapwright.allocators.ptmalloc_state import SEGMENT_BYTES, thread_of
+from heapwright.allocators.ptmalloc import inspect, state
+from heapwright.allocators.ptmalloc import system as ptmalloc_system
+from heapwright.allocators.ptmalloc.chunks import chunk_of, chunk_size_for
+from heapwright.allocators.ptmalloc.state import SEGMENT_BYTES, own_arena
 from heapwright.machine import Fault, start
 from heapwright.machine.state import Thread
 from heapwright.spans import CACHED, FREE
@@ -88,14 +89,14 @@ def test_an_arena_goes_on_in_another_segment_and_gives_it_back(roomy, other):
     roomy.alloc(24)
     with on(roomy, other):
         first = roomy.alloc(100 * KIB)
-        arena = thread_of(roomy.state).arena
-        segment = ptmalloc.segment_of(chunk_of(roomy.state, first))
+        arena = own_arena(roomy.state)
+        segment = state.segment_of(chunk_of(roomy.state, first))
         fill = SEGMENT_BYTES - segment.size  # pretend that the rest is in use
         segment.size += fill
         ptmalloc_system.lengthen_top(arena, fill)
         roomy.state.mmap_threshold.store(SEGMENT_BYTES)
-        blocks = [roomy.alloc(ptmalloc.top_bytes(arena) - 64), roomy.alloc(100 * KIB)]
-    assert ptmalloc.segment_of(chunk_of(roomy.state, blocks[1])).previous == segment
+        blocks = [roomy.alloc(state.top_bytes(arena) - 64), roomy.alloc(100 * KIB)]
+    assert state.segment_of(chunk_of(roomy.state, blocks[1])).previous == segment
     roomy.check()
     held = roomy.memory.held()
     for block in blocks:
@@ -142,7 +143,7 @@ def test_a_child_has_its_parents_heap_and_no_locks(heap):
     assert child.alloc(100) == heap.alloc(100) == blocks[0]
     child.check()
     heap.check()
-    assert all(arena.lock.load() == 0 for each in (heap, child) for arena in ptmalloc.all_arenas(each.state))
+    assert all(arena.lock.load() == 0 for each in (heap, child) for arena in inspect.all_arenas(each.state))
 
 
 def test_in_a_child_the_arenas_of_other_threads_are_free(roomy, other):

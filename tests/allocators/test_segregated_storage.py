@@ -7,8 +7,9 @@ import pytest
 from heaps import spans
 
 from heapwright import allocator
-from heapwright.allocators import segregated_storage, size_classes
-from heapwright.allocators.segregated_storage import CLASSES, MOST_SMALL, RUN
+from heapwright.allocators import segregated_storage
+from heapwright.allocators.parts import size_classes
+from heapwright.allocators.segregated_storage import CLASSES, MAX_SMALL, RUN
 from heapwright.conformance.kernel import pages_of
 from heapwright.machine import Fault
 from heapwright.spans import FREE, OWN, UNUSED
@@ -24,8 +25,8 @@ KIB, MIB = 1 << 10, 1 << 20
 def test_classes_are_total_and_tight():
     sizes = [size_classes.size_of_class(i) for i in range(CLASSES)]
     assert sizes == sorted(set(sizes))
-    assert sizes[-1] == MOST_SMALL
-    for size in range(1, MOST_SMALL + 1):
+    assert sizes[-1] == MAX_SMALL
+    for size in range(1, MAX_SMALL + 1):
         i = size_classes.class_of(size)
         assert size <= sizes[i] and (i == 0 or size > sizes[i - 1])
         assert sizes[i] - size < 16 or sizes[i] <= size * 5 / 4
@@ -63,9 +64,9 @@ def test_what_a_class_gave_back_serves_no_other(heap):
 
 
 def test_the_next_run_begins_when_the_first_is_full(heap):
-    blocks = [heap.alloc(MOST_SMALL) for _ in range(4)]
-    assert blocks[0] % RUN == MOST_SMALL
-    assert [block - blocks[0] for block in blocks] == [0, MOST_SMALL, 2 * MOST_SMALL, RUN]
+    blocks = [heap.alloc(MAX_SMALL) for _ in range(4)]
+    assert blocks[0] % RUN == MAX_SMALL
+    assert [block - blocks[0] for block in blocks] == [0, MAX_SMALL, 2 * MAX_SMALL, RUN]
     heap.check()
 
 
@@ -81,12 +82,12 @@ def test_after_all_was_freed_the_largest_request_is_served(heap):
 
 
 def test_a_large_block_has_a_mapping_of_its_own(heap):
-    block = heap.alloc(MOST_SMALL + 1)
+    block = heap.alloc(MAX_SMALL + 1)
     assert block % RUN == 0
     assert spans(heap, OWN) == [(block - 4096, 4096)]
-    assert heap.usable_size(block) == MOST_SMALL + 4096
+    assert heap.usable_size(block) == MAX_SMALL + 4096
     heap.dealloc(block)
-    assert heap.stretches() == []
+    assert heap.extents() == []
 
 
 # --- realloc

@@ -1,18 +1,17 @@
 """TLSF, by the address: its lists, good fit, splitting and coalescing, pools, and what goes back."""
 
 import random
-from pathlib import Path
 
 import pytest
 from heaps import spans
 
 from heapwright import allocator
-from heapwright.allocators import tlsf, tlsf_lists
+from heapwright.allocators.tlsf import free_lists
 from heapwright.conformance.kernel import pages_of
 from heapwright.machine import Fault, start
 from heapwright.spans import FREE, OWN, UNUSED, USED
 
-DESIGN = allocator.load(str(Path(tlsf.__file__)))
+DESIGN = allocator.load("tlsf")
 KIB, MIB = 1 << 10, 1 << 20
 
 
@@ -39,20 +38,20 @@ SIZES = [*range(24, 5000, 16), *(2**k + i for k in range(13, 47) for i in (-24, 
 
 
 def test_each_size_has_a_list_and_lists_rise_with_sizes():
-    indices = [tlsf_lists.mapping_insert(size) for size in SIZES]
+    indices = [free_lists.index_of(size) for size in SIZES]
     assert indices == sorted(indices)
     assert indices[0] == 1
-    assert indices[-1] < tlsf_lists.FL_COUNT * tlsf_lists.SL_COUNT
+    assert indices[-1] < free_lists.FL_COUNT * free_lists.SL_COUNT
 
 
 def test_every_block_of_a_list_that_is_searched_fits():
     """The paper's mapping: 32 lists divide the sizes from 2 ** f up to the next power of two."""
     for size in SIZES:
         fl, step = max(0, size.bit_length() - 9), 1 << max(4, size.bit_length() - 6)
-        own, searched = tlsf_lists.mapping_insert(size), tlsf_lists.mapping_search(size)
+        own, searched = free_lists.index_of(size), free_lists.mapping_search(size)
         assert own == 32 * fl + size // step % 32
         assert searched == (own if size % step == 8 else own + 1)
-        assert tlsf_lists.mapping_insert(tlsf_lists.rounded(size)) == searched
+        assert free_lists.index_of(free_lists.rounded(size)) == searched
 
 
 # --- good fit

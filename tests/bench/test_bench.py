@@ -14,14 +14,14 @@ from heapwright.lab import bench as lab_bench
 from heapwright.lab import workloads
 from heapwright.lab.bench import empty_table
 from heapwright.lab.bench_figures import failures, figures, geometric_mean, means, scaling, unstable
-from heapwright.lab.compare import contestant
+from heapwright.lab.contestant import Contestant
 from heapwright.lab.distributions import DISTRIBUTIONS
 from heapwright.lab.jobs import job_file
+from heapwright.lab.naming import contestant
 from heapwright.lab.programs import PROGRAMS, PreparedProgram
-from heapwright.lab.replay import Contestant
 from heapwright.lab.sample import RunError, Sample, spread
 from heapwright.lab.workloads import WORKLOADS, apart, expand
-from heapwright.native.runtime.bench_job import DRAWS, MOST_ROWS, Job
+from heapwright.native.jobs.bench_job import DRAWS, MAX_ROWS, Job
 
 TINY = 0.0002
 ROWS = expand(WORKLOADS, (1, 2), TINY)
@@ -67,7 +67,7 @@ def test_a_producer_is_never_without_a_consumer():
 def test_a_distribution_fills_its_draws(name):
     steps = DISTRIBUTIONS[name]
     assert sum(step.calls for step in steps) == DRAWS
-    assert len(steps) <= MOST_ROWS
+    assert len(steps) <= MAX_ROWS
     assert all(step.size >= 8 and step.blocks > 0 for step in steps)
     assert [step.size for step in steps] == sorted(step.size for step in steps)
 
@@ -89,9 +89,11 @@ def broken(tmp_path_factory):
     return build
 
 
-NO_MEMORY = "void *malloc(unsigned long n) { return 0; }"
-DIES = "#include <stdlib.h>\nvoid *malloc(unsigned long n) { abort(); }"
-SHARED = (
+REST = "void *calloc(unsigned long n, unsigned long m) { return 0; }\n"
+REST += "void *realloc(void *p, unsigned long n) { return 0; }\n"
+NO_MEMORY = REST + "void *malloc(unsigned long n) { return 0; }\nvoid free(void *p) {}"
+DIES = "#include <stdlib.h>\n" + REST + "void *malloc(unsigned long n) { abort(); }\nvoid free(void *p) {}"
+SHARED = REST + (
     "static long block[1024];\nvoid *malloc(unsigned long n) { return block; }\nvoid free(void *p) { block[0] = 1; }"
 )
 
@@ -137,7 +139,8 @@ def test_a_program_that_hangs_is_ended(tmp_path):
         (("-a", "krr"), "did you mean 'kr'?"),
         (("--threads", "0"), "--threads"),
         (("--threads", "two"), "--threads"),
-        (("--against", "mine.so"), "NAME=LIB.so"),
+        (("--against", "mine.so"), "there is no library mine.so"),
+        (("--against", "libm=/lib/x86_64-linux-gnu/libm.so.6"), "libm: a process gets malloc from /"),
         (("--against", "mine=/nowhere/mine.so"), "there is no library /nowhere/mine.so"),
         (("-a", "kr", "--against", "kr=/usr/bin/env"), "two mallocs are named 'kr'"),
         (("-o", "/nowhere/at/all.json"), "there is no folder /nowhere/at"),
@@ -312,7 +315,7 @@ def test_a_file_that_cannot_be_written_is_one_line_and_the_numbers_are_printed(m
     chosen = ["-a", "kr", "--no-peers", "-w", "fifo", "--scale", str(TINY), "-n", "1", "-o", str(tmp_path / "no" / "a")]
     done = CliRunner().invoke(cli_bench.command, chosen)
     assert done.exit_code == 2
-    assert [line for line in done.output.splitlines() if line.startswith("heapwright:") and "No such file" in line]
+    assert [line for line in done.output.splitlines() if line.startswith("heapwright: there is no folder")]
     assert "geometric mean" in done.output
     assert '"rows": [' in done.output
 

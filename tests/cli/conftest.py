@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import pytest
 
 
@@ -18,3 +21,20 @@ def refused(heapwright):
         return lines[0]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """Compile a C program; its path."""
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is not installed")
+
+    def make(source, *options):
+        folder = tmp_path_factory.mktemp("program")
+        (folder / "program.c").write_text(source)
+        command = ["gcc", "-w", *options, "-o", folder / "program", folder / "program.c"]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip(f"gcc cannot compile with {' '.join(options)}")
+        return folder / "program"
+
+    return make

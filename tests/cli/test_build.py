@@ -44,6 +44,35 @@ def test_what_was_written_as_json(heapwright, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_archive_to_link(heapwright, tmp_path):
+    place = tmp_path / "libkr.a"
+    done = heapwright("build", "kr", "--emit", "archive", "-o", place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{place}: archive of locked(kr), ")
+    assert place.read_bytes().startswith(b"!<arch>\n")
+
+
+def test_a_header_alone(heapwright, tmp_path):
+    place = tmp_path / "heapwright.h"
+    done = heapwright("build", "kr", "--header", place)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{place}: C header\n", "")
+    assert "heapwright_alloc(size_t size, size_t align);" in place.read_text()
+
+
+def test_a_crate_is_made_anew_and_nothing_else_is_overwritten(heapwright, refused, tmp_path):
+    place = tmp_path / "heap"
+    for _ in range(2):
+        facts = json.loads(heapwright("build", "kr", "--crate", place, "--json").stdout)
+        assert facts == {"stack": "locked(kr)", "crate": str(place)}
+    names = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+    assert names == {"Cargo.toml", "build.rs", "src/lib.rs", "libheapwright_heap.a"}
+    (place / "Cargo.toml").write_text("[package]\nname = 'mine'\n")
+    assert "holds something other than a heapwright crate" in refused("build", "kr", "--crate", place)
+    assert (place / "Cargo.toml").read_text() == "[package]\nname = 'mine'\n"
+    assert "there is no folder" in refused("build", "kr", "--crate", tmp_path / "no" / "heap")
+
+
+@pytest.mark.slow
 def test_assembler_text_of_one_function(heapwright):
     done = heapwright("build", "kr", "--emit", "asm", "--function", "malloc")
     assert done.returncode == 0, done.stderr
@@ -67,7 +96,7 @@ def test_functions_in_a_text():
 
 def test_wrong_use(heapwright, refused, tmp_path):
     assert "did you mean 'kr'" in refused("build", "krr", "-o", tmp_path / "a.so")
-    assert "cannot be written" in refused("build", "kr", "-o", tmp_path / "no" / "a.so")
+    assert "there is no folder" in refused("build", "kr", "-o", tmp_path / "no" / "a.so")
     for arguments in (["kr"], ["kr", "-o", "a.so", "--function", "malloc"], ["kr", "--emit", "asm", "--json"]):
         done = heapwright("build", *arguments)
         assert done.returncode == 2

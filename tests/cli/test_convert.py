@@ -31,7 +31,7 @@ def figures(path):
 def test_a_trace_in_every_format(heapwright, story, tmp_path, name):
     done = heapwright("convert", story, tmp_path / name)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith(f"{tmp_path / name}: 5 events, at most 241 bytes live in 3 blocks; ")
+    assert done.stderr.startswith(f"{tmp_path / name}: 5 events, peak live memory 241 bytes in 3 blocks; ")
     assert figures(tmp_path / name) == figures(story) == (1, 1, 3, 241, 209)
     assert done.stdout == ""
 
@@ -39,10 +39,26 @@ def test_a_trace_in_every_format(heapwright, story, tmp_path, name):
 def test_what_a_format_leaves_out_is_counted(heapwright, story, tmp_path):
     done = heapwright("convert", story, tmp_path / "out.rep")
     assert done.stderr.splitlines()[1:] == [
-        "  1 threads, all of them written as one",
-        "  1 alignments, left out",
-        "  1 zeroed allocations, written as plain ones",
+        "  1 further thread, merged into the first",
+        "  1 alignment, left out",
+        "  1 zeroed allocation, written without zeroing",
     ]
+
+
+@pytest.mark.parametrize("name", ["out.pb.gz", "out.speedscope.json", "out.folded", "out.pftrace", "out.csv"])
+def test_a_profile_or_a_table(heapwright, story, tmp_path, name):
+    done = heapwright("convert", story, tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"{tmp_path / name}: 5 events, peak live memory 241 bytes in 3 blocks; ")
+    assert len(done.stderr.splitlines()) > 1
+
+
+def test_folded_stacks_of_another_measure(heapwright, refused, story, tmp_path):
+    assert heapwright("convert", story, tmp_path / "out.folded", "--measure", "requests").returncode == 0
+    assert (tmp_path / "out.folded").read_text() == "[unknown call stack] 4\n"
+    assert "--measure applies only to folded stacks" in refused(
+        "convert", story, tmp_path / "out.csv", "--measure", "requests"
+    )
 
 
 def test_the_option_comes_before_the_name(heapwright, tmp_path):
@@ -60,16 +76,16 @@ def test_the_largest_process_is_what_a_text_holds(heapwright, tmp_path):
     large, small = demo()[:10], Events.of(op=[1], thread=[0], block=[0], size=[5])
     format.write(tmp_path / "two.hwt", Trace([Process(small), Process(large)]))
     done = heapwright("convert", tmp_path / "two.hwt", tmp_path / "out.txt")
-    assert done.stderr.splitlines()[1:] == ["  1 smaller processes, left out"]
+    assert done.stderr.splitlines()[1:] == ["  1 smaller process, left out"]
     assert len(open_trace(tmp_path / "out.txt").events) == 10
 
 
 def test_wrong_use(refused, story, tmp_path):
     out = tmp_path / "out.rep"
     assert "cannot be read" in refused("convert", tmp_path / "none.hwt", out)
-    assert "is of no known kind" in refused("convert", __file__, out)
+    assert "unknown kind of file" in refused("convert", __file__, out)
     assert "end it with .hwt (hwt), .rep (rep)" in refused("convert", story, tmp_path / "out.foo")
-    assert "cannot be written" in refused("convert", story, tmp_path / "no" / "out.rep")
+    assert "there is no folder" in refused("convert", story, tmp_path / "no" / "out.rep")
     assert not out.exists()
 
 
@@ -106,5 +122,5 @@ def test_a_workload_and_a_table_are_made_up(heapwright, tmp_path):
 def test_what_cannot_be_made_up(refused, tmp_path):
     (tmp_path / "bad.csv").write_text("8, x\n")
     assert "no workload is named 'x'; there are demo, pairs" in refused("synthesize", "x", "-o", tmp_path / "a.hwt")
-    assert "is no table of size" in refused("synthesize", tmp_path / "bad.csv", "-o", tmp_path / "a.hwt")
+    assert "bad.csv:1: has 2 columns, not 3" in refused("synthesize", tmp_path / "bad.csv", "-o", tmp_path / "a.hwt")
     assert "cannot be read" in refused("synthesize", tmp_path / "no.csv", "-o", tmp_path / "a.hwt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -55,6 +56,39 @@ def test_the_self_test_tells_why_it_fails(monkeypatch, tmp_path):
     finding = doctor.self_test()
     assert not finding.is_good
     assert "no.so" in finding.remedy
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "a:b"])
+def test_the_self_test_runs_from_the_folder_of_the_cache(monkeypatch, tmp_path, name):
+    pytest.importorskip("numba")
+    from heapwright.native.library import library_of
+
+    library, built = library_of("kr"), []
+
+    def build(work):
+        built.append(work)
+        return shutil.copy(library, work / "kr.so") and work / "kr.so"
+
+    monkeypatch.setenv("HEAPWRIGHT_CACHE", str(tmp_path / name))
+    monkeypatch.setattr(doctor, "build", build)
+    assert doctor.self_test().is_good
+    assert [work.parent for work in built] == [tmp_path / name]
+    assert not list((tmp_path / name).iterdir())
+
+
+def test_the_self_test_of_a_cache_that_cannot_be_made_says_so(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HEAPWRIGHT_CACHE", str(tmp_path / "file" / "cache"))
+    finding = doctor.self_test()
+    assert not finding.is_good and "file" in finding.remedy
+
+
+@pytest.mark.parametrize("width", [80, 40, 20])
+def test_the_lines_fit_the_terminal(heapwright, tmp_path, width):
+    done = heapwright("doctor", "--quick", COLUMNS=str(width), HEAPWRIGHT_CACHE=str(tmp_path))
+    whole = heapwright("doctor", "--quick", HEAPWRIGHT_CACHE=str(tmp_path))
+    assert all(len(line) <= width or " " not in line.strip() for line in done.stdout.splitlines())
+    assert "".join(done.stdout.split()) == "".join(whole.stdout.split())
 
 
 def test_a_cache_that_is_to_be_made(monkeypatch, tmp_path):

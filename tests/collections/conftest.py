@@ -1,34 +1,19 @@
-"""A heap that serves the test, with the requests that were made of it."""
+"""A heap that serves the test, with the requests that were made of it; and rustc, where it is installed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
+from rust_programs import Requests
 
 from heapwright import allocator
 from heapwright.collections import serve
 from heapwright.machine import start
 
-
-class Requests(list):
-    """Each request as Rust's traces have it: `16@4`, `16@4 -> 32`, `free 32@4`."""
-
-    def enter(self, runtime):
-        pass
-
-    def done(self, runtime, operation):
-        given = operation.arguments
-        match operation.name:
-            case "alloc":
-                self.append("{}@{}".format(*given))
-            case "alloc_zeroed":
-                self.append("zeroed {}@{}".format(*given))
-            case "realloc":
-                self.append("{1}@{2} -> {3}".format(*given))
-            case "dealloc":
-                self.append("free {1}@{2}".format(*given))
-
-    def taken(self):
-        """The requests since the last time."""
-        taken, self[:] = list(self), []
-        return taken
+MIN_RUST = 1, 95  # its HashMap is that of heapwright.collections
+FLAGS = "--edition", "2021", "-C", "opt-level=0", "-C", "debug-assertions=off"  # no request is optimized away
 
 
 @pytest.fixture(params=["kr", "linked_list"])
@@ -52,3 +37,20 @@ def requests(runtime):
     requests = Requests()
     runtime.watch(requests)
     return requests
+
+
+@pytest.fixture(scope="session")
+def rust_driver(tmp_path_factory):
+    """Run programs on Rust's collections; the driver is compiled once a session."""
+    rustc = shutil.which("rustc")
+    version = rustc and subprocess.run([rustc, "--version"], capture_output=True, text=True, check=False).stdout
+    if not version or tuple(map(int, re.findall(r"\d+", version)[:2])) < MIN_RUST:
+        pytest.skip(f"needs rustc {'.'.join(map(str, MIN_RUST))} or newer; there is {version or 'none'}")
+    driver = tmp_path_factory.mktemp("rust") / "driver"
+    source = Path(__file__).parent / "rust" / "driver.rs"
+    subprocess.run([rustc, *FLAGS, source, "-o", driver], check=True, timeout=100)
+
+    def run(text):
+        return subprocess.run([driver], input=text, capture_output=True, text=True, check=True, timeout=20).stdout
+
+    return run

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from heapwright import allocator
 from heapwright.collections import (
-    Array,
+    ArrayType,
     Box,
-    Bytes,
+    BytesType,
     CapacityOverflow,
     OutOfBounds,
     OutOfMemory,
     String,
-    Struct,
+    StructType,
     Vec,
     boolean,
     drop,
@@ -82,7 +82,7 @@ def test_ex7_a_hundred_boxes_in_constant_memory(heap):
 
 
 def test_ex8_a_box_of_a_kibibyte(requests):
-    large = Box([0] * 1024, Array(u8, 1024))
+    large = Box([0] * 1024, ArrayType(u8, 1024))
     assert large.value[0] == large.value[1023] == 0
     assert requests == ["1024@1"]
 
@@ -92,7 +92,8 @@ def test_ex9_ten_boxes_a_page_and_a_hundred_integers(heap, requests):
     assert len({box.address for box in boxes}) == 10
     page = Box(bytes(4096))
     v = Vec()
-    v.extend(range(100))
+    for number in range(100):
+        v.push(number)
     assert (len(v), v[0], v[99], len(page.value)) == (100, 0, 99, 4096)
     assert requests == ["8@8"] * 10 + ["4096@1", "16@4"] + [f"{n}@4 -> {2 * n}" for n in (16, 32, 64, 128, 256)]
 
@@ -105,8 +106,8 @@ def test_ex9_ten_boxes_a_page_and_a_hundred_integers(heap, requests):
     [
         (u8, 0, ["8@1", "8@1 -> 16"]),
         (i64, 0, ["32@8", "32@8 -> 64", "64@8 -> 128"]),
-        (Bytes(1024), bytes(1024), ["4096@1", "4096@1 -> 8192", "8192@1 -> 16384"]),
-        (Bytes(2048), bytes(2048), ["2048@1", *(f"{n}@1 -> {2 * n}" for n in (2048, 4096, 8192, 16384))]),
+        (BytesType(1024), bytes(1024), ["4096@1", "4096@1 -> 8192", "8192@1 -> 16384"]),
+        (BytesType(2048), bytes(2048), ["2048@1", *(f"{n}@1 -> {2 * n}" for n in (2048, 4096, 8192, 16384))]),
         (unit, None, []),
     ],
     ids=str,
@@ -185,7 +186,7 @@ def test_memory_that_is_not_there(heap):
         (True, None, "1@1"),
         (b"abc", None, "3@1"),
         ([[1, 2], [3, 4]], None, "16@4"),
-        ([True, False], Array(boolean, 2), "2@1"),
+        ([True, False], ArrayType(boolean, 2), "2@1"),
         (["ä", ""], None, "32@8"),
     ],
     ids=str,
@@ -196,14 +197,16 @@ def test_what_goes_in_comes_out(requests, value, kind, request_made):
     assert requests == [request_made]
 
 
-@pytest.mark.parametrize(("value", "kind"), [(128, i8), (-1, u8), (1 << 31, None), ("1", i32), ([1], Array(i32, 2))])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(128, i8), (-1, u8), (1 << 31, None), ("1", i32), ([1], ArrayType(i32, 2))]
+)
 def test_what_does_not_fit_its_type(heap, value, kind):
     with pytest.raises(TypeError):
         Box(value, kind)
 
 
 def test_a_struct_has_its_fields_as_rustc_lays_them_out(requests):
-    mixed = Struct("Mixed", a=u8, b=i32, c=u8, d=u64)
+    mixed = StructType("Mixed", a=u8, b=i32, c=u8, d=u64)
     assert (mixed.size, mixed.align, mixed.offsets) == (16, 8, {"d": 0, "b": 8, "a": 12, "c": 13})
     x = Box(mixed(a=1, b=-2, c=3, d=4))
     x.value.b = 7

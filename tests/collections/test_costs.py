@@ -5,7 +5,7 @@ import re
 import pytest
 
 from heapwright import allocator
-from heapwright.collections.hash_map import GROUP, buckets_for
+from heapwright.collections.hash_table import GROUP, buckets_for
 from heapwright.programs.run import run_program
 
 PAIR, LEAF, INTERNAL = 16, 192, 288  # bytes of u64, u64 and of the nodes for such pairs
@@ -22,7 +22,7 @@ def rows(count, name="kr"):
 def test_only_what_moves_depends_on_the_allocator(name):
     table, outcome = rows(100, name)
     assert outcome.leaks == []
-    assert outcome.peak_bytes == max(most for _, most, _, _ in table.values())
+    assert outcome.peak_bytes == max(maximum for _, maximum, _, _ in table.values())
     assert {what: row[:3] for what, row in table.items()} == {what: row[:3] for what, row in rows(100)[0].items()}
     assert table["Vec"][3] <= sum(8 * size for size in (4, 8, 16, 32, 64))
     assert table["HashMap"][3] == table["BTreeMap"][3] == 0
@@ -32,11 +32,11 @@ def test_the_sums():
     table, _ = rows(100)
     assert table["Vec"][:3] == table["VecDeque"][:3] == (6, 1024, 1024)
     assert table["String"][:3] == (5, 128, 128)
-    buckets = buckets_for(100)
+    buckets = buckets_for(100, PAIR)
     last, before = (each * (PAIR + 1) + GROUP for each in (buckets, buckets // 2))
     assert table["HashMap"][:3] == (6, last + before, last)
-    requests, most, at_last, _ = table["BTreeMap"]
-    assert most == at_last == (requests - 1) * LEAF + INTERNAL and 10 <= requests <= 21
+    requests, maximum, at_last, _ = table["BTreeMap"]
+    assert maximum == at_last == (requests - 1) * LEAF + INTERNAL and 10 <= requests <= 21
 
 
 def test_its_argument():

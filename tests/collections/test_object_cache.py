@@ -5,24 +5,26 @@ import pytest
 from heapwright import allocator
 from heapwright.collections import (
     Box,
-    Bytes,
+    BytesType,
     Handle,
     NoCaches,
     ObjectCache,
     OutOfMemory,
     Panic,
     String,
-    Struct,
+    StructType,
+    Vec,
     i32,
     serve,
     text,
+    u8,
     u64,
 )
 from heapwright.collections.leaks import find_leaks
 from heapwright.machine import Fault, Kind, start
 from heapwright.programs.run import new_runtime, run_program
 
-SESSION = Struct("Session", state=text, uses=u64, number=i32)
+SESSION = StructType("Session", state=text, uses=u64, number=i32)
 
 
 def session(**other):
@@ -53,13 +55,11 @@ def test_what_was_constructed_outlives_a_free(runtime):
     first = cache.alloc()
     first.uses = 41
     cache.free(first)
-    constructed = cache.constructed
     again = cache.alloc()
-    assert (again.uses, again.number, cache.constructed) == (41, -7, constructed)
     for _ in range(200):
         cache.free(again)
         again = cache.alloc()
-    assert cache.constructed == constructed
+    assert (again.uses, again.number, cache.constructed) == (41, -7, 1)
     cache.free(again)
 
 
@@ -91,7 +91,7 @@ def test_objects_go_back_where_they_are_from(runtime):
     cache, other = ObjectCache(session()), ObjectCache(session(number=1))
     mine, box = cache.alloc(), Box(session())
     for wrong in (other, ObjectCache(session())):
-        with pytest.raises(TypeError, match="no object of this ObjectCache<Session>"):
+        with pytest.raises(TypeError, match="not an object of this ObjectCache<Session>"):
             wrong.free(mine)
     with pytest.raises(TypeError):
         cache.free(box.value)
@@ -105,10 +105,81 @@ def test_an_allocator_without_caches(name):
     assert str(error.value) == f"{name} has no object caches: take an allocator with cache_create, such as slab"
 
 
-def test_objects_own_nothing(runtime):
-    named = Struct("Named", label=Handle(String))
-    with pytest.raises(TypeError, match="a Named owns memory"):
-        ObjectCache(named(label=String("x")))
+# --- objects that own memory
+
+NAMED = StructType("Named", label=Handle(String), uses=u64)
+
+
+def named():
+    return NAMED(label=String("a label of its own"), uses=0)
+
+
+def test_copies_own_nothing(runtime):
+    with pytest.raises(TypeError, match="a Named owns memory: pass the struct and a function that makes one"):
+        ObjectCache(named())
+    with pytest.raises(TypeError, match="pass a value of Named, or a function that makes one as a second argument"):
+        ObjectCache(NAMED)
+
+
+def test_what_an_object_owns_is_made_once_and_dropped_with_the_slab(runtime, requests):
+    cache = ObjectCache(NAMED, named)
+    for _ in range(50):
+        object_ = cache.alloc()
+        assert (str(object_.label), object_.uses) == ("a label of its own", 0)
+        cache.free(object_)
+    labels = [each for each in requests if each.endswith("18@1")]
+    assert labels == ["18@1"] and cache.constructed == 1
+    cache.reap()
+    assert requests[-1] == "free 18@1" and not runtime.heap.leaks()
+
+
+def test_the_end_of_a_cache_drops_what_its_objects_own(runtime):
+    cache = ObjectCache(NAMED, named)
+    objects = [cache.alloc() for _ in range(3)]
+    for each in objects[1:]:
+        cache.free(each)
+    with pytest.raises(Panic, match="this ObjectCache<Named> cannot be destroyed: 1 object is in use"):
+        cache.destroy()
+    cache.free(objects[0])
+    cache.destroy()
+    assert not runtime.heap.leaks() and runtime.live_bytes == 0
+
+
+def test_a_cache_that_is_not_destroyed_leaks_what_its_objects_own(runtime):
+    cache = ObjectCache(NAMED, named)
+    cache.free(cache.alloc())
+    assert [leak.owner for leak in find_leaks(runtime)] == ["String"]
+
+
+def test_no_memory_for_what_an_object_owns(runtime):
+    """The object stays raw, and a later request constructs it."""
+    large = StructType("Large", bytes=Handle(Vec, u8))
+    cache = ObjectCache(large, lambda: large(bytes=Vec.with_capacity(1 << 20, u8)))
+    first = cache.alloc()
+    runtime.heap.process.kernel.calls.at(1)
+    with pytest.raises(OutOfMemory):
+        cache.alloc()
+    runtime.heap.process.kernel.calls.never()
+    runtime.heap.check()
+    second = cache.alloc()
+    assert cache.constructed == 2
+    for each in (first, second):
+        cache.free(each)
+    cache.destroy()
+    assert not runtime.heap.leaks()
+
+
+def test_a_destroyed_cache_serves_nobody(runtime):
+    cache = ObjectCache(session())
+    cache.destroy()
+    with pytest.raises(Fault, match="not a live cache"):
+        cache.alloc()
+
+
+def test_the_lists_of_the_heap_have_the_struct_s_name(runtime):
+    object_ = ObjectCache(session()).alloc()
+    assert any(" Session of 32 bytes" in name for name, _ in runtime.heap.lists())
+    assert object_.uses == 0
 
 
 def test_sixteen_caches_and_no_more(runtime):
@@ -119,7 +190,7 @@ def test_sixteen_caches_and_no_more(runtime):
 
 
 def test_no_memory_is_a_panic(runtime):
-    large = Struct("Large", data=Bytes(5000))
+    large = StructType("Large", data=BytesType(5000))
     cache = ObjectCache(large(data=bytes(5000)))
     runtime.heap.process.kernel.calls.at(1)
     with pytest.raises(OutOfMemory, match="5000 bytes failed"):
@@ -154,6 +225,6 @@ def test_slabs_that_went_are_constructed_anew(runtime):
 def test_what_the_program_tells():
     boxes, cache = run_program("cachetest", "slab").output
     assert boxes == "Box: 300 requests, 300 sessions constructed, 76,800 bytes"
-    assert cache == "ObjectCache: 300 requests, 63 sessions constructed, 16,128 bytes"
+    assert cache == "ObjectCache: 300 requests, 1 session constructed, 256 bytes"
     assert run_program("cachetest", "kr").output[1].startswith("kr has no object caches")
     assert run_program("cachetest", "kr", ("cachetest", "x")).exit_code == 1

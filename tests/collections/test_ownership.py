@@ -6,6 +6,7 @@ import pytest
 
 from heapwright import allocator
 from heapwright.collections import Box, String, UseAfterDrop, Vec, drop, forget, serve
+from heapwright.collections.runtime import Owner
 from heapwright.machine import Fault, start
 
 
@@ -75,7 +76,7 @@ def test_what_was_moved_is_gone_and_goes_with_its_owner(heap, requests):
         s.push_str("d")
     v[0].push_str("d")
     assert str(v[0]) == "abcd" and v[0].capacity == 8
-    with pytest.raises(TypeError, match="belongs to what holds it"):
+    with pytest.raises(TypeError, match="belongs to the value that contains it"):
         v[0].drop()
     drop(v)
     assert requests == ["3@1", "96@8", "3@1 -> 8", "free 8@1", "free 96@8"]
@@ -154,7 +155,7 @@ def test_no_heap_no_box():
 def test_a_child_has_its_own_copy(runtime):
     v = Vec.of([1, 2])
     child = runtime.fork()
-    assert child.owners == {v.address: "Vec<i32>"}
+    assert child.owners == {v.address: Owner("Vec<i32>")}
     with serve(child):
         v.push(3)
         assert list(v) == [1, 2, 3]
@@ -164,4 +165,4 @@ def test_a_child_has_its_own_copy(runtime):
             v.push(4)
     child.heap.check()
     assert list(v) == [1, 2] and v.capacity == 2
-    assert (child.owners, runtime.owners) == ({}, {v.address: "Vec<i32>"})
+    assert (child.owners, runtime.owners) == ({}, {v.address: Owner("Vec<i32>")})

@@ -2,10 +2,10 @@
 
 import pytest
 
-from heapwright.collections import Handle, Option, Rc, String, Struct, Weak, drop, forget, i32, u8, u64
+from heapwright.collections import Handle, Option, Rc, String, StructType, Weak, drop, forget, i32, u8, u64
 from heapwright.collections.leaks import find_leaks
 
-NODE = Struct("Node", value=i32, next=Option(Handle(Rc, lambda: NODE)), back=Option(Handle(Weak, lambda: NODE)))
+NODE = StructType("Node", value=i32, next=Option(Handle(Rc, lambda: NODE)), back=Option(Handle(Weak, lambda: NODE)))
 
 
 def node(value, next=None, back=None):
@@ -64,11 +64,11 @@ def test_a_circle_leaks_and_is_named(heap, runtime):
     leaks = {leak.block.address: leak for leak in find_leaks(runtime)}
     assert len(leaks) == 3
     first_leak, second_leak = (leaks[place] for place in places)
-    assert [block.address for block in first_leak.circle] == list(places)
-    assert [block.address for block in second_leak.circle] == list(reversed(places))
+    assert [link.block.address for link in first_leak.circle] == list(places)
+    assert [link.block.address for link in second_leak.circle] == list(reversed(places))
     only = next(leak for place, leak in leaks.items() if place not in places)
     assert only.circle == ()
-    way = f"{places[0]:#x} -> {places[1]:#x} -> {places[0]:#x}"
+    way = " -> ".join(f"Rc<Node> at {place:#x}" for place in (*places, places[0]))
     assert str(first_leak).startswith(f"Rc<Node>, 40 bytes at {places[0]:#x}, allocated at test_rc.py:")
     assert str(first_leak).endswith(f"keeps itself alive: {way}")
 

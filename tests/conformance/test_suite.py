@@ -9,7 +9,7 @@ import pytest
 from heapwright import allocator
 from heapwright.conformance import CHECKS, Broken, Subject, Verdict, checks_for, parametrize_with_checks, run
 from heapwright.conformance.exhaustive import RESIZING, TWO_SIZES, explore
-from heapwright.conformance.story import Play, Step, Wrong, telling
+from heapwright.conformance.story import Play, Step, Wrong, with_story
 from heapwright.conformance.worlds import invariants_of
 
 KR = Path(allocator.load("kr").parts[0].__file__)
@@ -34,7 +34,7 @@ def heapwright(heapwright):
 def test_what_holds_exits_with_0(heapwright):
     done = heapwright("kr", "--quick", "--only", "U1_alignment", "--only", "own")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "kr: 2 holds"
+    assert done.stdout.splitlines()[-1] == "kr: 2 hold"
     assert done.stderr == ""
 
 
@@ -51,11 +51,12 @@ def test_json_is_stable(heapwright, broken):
     done = heapwright(broken, "--quick", "--only", "own_invariants", "--only", "threads_take_turns", "--json")
     assert done.returncode == 1
     report = json.loads(done.stdout)
-    assert set(report) == {"allocator", "quick", "holds", "counts", "checks"}
+    assert set(report) == {"allocator", "quick", "seed", "holds", "counts", "causes", "checks"}
     assert report["counts"] == {"holds": 0, "does not hold": 1, "skipped": 1}
     failed = next(each for each in report["checks"] if each["check"] == "own_invariants")
-    assert set(failed) == {"check", "requirement", "verdict", "note", "story", "picture", "seconds"}
-    assert failed["story"]
+    assert set(failed) == {"check", "requirement", "verdict", "note", "story", "picture", "told_by", "seconds"}
+    assert failed["story"] and failed["told_by"] is None
+    assert report["causes"] == [{"what": failed["note"], "checks": ["own_invariants"]}]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_the_shortest_story_is_found(broken):
 
 
 def test_what_is_told_can_be_repeated():
-    with pytest.raises(Broken) as caught, telling(Play(Subject("kr").heap())) as play:
+    with pytest.raises(Broken) as caught, with_story(Play(Subject("kr").heap())) as play:
         play.play([Step("alloc", 0, 24), Step("alloc", 0, 100, 64), Step("free"), Step("realloc", 0, 300)])
         raise Wrong("this")
     assert caught.value.lines[0].startswith("a = alloc(24, 16) -> 0x")

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -37,3 +38,15 @@ def test_a_second_thread(label: str, ending: str) -> None:
 def test_a_second_thread_in_each_workload(row: str) -> None:
     scaling = json.loads((BENCH / "results" / "threads.json").read_text())["scaling"]
     assert [f"{scaling[name][f'{row} x2']:.2f}" for name in ("system", *OURS, *PEERS)] in figures(row)
+
+
+@pytest.mark.parametrize("label", ["without stacks, in the program", "in the program", "whole"])
+def test_call_stacks(label: str) -> None:
+    programs = json.loads((BENCH / "results" / "call_sites.json").read_text())["cpu_seconds"].values()
+    for recorder in ("heapwright", "heaptrack", "memray"):
+        row = f"{recorder}, {label}"
+        known = [(each[row], each["bare"]) for each in programs if row in each]
+        ratios = [median(a / b for a, b in zip(times, bare, strict=True)) for times, bare in known]
+        for found in figures(row):
+            assert [cell for cell in found if cell != "-"] == [f"{ratio:.2f}" for ratio in ratios]
+        assert bool(ratios) == bool(figures(row))

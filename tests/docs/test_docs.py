@@ -127,6 +127,7 @@ def test_a_program_that_asks_its_heap(
     [program] = re.findall(r"```c\n(.*?)```", text, re.S)
     [(line, shown)] = re.findall(r"^\$ cc .*&& heapwright (.*)\n(.*)\n", text, re.M)
     (tmp_path / "ask.c").write_text(program)
+    assert heapwright("build", "kr", "--header", tmp_path / "heapwright.h").returncode == 0
     subprocess.run(["cc", "-Wall", "-Werror", "ask.c", "-o", "ask"], cwd=tmp_path, check=True)
     done = heapwright(*shlex.split(line), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"{shown}\n")

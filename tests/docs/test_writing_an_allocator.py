@@ -1,28 +1,23 @@
 """The page on writing an allocator, followed to the letter: its files, its commands, its output.
 
-A block of Python that defines `alloc` is the whole file; any other replaces what it defines or imports anew. A
-block of shell has commands behind `$` and the output of each; `...` stands for anything.
+A block of Python that defines `alloc` is the whole file; any other replaces what it defines or imports anew. For blocks
+of shell see the helper `pages`.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import STDOUT, CompletedProcess
 
 import pytest
+from pages import agrees, blocks, commands
 
 pytest.importorskip("numba")
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "writing-an-allocator.md"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
-
-
-def blocks() -> list[tuple[str, str]]:
-    return BLOCK.findall(PAGE.read_text())
 
 
 def edited(file: str, block: str) -> str:
@@ -60,31 +55,15 @@ def name_of(node: ast.stmt) -> str:
             return "docstring"
 
 
-def commands(block: str) -> list[tuple[str, str]]:
-    """Each command line with the output that the page shows."""
-    parts = re.split(r"^\$ (.*)\n", block, flags=re.M)[1:]
-    return list(zip(parts[::2], parts[1::2], strict=True))
-
-
-def agrees(shown: str, printed: str) -> bool:
-    """Whether the output is as shown, but for what `...` stands for, empty lines, and blanks at the ends of lines."""
-    pattern = ".*".join(map(re.escape, trimmed(shown).split("...")))
-    return re.fullmatch(pattern, trimmed(printed), re.S) is not None
-
-
-def trimmed(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # it compiles four libraries, unless the cache has them
 def test_the_page_is_true(heapwright: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    for language, text in blocks():
+    for language, text, _ in blocks(PAGE):
         if language == "python":
             file.write_text(edited(file.read_text() if file.exists() else "", text))
             continue
-        for line, shown in commands(text):
+        for line, _, shown in commands(text):
             name, *arguments = shlex.split(line)
             assert name == "heapwright", line
             done = heapwright(*arguments, cwd=tmp_path, stderr=STDOUT, PYTHONUNBUFFERED="1")
@@ -93,12 +72,6 @@ def test_the_page_is_true(heapwright: Callable[..., CompletedProcess[str]], tmp_
     assert file.read_text() == (ROOT / "examples" / "powers_of_two.py").read_text()
 
 
-def test_the_rule_of_dots() -> None:
-    assert agrees("a\n...\nd 7 ... e\n", "a\nb\n\nc\nd 7 8 9 e   \n")
-    assert not agrees("a\n...\nd", "a\nb\nc")
-    assert not agrees("a.c", "abc")
-
-
 def test_every_step_is_there() -> None:
-    said = [line.split()[1] for language, text in blocks() if not language for line, _ in commands(text)]
+    said = [line.split()[1] for each in blocks(PAGE) if not each.language for line, *_ in commands(each.text)]
     assert set(said) >= {"simulate", "check", "run", "record", "compare", "build"}

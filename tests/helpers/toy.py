@@ -70,7 +70,7 @@ def bump(**changes):
         usable_size=lambda heap, address: Header(heap.memory, address - 16).size - 16,
         walk=bump_walk,
         check=lambda heap, start, end: None,
-        trim=lambda heap: 0,
+        trim=lambda heap, pad: 0,
         thread_exit=lambda heap: None,
         fork_prepare=lambda heap: None,
         fork_parent=lambda heap: None,

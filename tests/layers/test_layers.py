@@ -5,18 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import NO_MEMORY
 
-from heapwright.allocator import AllocatorError, load
+from heapwright.allocator import load
+from heapwright.allocators import ALLOCATORS
+from heapwright.errors import AllocatorError
 from heapwright.machine import start
 from heapwright.native.library import library_of
-from heapwright.traces.raw import ALLOC, DEALLOC, REALLOC_FROM, REALLOC_TO, THREAD_EXIT
+from heapwright.traces.raw import ALLOC, DEALLOC, FORK, REALLOC_FROM, REALLOC_TO, THREAD_EXIT
 
 LAYERS = ("sized", "locked", "counted", "traced")
+HEADER = 16  # of `sized`
 STACKS = [*(f"{layer}(linked_list)" for layer in LAYERS), "counted(locked(sized(linked_list)))"]
 BELOW = (
     NO_MEMORY.replace("end):\n    pass", "end):\n    note(heap, 100_000)")
@@ -34,7 +38,7 @@ def lists(heap):
 
 
 def survey(heap, stats):
-    stats.live_blocks = 77
+    stats.spare_bytes = 77
     note(heap, 0)
 
 
@@ -42,7 +46,7 @@ def tune(heap, option, value):
     return note(heap, 0) + option + value
 
 
-def trim(heap):
+def trim(heap, pad):
     return note(heap, 1)
 
 
@@ -106,6 +110,25 @@ def layer(request, tmp_path):
     return path
 
 
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_every_allocator_carries_a_stack(name):
+    """Four layers change nothing but what `sized` says: each block lies behind its header, where it would lie alone."""
+    alone, under = start(load(name)), start(load(f"counted(traced(locked(sized({name}))))"))
+    moved, rng, pairs = under.process.heap_start - alone.process.heap_start, Random(5), []
+    for _ in range(400):
+        if pairs and rng.random() < 0.45:
+            block, same = pairs.pop(rng.randrange(len(pairs)))
+            alone.dealloc(block)
+            under.dealloc(same)
+        else:
+            size = int(10 * rng.paretovariate(0.6)) % 60_000
+            block, same = alone.alloc(HEADER + size), under.alloc(size)
+            assert same == block + HEADER + (moved if block < alone.process.brk else 0)
+            pairs.append((block, same))
+    under.check()
+    assert under.survey()["live_blocks"] == len(pairs)
+
+
 @pytest.mark.parametrize("spec", STACKS)
 def test_trim_gives_pages_back(spec):
     heap = start(load(spec))
@@ -125,7 +148,7 @@ def test_each_call_reaches_the_allocator(layer, below):
     child = machine.fork()
     assert noted(machine.state) == 1_111
     assert noted(child.state) == 10_111
-    assert machine.survey()["live_blocks"] == (0 if layer == "counted" else 77)
+    assert machine.survey()["spare_bytes"] == 77
     assert machine.lists() == [("a list", [1_111])]
     whole = machine.allocator
     assert whole.tune(machine.state, 5, 7) == 1_111 + 12
@@ -191,6 +214,14 @@ def test_traced_records_deaths_before_and_births_after():
         (THREAD_EXIT, 0, 0, 0, 0),
     ]
     assert set(seen) == {0, 2, 4}  # alloc before its record, realloc between its two, dealloc after its
+
+
+def test_traced_records_a_fork_before_it_happens():
+    heap = start(load("traced(kr)"))
+    heap.alloc(100)
+    child = heap.fork()
+    assert [record[1] for record in heap.process.records] == [ALLOC, FORK]
+    assert child.process.records == []
 
 
 def test_misuse_that_is_reported_is_a_trait(layer):

@@ -70,7 +70,7 @@ def test_misaligned(running, offset, size):
     for call, extra in ((running.memory.load, ()), (running.memory.store, (0,))):
         found = fault(call, address, size, *extra)
         assert found.kind == Kind.MISALIGNED
-        assert f"of {size} bytes at {address:#x}, which is no multiple of {size}" in found.what
+        assert f"of {size} bytes at {address:#x}, which is not a multiple of {size}" in found.what
 
 
 def test_live_payload(running):
@@ -95,12 +95,12 @@ def test_the_first_bad_byte_is_named(running):
 
 @pytest.mark.parametrize("call", ["sbrk", "munmap", "mremap", "decommit"])
 def test_live_payload_may_not_be_taken_away(running, call):
-    area = running.mmap(PAGE)
-    running.space.shadow.fill(area, 8, USER)
+    mapping = running.mmap(PAGE)
+    running.space.shadow.fill(mapping, 8, USER)
     arguments = {
         "sbrk": (running.memory.sbrk, -PAGE),
-        "munmap": (running.memory.munmap, area, PAGE),
-        "mremap": (running.memory.mremap, area, PAGE, 2 * PAGE, 1),
+        "munmap": (running.memory.munmap, mapping, PAGE),
+        "mremap": (running.memory.mremap, mapping, PAGE, 2 * PAGE, 1),
         "decommit": (running.memory.decommit, running.heap_start, PAGE),
     }
     found = fault(*arguments[call])

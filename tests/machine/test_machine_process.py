@@ -1,4 +1,4 @@
-"""The image, mapped areas, fork, exit and wait, observers and threads."""
+"""The image, mappings, fork, exit and wait, observers and threads."""
 
 import pytest
 
@@ -15,6 +15,16 @@ def running():
 
 def taken(running):
     return running.kernel.frames.taken
+
+
+def test_what_is_mapped_is_memory_that_the_heap_or_the_program_has(running):
+    memory = running.memory
+    heap, mapping = memory.sbrk(100), running.user.mmap(PAGE)
+    assert all(map(memory.is_mapped, (heap, heap + 99, mapping, mapping + PAGE - 1, running.space.data)))
+    nowhere = (0, heap + 100, mapping - 1, mapping + PAGE, running.space.guard, 1 << 50, -1)
+    assert not any(map(memory.is_mapped, nowhere))
+    memory.sbrk(-100)
+    assert not memory.is_mapped(heap)
 
 
 # --- the image
@@ -51,10 +61,10 @@ def test_room_for_the_allocators_words_is_zeroed_data(running):
         running.reserve(PAGE)
 
 
-# --- areas
+# --- mappings
 
 
-def test_areas_are_placed_from_the_top_down(running):
+def test_mappings_are_placed_from_the_top_down(running):
     first, second = running.mmap(1), running.mmap(2 * PAGE)
     assert first == (1 << 38) - 3 * PAGE and second == first - 2 * PAGE
     assert running.munmap(first, PAGE) == 0
@@ -62,55 +72,55 @@ def test_areas_are_placed_from_the_top_down(running):
     running.check()
 
 
-def test_an_area_reads_as_zero_and_takes_frames_when_touched(running):
-    area, before = running.mmap(3 * PAGE), taken(running)
+def test_an_mapping_reads_as_zero_and_takes_frames_when_touched(running):
+    mapping, before = running.mmap(3 * PAGE), taken(running)
     assert running.kernel.frames.reserved == 3
-    assert running.memory.load(area + PAGE, 8) == 0
+    assert running.memory.load(mapping + PAGE, 8) == 0
     assert taken(running) == before + 1 and running.kernel.frames.reserved == 2
 
 
 @pytest.mark.parametrize("size", [0, -1, 1 << 40, 300 * PAGE])
-def test_areas_that_cannot_be(running, size):
+def test_mappings_that_cannot_be(running, size):
     before = taken(running)
     assert running.mmap(size) == -1
-    assert (taken(running), running.kernel.frames.reserved, running.areas) == (before, 0, [])
+    assert (taken(running), running.kernel.frames.reserved, running.mappings) == (before, 0, [])
 
 
-def test_an_area_without_levels_of_the_page_table_promises_nothing():
+def test_an_mapping_without_levels_of_the_page_table_promises_nothing():
     running = Process.start(Kernel(frames=2048))
     before, frames = taken(running), running.kernel.frames
     assert running.mmap(frames.available * PAGE) == -1
-    assert (taken(running), frames.reserved, running.areas) == (before, 0, [])
+    assert (taken(running), frames.reserved, running.mappings) == (before, 0, [])
     running.check()
 
 
 def test_touching_a_promised_page_cannot_fail(running):
-    area = running.mmap(2 * PAGE)
+    mapping = running.mmap(2 * PAGE)
     running.kernel.frames.failures.at(1)
-    running.memory.store(area, 8, 1)
+    running.memory.store(mapping, 8, 1)
     assert running.mmap(PAGE) == -1
 
 
-def test_the_middle_of_an_area_can_be_unmapped(running):
-    area = running.mmap(5 * PAGE)
-    assert running.munmap(area + 2 * PAGE, PAGE) == 0
-    assert running.areas == [(area, area + 2 * PAGE), (area + 3 * PAGE, area + 5 * PAGE)]
-    assert running.munmap(area, 5 * PAGE) == 0 and running.areas == []
+def test_the_middle_of_an_mapping_can_be_unmapped(running):
+    mapping = running.mmap(5 * PAGE)
+    assert running.munmap(mapping + 2 * PAGE, PAGE) == 0
+    assert running.mappings == [(mapping, mapping + 2 * PAGE), (mapping + 3 * PAGE, mapping + 5 * PAGE)]
+    assert running.munmap(mapping, 5 * PAGE) == 0 and running.mappings == []
     running.check()
 
 
-def test_munmap_of_several_areas_at_once(running):
+def test_munmap_of_several_mappings_at_once(running):
     running.mmap(PAGE)
     running.mmap(PAGE)
     lowest = running.mmap(PAGE)
     assert running.munmap(lowest, 2 * PAGE) == 0
-    assert running.areas == [(lowest + 2 * PAGE, lowest + 3 * PAGE)]
+    assert running.mappings == [(lowest + 2 * PAGE, lowest + 3 * PAGE)]
 
 
 def test_munmap_refuses_the_heap_and_odd_addresses(running):
     running.sbrk(PAGE)
-    area = running.mmap(PAGE)
-    for address, size in ((running.heap_start, PAGE), (area + 8, PAGE), (area, 0), (area, 1 << 40)):
+    mapping = running.mmap(PAGE)
+    for address, size in ((running.heap_start, PAGE), (mapping + 8, PAGE), (mapping, 0), (mapping, 1 << 40)):
         assert running.munmap(address, size) == -1
     assert running.munmap(1 << 30, PAGE) == 0, "nothing was mapped there"
 
@@ -118,33 +128,33 @@ def test_munmap_refuses_the_heap_and_odd_addresses(running):
 def test_mremap_shrinks_and_grows_in_place(running):
     first = running.mmap(4 * PAGE)
     assert running.mremap(first, 4 * PAGE, 2 * PAGE) == first
-    assert running.areas == [(first, first + 2 * PAGE)]
+    assert running.mappings == [(first, first + 2 * PAGE)]
     assert running.mremap(first, 2 * PAGE, 4 * PAGE, 0) == first
-    assert running.areas == [(first, first + 4 * PAGE)]
+    assert running.mappings == [(first, first + 4 * PAGE)]
     running.check()
 
 
 def test_mremap_moves_frames_and_owners(running):
     running.mmap(PAGE)
-    area = running.mmap(2 * PAGE)
-    running.memory.store(area, 8, 55)
+    mapping = running.mmap(2 * PAGE)
+    running.memory.store(mapping, 8, 55)
     before = taken(running)
-    assert running.mremap(area, 2 * PAGE, 3 * PAGE, 0) == -1
-    moved = running.mremap(area, 2 * PAGE, 3 * PAGE)
-    assert moved not in (-1, area) and taken(running) == before
+    assert running.mremap(mapping, 2 * PAGE, 3 * PAGE, 0) == -1
+    moved = running.mremap(mapping, 2 * PAGE, 3 * PAGE)
+    assert moved not in (-1, mapping) and taken(running) == before
     assert [running.memory.load(moved + i * PAGE, 8) for i in range(3)] == [55, 0, 0]
     with pytest.raises(Fault, match="unmapped"):
-        running.memory.load(area, 8)
+        running.memory.load(mapping, 8)
     running.check()
 
 
 @pytest.mark.parametrize("frames", range(13, 20))
 def test_mremap_without_frames_changes_nothing(frames):
     running = Process.start(Kernel(frames=frames))
-    area = running.mmap(PAGE)
-    before = taken(running), running.kernel.frames.reserved, running.areas
-    if area != -1 and running.mremap(area, PAGE, 7 * PAGE) == -1:
-        assert (taken(running), running.kernel.frames.reserved, running.areas) == before
+    mapping = running.mmap(PAGE)
+    before = taken(running), running.kernel.frames.reserved, running.mappings
+    if mapping != -1 and running.mremap(mapping, PAGE, 7 * PAGE) == -1:
+        assert (taken(running), running.kernel.frames.reserved, running.mappings) == before
     running.check()
 
 
@@ -170,17 +180,17 @@ def test_decommit_refuses_parts_of_pages_and_other_pages(running, offset, size):
 
 
 def test_a_child_has_its_own_memory(running):
-    start, area = running.sbrk(2 * PAGE), running.mmap(2 * PAGE)
+    start, mapping = running.sbrk(2 * PAGE), running.mmap(2 * PAGE)
     running.memory.store(start, 8, 1)
-    running.memory.store(area, 8, 2)
+    running.memory.store(mapping, 8, 2)
     before = taken(running)
     child = running.fork()
     assert taken(running) > before
-    assert (child.memory.load(start, 8), child.memory.load(area, 8)) == (1, 2)
+    assert (child.memory.load(start, 8), child.memory.load(mapping, 8)) == (1, 2)
     child.memory.store(start, 8, 10)
-    child.memory.store(area, 8, 20)
+    child.memory.store(mapping, 8, 20)
     running.memory.store(start + 8, 8, 3)
-    assert (running.memory.load(start, 8), running.memory.load(area, 8)) == (1, 2)
+    assert (running.memory.load(start, 8), running.memory.load(mapping, 8)) == (1, 2)
     with pytest.raises(Fault, match="never written"):
         child.memory.load(start + 8, 8)
     child.sbrk(-2 * PAGE)

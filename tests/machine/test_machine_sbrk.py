@@ -1,17 +1,16 @@
-"""What `sbrk` does, in each kernel, and what each defect of them does."""
+"""What `sbrk` does, in each kernel."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heapwright.machine import DEFECTS, SEMANTICS, Fault, Kernel, KernelPanic, Kind, Process
-from heapwright.machine.page_table import V, X
+from heapwright.machine import SEMANTICS, Fault, Kernel, Kind, Process, boot
 
 PAGE = 4096
 
 
 def process(**options):
-    return Process.start(Kernel(**{"frames": 256, **options}))
+    return Process.start(boot(**{"frames": 256, **options}))
 
 
 def grown(n, **options):
@@ -108,10 +107,10 @@ def test_the_heap_ends_below_the_kernels_pages(n):
     running.check()
 
 
-def test_the_heap_ends_below_the_areas():
+def test_the_heap_ends_below_the_mappings():
     running = process(maxva=64 * PAGE)
-    area = running.mmap(PAGE)
-    room = area - running.brk
+    mapping = running.mmap(PAGE)
+    room = mapping - running.brk
     assert running.sbrk(room + 1) == -1
     assert running.sbrk(room) == running.heap_start
     assert running.mmap(PAGE) == -1
@@ -182,143 +181,6 @@ def test_a_lazy_heap_promises_more_than_there_is():
     assert caught.value.kind == Kind.MEMORY
 
 
-# --- the defects, each on and off
-
-
-def test_defects_and_kernels_have_names():
-    assert set(SEMANTICS["xv6rs"]) == set(DEFECTS)
-    with pytest.raises(ValueError, match="S99"):
-        Kernel(defects={"S99"})
-    with pytest.raises(ValueError, match="exact, xv6, xv6rs"):
-        Kernel(semantics="linux")
-
-
-def failed_growth(defects):
-    running = grown(100, defects=defects)
-    running.kernel.frames.failures.at(3, once=True)
-    assert running.sbrk(5 * PAGE) == -1
-    return running
-
-
-def test_s1_a_failed_growth_leaves_its_frames_mapped():
-    running = failed_growth({"S1"})
-    with pytest.raises(AssertionError, match="V2"):
-        running.check()
-    assert running.sbrk(5 * PAGE) == -1, "remap, for ever"
-    with pytest.raises(KernelPanic, match="leaf"):
-        running.exit()
-    fine = failed_growth(())
-    fine.check()
-    assert fine.sbrk(5 * PAGE) != -1
-    fine.exit()
-
-
-def test_s1_breaks_v4():
-    running = failed_growth({"S1"})
-    assert running.space.broken[0].startswith("V4 sbrk(20480) failed")
-
-
-def test_s2_a_shrink_makes_the_process_bigger():
-    for defects, size in (({"S2"}, 12288), ((), 8242)):
-        running = grown(8292, defects=defects)
-        running.sbrk(-50)
-        assert running.brk - running.heap_start == size
-
-
-def test_s3_a_shrink_below_zero_succeeds():
-    for defects, result in (({"S3"}, 0), ((), -1)):
-        running = grown(100, defects=defects)
-        old = running.brk
-        assert running.sbrk(-old - 1) == (old if result == 0 else -1)
-        assert running.brk == old
-
-
-def test_s4_only_remap_stops_the_heap():
-    running = process(defects={"S4"}, maxva=64 * PAGE)
-    area = running.mmap(PAGE)
-    with pytest.raises(KernelPanic, match="remap"):
-        running.sbrk(area - running.brk + 1)
-
-
-def test_s5_the_heap_is_executable():
-    for defects in ({"S5"}, ()):
-        running = grown(1, defects=defects)
-        entry = running.space.table.entry(running.heap_start)
-        assert entry & V and bool(entry & X) == bool(defects)
-
-
-def with_hole(defects):
-    running = grown(4 * PAGE, defects=defects)
-    running.space._release_page(running.heap_start + 2 * PAGE)
-    return running
-
-
-def test_s6_a_shrink_stops_at_a_hole():
-    running = with_hole({"S6"})
-    old = running.brk
-    assert running.sbrk(-3 * PAGE) == -1 and running.brk == old
-    assert running.space.table.entry(running.heap_start + PAGE) == 0, "and yet a page is gone"
-    running = with_hole(())
-    assert running.sbrk(-3 * PAGE) == old and running.brk == old - 3 * PAGE
-
-
-def test_s7_a_shrink_may_unmap_the_program():
-    running = process(defects={"S7"})
-    assert running.sbrk(-running.brk) == running.heap_start
-    assert running.brk == 0
-    with pytest.raises(Fault, match="unmapped"):
-        running.user.load(running.space.data, 8)
-    running.exit()
-
-
-def test_s8_a_fault_outside_every_area_panics_the_kernel():
-    for defects, raised in (({"S8"}, KernelPanic), ((), Fault)):
-        with pytest.raises(raised):
-            process(defects=defects).memory.load(1 << 30, 8)
-
-
-def test_s8_an_area_ends_one_page_late():
-    for defects in ({"S8"}, ()):
-        running = process(defects=defects)
-        running.mmap(PAGE)
-        area = running.mmap(PAGE)
-        running.munmap(area + PAGE, PAGE)
-        if defects:
-            assert running.memory.load(area + PAGE, 8) == 0
-            assert running.space.table.entry(area + PAGE) & X
-        else:
-            with pytest.raises(Fault, match="unmapped"):
-                running.memory.load(area + PAGE, 8)
-
-
-@pytest.mark.parametrize(
-    ("n", "moved"), [((1 << 32) - 1, -1), (1 << 31, 0), (1 << 32, 0), ((1 << 32) + 4096, 4096), (3 << 30, 0)]
-)
-def test_s9_the_argument_is_cut_to_32_bits(n, moved):
-    running = grown(100, defects={"S9", "S3"})
-    old = running.brk
-    assert running.sbrk(n) == old
-    assert running.brk == old + moved
-    assert grown(100).sbrk(n) == -1
-
-
-def test_s10_the_child_inherits_no_area():
-    for defects in ({"S10"}, ()):
-        running = process(defects=defects)
-        area = running.mmap(PAGE)
-        running.memory.store(area, 8, 5)
-        child = running.fork()
-        assert child.areas == ([] if defects else running.areas)
-        child.check()
-
-
-def test_s10_fork_panics_at_a_page_without_a_frame():
-    running = process(defects={"S10"}, lazy=True)
-    running.sbrk(PAGE)
-    with pytest.raises(KernelPanic, match="uvmcopy"):
-        running.fork()
-
-
 # --- V1 to V5 under random operations
 
 OPERATIONS = st.lists(
@@ -338,8 +200,8 @@ OPERATIONS = st.lists(
 
 def place(running, i):
     """The i-th page that a program may use, or the first one."""
-    areas = [page for start, end in running.areas for page in range(start, end, PAGE)]
-    pages = [*range(running.heap_start, running.space.round_up(running.brk), PAGE), *areas]
+    mappings = [page for start, end in running.mappings for page in range(start, end, PAGE)]
+    pages = [*range(running.heap_start, running.space.round_up(running.brk), PAGE), *mappings]
     return pages[i % len(pages)] if pages else running.heap_start
 
 
@@ -350,8 +212,8 @@ def perform(running, name, *arguments):
         running.mmap(*arguments)
     elif name == "munmap":
         running.munmap(place(running, arguments[0]), arguments[1])
-    elif name == "mremap" and running.areas:
-        start, end = running.areas[arguments[0] % len(running.areas)]
+    elif name == "mremap" and running.mappings:
+        start, end = running.mappings[arguments[0] % len(running.mappings)]
         running.mremap(start, end - start, *arguments[1:])
     elif name == "decommit":
         running.decommit(place(running, arguments[0]), arguments[1] * PAGE)

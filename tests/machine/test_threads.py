@@ -131,7 +131,8 @@ def test_a_deadlock_says_who_waits_where(process, shared):
     with pytest.raises(Fault) as caught:
         run(process, body, body)
     assert caught.value.kind == Kind.DEADLOCK
-    where = f"two waits at locks.py:{wait_line()} in wait_for, while the word at {shared.lock.address:#x} is 2"
+    where = f"two waits at locks.py:{wait_line()} in sleep_on, while the word at {shared.lock.address:#x} is "
+    where += str(process.thread.id << locks.OWNER | locks.CONTENDED)
     assert where in caught.value.what
 
 

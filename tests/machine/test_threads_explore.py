@@ -67,6 +67,25 @@ def test_the_mutex_excludes_and_loses_no_wake_up(threads, spinning):
     assert found.preemptions == 2
 
 
+def test_a_thread_gives_back_only_what_it_holds():
+    """One holds two locks and gives back all it holds, as before the end by a report; the other waits for one."""
+
+    def gives_back_all(shared):
+        locks.acquire(shared.memory, shared.lock)
+        locks.acquire(shared.memory, shared.other)
+        shared.count += 1
+        for cell in (shared.lock, shared.other):
+            locks.release_own(shared.memory, cell)
+            locks.release_own(shared.memory, cell)
+
+    def free_again(shared):
+        demand(shared.count == 3 and shared.lock.load() == shared.other.load() == 0, "each counted once, none holds")
+
+    bodies = [gives_back_all, locked_increment, locked_increment]
+    with sleepy_locks():
+        explore(threads_of(*bodies, ending=free_again), 2).demand()
+
+
 def test_without_preemptions_each_order_is_tried_once():
     orders = set()
 
@@ -183,10 +202,10 @@ PLANTED = {
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(name):
-    bodies, ending, most, error = PLANTED[name]
+    bodies, ending, maximum, error = PLANTED[name]
     with sleepy_locks(0):
         found = explore(threads_of(*bodies, ending=ending), 2)
-    assert isinstance(found.failure.error, error) and found.schedules <= most
+    assert isinstance(found.failure.error, error) and found.schedules <= maximum
     if error is Fault:
         assert found.failure.error.kind == Kind.DEADLOCK
     assert "one" in str(found.failure.interleaving) and "two" in str(found.failure.interleaving)

@@ -9,9 +9,10 @@ import subprocess
 import pytest
 
 from heapwright.native.library import library_of
+from heapwright.native.slow_paths import matcher
 
 MOST = 25
-CACHING = ("ptmalloc", "hoard", "slab")
+CACHING = ("ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab")
 
 
 def straight_path(library, function):
@@ -33,3 +34,15 @@ def test_few_instructions(spec, function):
     path = straight_path(library_of(spec), function)
     assert len(path) <= MOST
     assert not [each for each in path if each.startswith(("call", "lock", "xchg"))]
+
+
+def test_a_version_has_nothing_of_the_other():
+    """The constants are folded, and what they switch off is not compiled."""
+    texts = [library_of(spec).read_bytes() for spec in ("ptmalloc", "ptmalloc[VERSION=236]")]
+    assert [b"corrupted fast bin" in text for text in texts] == [False, True]
+
+
+def test_a_slow_path_may_name_its_module():
+    names = [f"_ZN10heapwright10allocators4tlsf{module}4growB2v1B38c8tJTIeFIjxB2Ik" for module in ("5pools", "6breaks")]
+    assert [bool(matcher(["pools.grow"]).search(name)) for name in names] == [True, False]
+    assert all(matcher(["grow"]).search(name) for name in names)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -9,17 +12,18 @@ import pytest
 from toy import NO_MEMORY
 
 from heapwright.allocator import load
-from heapwright.native.heap import DOORS, NativeHeap
-from heapwright.native.library import (
+from heapwright.native.heap import EXPORTS, NativeHeap
+from heapwright.native.ingredients import (
     NEVER_COMPILED,
     PACKAGE,
     BuildError,
     compiler_sources,
     key_of,
-    library_of,
+    label,
+    meaning_of,
     sources_of,
-    stack_for,
 )
+from heapwright.native.library import cache, library_of, made_of, stack_for
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -45,7 +49,7 @@ def test_all_else_is_hashed(name):
 
 def test_a_stack_has_the_files_of_its_modules():
     names = {path.name for path in sources_of(stack_for("hoard"))}
-    assert {"hoard.py", "hoard_threads.py", "size_classes.py"} <= names
+    assert {"threads.py", "superblocks.py", "size_classes.py"} <= names
     assert {"kr.py", "locked.py"} <= {path.name for path in sources_of(stack_for("kr"))}
 
 
@@ -64,10 +68,110 @@ def test_a_module_of_which_only_a_number_is_taken_counts(tmp_path, monkeypatch):
     assert key_of(allocator) != before
 
 
+# --- what makes no other library
+
+
+def test_the_same_source_has_the_same_key_wherever_it_lies(tmp_path, monkeypatch):
+    for folder in ("a", "b/c"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "mine.py").write_text(NO_MEMORY)
+    monkeypatch.chdir(tmp_path / "a")
+    specs = ["mine.py", "./mine.py", "../a/mine.py", "../b/c/mine.py", str(tmp_path / "a" / "mine.py")]
+    stacks = [stack_for(spec) for spec in specs]
+    assert len({key_of(stack) for stack in stacks}) == 1
+    assert {label(stack.spec) for stack in stacks} == {"locked-sized-mine"}
+    (tmp_path / "yours.py").write_text(NO_MEMORY)
+    assert key_of(stack_for(str(tmp_path / "yours.py"))) != key_of(stacks[0]), "its name is in its reports"
+
+
+SAME = {
+    "a comment": ("    return NULL\n", "    return NULL  # there is none\n"),
+    "a line's comment": ("    return NULL\n", "    # there is none\n    return NULL\n"),
+    "a docstring": ("    return NULL\n", '    """There is none."""\n    return NULL\n'),
+    "the module's docstring": ("\nfrom heapwright.layout", '"""No heap."""\n\nfrom heapwright.layout'),
+    "blank lines": ("\n\n\ndef alloc", "\n\n\n\n\n\ndef alloc"),
+    "spelling": ("    return NULL\n", "    return (NULL)\n"),
+    "an assert of check": (
+        "def check(heap, start, end):\n    pass\n",
+        "def check(heap, start, end):\n    assert start\n",
+    ),
+}
+OTHER = {
+    "another result": ("    return NULL\n", "    return 1\n"),
+    "another name": ("    return NULL\n", "    return size\n"),
+    "another operator": ("end - start", "end + start"),
+    "another field": ("    word: Word\n", "    word: Word\n    more: Word\n"),
+    "another text": ("    return NULL\n", "    heap.memory.fault('none', 0)\n    return NULL\n"),
+    "another constant": ("\n\n\nclass Heap", "\n\nTHREADS = 'own'\n\n\nclass Heap"),
+    "another function": ("def check(", "def trim(heap):\n    return 0\n\n\ndef check("),
+}
+
+
+@pytest.mark.parametrize("change", [*SAME, *OTHER])
+def test_the_code_alone_counts(tmp_path, change):
+    right, wrong = {**SAME, **OTHER}[change]
+    assert NO_MEMORY.count(right) == 1
+    before, after = tmp_path / "mine.py", tmp_path / "changed" / "mine.py"
+    after.parent.mkdir()
+    before.write_text(NO_MEMORY)
+    after.write_text(NO_MEMORY.replace(right, wrong))
+    assert (meaning_of(before) == meaning_of(after)) == (change in SAME)
+    assert (key_of(load(str(before))) == key_of(load(str(after)))) == (change in SAME)
+
+
+def test_sets_of_texts_have_an_order(tmp_path, root):
+    """Python's own differs from process to process."""
+    path = tmp_path / "mine.py"
+    path.write_text("def f(n):\n    return n in {'a', 'b', 'c', 'd', 'e'}\n")
+    script = f"from heapwright.native.ingredients import *; print(meaning_of(Path({str(path)!r})).hex())"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in "12345"
+    }
+    assert len(said) == 1
+
+
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """What was compiled, with an empty cache and a compiler that writes a text."""
+    calls = []
+
+    def compile_to(output, what, form="object"):
+        calls.append(form)
+        output.write_text(f"the {form} of {what[1]}")
+
+    monkeypatch.setenv("HEAPWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("heapwright.native.library.compile_to", compile_to)
+    return calls
+
+
+@pytest.mark.parametrize("form", ["asm", "llvm", "object"])
+def test_texts_are_cached_too(compiled, form):
+    made = [made_of(stack_for("kr"), form) for _ in range(3)]
+    assert len(set(made)) == 1 and made[0].read_text() == f"the {form} of locked(kr)"
+    assert compiled == [form] and made[0].parent == cache()
+
+
+def test_forms_are_kept_apart(compiled):
+    assert len({made_of(stack_for("kr"), form) for form in ("asm", "llvm", "object")}) == 3
+    assert compiled == ["asm", "llvm", "object"]
+
+
+def test_a_library_from_another_path_is_found(compiled, tmp_path, monkeypatch):
+    monkeypatch.setattr("heapwright.native.library.link", lambda linker, objects, library: library.write_text("linked"))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(f"# of {folder}\n{NO_MEMORY}")
+    made = {library_of(str(tmp_path / folder / "mine.py")) for folder in ("a", "b", "a")}
+    assert len(made) == 1 and compiled == ["object"]
+
+
 def test_a_library_has_every_door():
     heap = NativeHeap("kr", size=1 << 24)
     try:
-        assert all(hasattr(heap.library, f"heapwright_{name}") for name in DOORS)
+        assert all(hasattr(heap.library, f"heapwright_{name}") for name in EXPORTS)
         assert heap.stats()["heap_bytes"] == 0
         address = heap.alloc(100, 16)
         assert address % 16 == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,14 +22,14 @@ from heapwright.native.library import stack_for
 
 DISTANCE = 1 << 40  # from the machine's addresses to the region's: a multiple of any alignment
 LONG = 20_000
-MOST_LIVE = 100  # about: free lists stay short enough to be followed by an interpreter
+MAX_LIVE = 100  # about: free lists stay short enough to be followed by an interpreter
 
 
 @contextmanager
 def both_worlds(spec):
     machine = start(stack_for(spec), frames=1 << 18, budget=1 << 40)
     process = machine.process
-    size = process.space.areas.top - process.heap_start
+    size = process.space.mappings.top - process.heap_start
     native = NativeHeap(spec, DISTANCE + process.heap_start, size)
     try:
         yield machine, native
@@ -41,7 +42,7 @@ def story(length, seed):
     rng, live = random.Random(seed), 0
     for _ in range(length):
         choice = rng.random()
-        if live and choice < (0.35 if live < MOST_LIVE else 0.6):
+        if live and choice < (0.35 if live < MAX_LIVE else 0.6):
             live -= 1
             yield "dealloc", rng.randrange(live + 1), 0
         elif live and choice > 0.9:
@@ -74,13 +75,22 @@ def play(calls, machine, native):
         yield here, there
 
 
-@pytest.mark.parametrize("spec", ALLOCATORS)
+@pytest.mark.parametrize("spec", [*ALLOCATORS, pytest.param("ptmalloc[VERSION=236]", marks=pytest.mark.slow)])
 def test_a_long_trace(spec):
     with both_worlds(spec) as (machine, native):
         pairs = list(play(story(LONG, seed=7), machine, native))
         assert len(pairs) > LONG // 3
         assert [here + DISTANCE for here, _ in pairs] == [there for _, there in pairs]
         assert machine.trim() == native.trim()
+        assert machine.survey() == native.stats()
+        machine.check()
+
+
+def test_a_heap_of_vmem_alone():
+    """The part that no allocator uses."""
+    with both_worlds(str(Path(__file__).parents[1] / "specimens" / "vmem_heap.py")) as (machine, native):
+        pairs = list(play(story(2000, seed=7), machine, native))
+        assert len(pairs) > 1000 and all(here + DISTANCE == there for here, there in pairs)
         assert machine.survey() == native.stats()
         machine.check()
 
@@ -99,7 +109,7 @@ def by_turns(heap, elsewhere):
     return SimpleNamespace(alloc=call("alloc"), realloc=call("realloc"), dealloc=call("dealloc"))
 
 
-@pytest.mark.parametrize("spec", ["ptmalloc", "hoard", "slab"])
+@pytest.mark.parametrize("spec", ["ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab"])
 def test_two_threads_that_free_each_others_blocks(spec):
     with both_worlds(spec) as (machine, native), ThreadPoolExecutor(1) as other:
         second = machine.process.new_thread()

@@ -82,7 +82,7 @@ def test_long_runs_of_free_blocks_are_one_line_too():
     assert drawn(Scene(spans, 0xA0, 4096, [(0x10, 0x20)])) == expected
 
 
-def test_mapped_areas_and_gaps():
+def test_mapped_mappings_and_gaps():
     scene = Scene([Span(0x4000, 0x10, "own"), Span(0x4030, 0x10, "unused"), Span(0x9000, 0x10, "cached")], 0x4040, 4096)
     expected = """\
         ── page 0x4000

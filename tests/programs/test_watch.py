@@ -20,9 +20,9 @@ def watched(name, program):
     """The steps of a program, and the last look at its heap."""
     steps, looks = [], []
 
-    def show(runtime, eye, step):
+    def show(runtime, observer, step):
         steps.append(step)
-        looks.append(Look(runtime, eye, step))
+        looks.append(Look(runtime, observer, step))
 
     with serve(start(allocator.load(name))) as runtime:
         runtime.watch(Watch(show))
@@ -72,14 +72,16 @@ def test_links_and_lists_are_the_allocators(name):
 
 # --- the lists of every design
 
-WITHOUT_LISTS_OF_BLOCKS = {"pages", "pages_split"}  # one gives pages back at once, the other has bitmaps
+# pages gives pages back at once, pages_split has bitmaps, and an empty superblock of hoard forgets its objects
+WITHOUT_LISTS_OF_BLOCKS = {"pages", "pages_split", "hoard"}
 LISTS = {
     "slab": {"partial slabs", "loaded magazine", "full magazine in the depot"},
     "pages_split": {"runs with room", "spare run"},
+    "segregated_fits": {"list 8", "list 50"},
     "tlsf": {"list 0,", "list 1,"},
     "dlmalloc": {"small bin", "tree bin", "victim", "top"},
     "ptmalloc": {"cache bin", "small bin", "large bin", "unsorted bin", "main arena, top"},
-    "hoard": {"0/4 full", "objects of superblock", "buffer of 32 bytes", "large objects kept"},
+    "hoard": {"0/4 full", "objects of superblock", "buffer of 320 bytes", "large objects kept"},
 }
 
 

@@ -25,12 +25,12 @@ An alignment above 16 cannot be asked for. `walk` and `check` are added here, so
 
 from __future__ import annotations
 
-from heapwright.bits import below
+from heapwright.bits import unsigned_less
 from heapwright.layout import NULL, Inline, Struct, Word32
 from heapwright.spans import FREE, USED
 
 UNIT = 16
-LEAST_GROWTH = 4096  # units
+MIN_GROWTH = 4096  # units
 
 
 class Header(Struct):
@@ -60,7 +60,7 @@ def plus(block, units):
 
 def is_above(one, other):
     """Addresses have no sign."""
-    return below(other.address, one.address)
+    return unsigned_less(other.address, one.address)
 
 
 # --- the allocator
@@ -88,7 +88,7 @@ def free(heap, address):
 
 
 def morecore(heap, units):
-    units = max(units, LEAST_GROWTH)
+    units = max(units, MIN_GROWTH)
     start = heap.memory.sbrk(as_int(units * UNIT))  # KR3
     if start == -1:
         return heap.freep.at(NULL)

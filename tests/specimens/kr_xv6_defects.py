@@ -46,14 +46,14 @@ def a_block_has_the_bytes_that_were_asked_for(design):
     assert 16 not in calls
 
 
-@defect("KR4", "which is no multiple of 4")
+@defect("KR4", "which is not a multiple of 4")
 def a_misaligned_break_misaligns_no_block(design):
     heap = start(design)
     heap.process.user.sbrk(1)
     assert heap.alloc(100) % 16 == 0
 
 
-@defect("KR4", "which is no multiple of 4")
+@defect("KR4", "which is not a multiple of 4")
 def a_break_that_somebody_moves_misaligns_no_block(design):
     heap = start(design)
     calls = kernel_calls(heap)

@@ -37,12 +37,13 @@ B1, a base without a type, is mended here: nothing runs with it. `walk` and `che
 
 from __future__ import annotations
 
-from heapwright.bits import below
+from heapwright.bits import MAX_WORD, unsigned_less
 from heapwright.layout import Byte, Struct, Word, Word32
 from heapwright.spans import FREE, OWN, USED
 
 THREADS = "own"  # nobody said otherwise (B14)
 
+LEAST = -1 << 63
 ALIGNMENT = 16
 
 
@@ -64,7 +65,9 @@ class Heap(Struct):
 
 def sum_of(one, other):
     """As size_t adds, seen with a sign."""
-    return (one + other + (1 << 63)) % (1 << 64) - (1 << 63)
+    if (one > 0 and other > MAX_WORD - one) or (one < 0 and other < LEAST - one):
+        return (one ^ LEAST) + (other ^ LEAST)  # without the highest bit of each
+    return one + other
 
 
 def address_of(block):
@@ -84,7 +87,7 @@ def malloc(heap, size):
         heap.base.free = 0  # B7
     current = heap.base
     while current.next:  # B6, B13
-        if current.free and not below(current.size, sum_of(size, HEADER_SIZE)):  # B15
+        if current.free and not unsigned_less(current.size, sum_of(size, HEADER_SIZE)):  # B15
             current.free = 0  # B8
             return address_of(current)
         current = current.next

@@ -61,13 +61,13 @@ def accesses_of_one(heap):
 # --- addresses
 
 
-@defect("B2", "which is no multiple of 16")
+@defect("B2", "which is not a multiple of 16")
 def every_address_is_a_multiple_of_16(design):
     for size in range(100):
         assert start(design).alloc(size, 16) != 0
 
 
-@defect("B3", "which is no multiple of 8")
+@defect("B3", "which is not a multiple of 8")
 def an_odd_size_misaligns_nothing_behind_it(design):
     heap = start(design)
     assert [heap.alloc(size, 1) % 4 for size in (1, 2, 3, 16)] == [0, 0, 0, 0]
@@ -233,7 +233,7 @@ def intruder(heap, distance):
     return move_the_break
 
 
-@defect("B14", "walk tiles the stretch: it ends at")
+@defect("B14", "walk tiles the extent: it ends at")
 def two_threads_leave_the_heap_whole(design):
     for switch in range(1, 60):
         heap = start(for_threads(design))

@@ -33,7 +33,7 @@ from heapwright.layout import NULL, Struct, Word
 from heapwright.spans import USED
 
 THREADS = "own"
-WALK = "stretches"
+WALK = "extents"
 
 PAGE_SIZE = 4096  # C6
 

@@ -17,7 +17,7 @@ DEFECTS = Defects(SPECIMEN, passes=(PAGES, PAGES_SPLIT))
 defect = DEFECTS.register
 
 
-@defect("C2", "which is no multiple of 65536")
+@defect("C2", "which is not a multiple of 65536")
 def every_alignment_is_kept(design):
     heap = start(design)
     for _ in range(64):

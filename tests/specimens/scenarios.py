@@ -7,6 +7,7 @@ from pathlib import Path
 
 from heapwright import allocator, layout
 from heapwright.machine import Fault, start
+from heapwright.machine.frames import Stop
 
 from .defects import GIB, KIB, MIB, free_all, heap_bytes, state_of
 
@@ -87,7 +88,7 @@ def for_threads(design):
     return design if design.is_threaded else allocator.load(f"locked({design.spec})")
 
 
-class Asleep(Exception):
+class Asleep(Stop):
     """A thread that waits for a lock."""
 
 

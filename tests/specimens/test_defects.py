@@ -5,7 +5,7 @@ import re
 import pytest
 
 from heapwright import allocator
-from heapwright.machine import start
+from heapwright.machine import Fault, start
 
 from . import kr_xv6_defects, outline_dlmalloc_defects, page_allocator_defects, user_allocator_defects
 from .defects import source_of
@@ -40,7 +40,7 @@ def test_a_base_without_a_type_has_no_fields(tmp_path):
     """B1: in C a line that does not compile; here one that does not run."""
     untyped = tmp_path / "untyped.py"
     untyped.write_text(source_of(OUTLINE).read_text().replace("base: Block", "base: Word"))
-    with pytest.raises(AttributeError, match="'int' object has no attribute"):
+    with pytest.raises(Fault, match="'int' object has no attribute"):
         start(allocator.load(str(untyped))).alloc(16)
 
 
@@ -50,7 +50,7 @@ def test_blocks_side_by_side_are_one_mapping(design):
     heap = start(design)
     for _ in range(1000):
         heap.alloc(100)
-    assert len(heap.stretches()) == 1
+    assert len(heap.extents()) == 1
 
 
 @pytest.mark.parametrize("design", [PAGE_ALLOCATOR, PAGES], ids=["specimen", "pages"])
@@ -59,4 +59,4 @@ def test_a_mapping_that_fails_gives_0(design):
     heap = start(design)
     heap.process.kernel.calls.at(1)
     assert heap.alloc(100) == 0
-    assert not heap.process.areas
+    assert not heap.process.mappings

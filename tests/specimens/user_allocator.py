@@ -38,14 +38,15 @@ D21, the need for a nightly compiler, does not survive the translation. Interpre
 
 from __future__ import annotations
 
-from heapwright.bits import MOST
+from heapwright.bits import MAX_WORD, unsigned_less
 from heapwright.layout import NULL, Inline, Struct, Word
 from heapwright.spans import FREE, USED
 
 THREADS = "own"  # `unsafe impl Sync` (D10)
 
 HEAP_ALIGN = 8
-LEAST_REGION = 16
+LEAST = -1 << 63
+MIN_REGION = 16
 PAGE = 4096
 
 
@@ -64,7 +65,7 @@ class Heap(Struct):
 
 def add_free_region(heap, address, size):
     assert align_up(address, HEAP_ALIGN) == address, "assertion failed: align_up(addr) == addr"
-    assert size >= LEAST_REGION, "assertion failed: size >= size_of::<ListNode>()"
+    assert size >= MIN_REGION, "assertion failed: size >= size_of::<ListNode>()"
     node = Node(heap.memory, address)
     node.size = size
     node.next = heap.head.next
@@ -96,16 +97,20 @@ def grow_heap(heap, size):
 
 def align_up(n, alignment):
     """With the wrap-around of Rust's release build (D9)."""
-    return signed64((n + alignment - 1) & -alignment)
+    return sum_of(n, alignment - 1) & -alignment
 
 
-def signed64(n):
-    return (n + (1 << 63)) % (1 << 64) - (1 << 63)
+def sum_of(one, other):
+    """As usize adds, seen with a sign."""
+    if (one > 0 and other > MAX_WORD - one) or (one < 0 and other < LEAST - one):
+        return (one ^ LEAST) + (other ^ LEAST)  # without the highest bit of each
+    return one + other
 
 
 def as_i32(n):
     """What `n as i32` keeps of a number (D8)."""
-    return (n + (1 << 31)) % (1 << 32) - (1 << 31)
+    low = n & (1 << 32) - 1
+    return low - (1 << 32) if low >> 31 else low
 
 
 def adjusted_align(align):
@@ -114,17 +119,16 @@ def adjusted_align(align):
 
 def adjusted_size(size, align):
     """Rounded up to the alignment (D18), at least a node."""
-    assert 0 <= size <= MOST - align + 1, "adjusting alignment failed"  # D12
-    return max(align_up(size, align), LEAST_REGION)
+    assert 0 <= size <= MAX_WORD - align + 1, "adjusting alignment failed"  # D12
+    return max(align_up(size, align), MIN_REGION)
 
 
 def alloc_from_region(region, size, align):
     """Where a block would lie in a region; -1 if it does not fit."""
     start = align_up(region.address, align)
-    end = start + size
-    assert end < 1 << 64, "overflow"  # D12
-    excess = region.address + region.size - end
-    if excess < 0 or 0 < excess < LEAST_REGION:  # D4
+    end, region_end = sum_of(start, size), region.address + region.size
+    assert not unsigned_less(end, start), "overflow"  # D12
+    if unsigned_less(region_end, end) or 0 < region_end - end < MIN_REGION:  # D4
         return -1
     return start
 
@@ -137,7 +141,7 @@ def init_heap(heap):
     start = heap.memory.sbrk(PAGE)
     aligned = align_up(start, HEAP_ALIGN)
     size = PAGE - (aligned - start)
-    if size >= LEAST_REGION:  # D13
+    if size >= MIN_REGION:  # D13
         node = Node(heap.memory, aligned)
         node.size = size
         node.next = heap.head.next
@@ -170,7 +174,7 @@ def alloc(heap, size, align):
         return NULL
     aligned = align_up(start, HEAP_ALIGN)
     room = growth - (aligned - start)
-    if room >= LEAST_REGION:  # D13
+    if room >= MIN_REGION:  # D13
         node = Node(heap.memory, aligned)  # D2
         node.size = room
         node.next = heap.head.next
@@ -180,7 +184,7 @@ def alloc(heap, size, align):
 
 def dealloc(heap, address, size, align):
     size = adjusted_size(size, adjusted_align(align))
-    if size >= LEAST_REGION:  # D13
+    if size >= MIN_REGION:  # D13
         node = Node(heap.memory, address)
         node.size = size
         node.next = heap.head.next  # D14

@@ -166,7 +166,7 @@ def a_misaligned_break_takes_no_more(design):
 defect("D8", "which are not all mapped")(requests_beyond_31_bits_fail)
 
 
-@defect("D9", "alloc calls itself without end")
+@defect("D9", "alloc calls itself endlessly")
 def requests_near_the_largest_number_fail(design):
     for size in (1 << 63) - 8, (1 << 63) - 4096, 1 << 62, (1 << 62) - 1:
         for align in 1, 8, 16, 4096, 1 << 30:

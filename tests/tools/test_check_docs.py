@@ -15,6 +15,16 @@ def test_what_nobody_mentions_is_found(check, tree):
     assert check.problems(tree({"docs/a.md": text})) == [f"docs: nothing is said of `{check.NAMES[0]}`"]
 
 
+def test_a_system_without_a_version_is_found(check, tree):
+    said = "xv6rs is measured against glibc, `musl` and jemalloc."
+    table = "| glibc | 2.43 |\n| jemalloc | the latest |\n"
+    found = check.problems(tree({"docs/a.md": said, "docs/sources.md": table}))
+    assert [problem for problem in found if "version" in problem] == [
+        "docs/sources.md: no version of jemalloc is named",
+        "docs/sources.md: no version of xv6rs is named",
+    ]
+
+
 BAD = {
     "no such command": "heapwright fly",
     "no such option": "heapwright compare --bogus demo.hwt",

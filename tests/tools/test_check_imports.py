@@ -47,6 +47,13 @@ def test_ours(tool, root):
     assert tool("check_imports").problems(root) == []
 
 
+def test_what_ships_in_a_malloc_does_no_job_of_the_lab(tool, root):
+    package = root / "src" / "heapwright"
+    for path in (package / "native" / "runtime").glob("*.py"):
+        imported = {module for _, module in tool("check_imports").imports_of(path, package)}
+        assert not [each for each in imported if each.startswith("heapwright.native.jobs")], path.name
+
+
 def test_each_exception_is_needed(tool, root):
     check = tool("check_imports")
     package, needed = root / "src" / "heapwright", set()

@@ -36,7 +36,7 @@ class Model:
             self.step(row)
 
     def step(self, row):
-        op, flags, log2_align, thread, block, size = row
+        op, flags, log2_align, thread, block, size, *_ = row
         if block == NONE or flags & FAILED:
             return
         if op == DEALLOC:
@@ -110,6 +110,12 @@ def test_check_names_the_broken_invariant(op, block, broken):
         check(events)
 
 
+def test_time_never_decreases():
+    check(Events.of(op=[ALLOC, ALLOC], thread=[0, 1], block=[0, 1], size=[1, 1], time=[5, 5]))
+    with pytest.raises(AssertionError, match="E6"):
+        check(Events.of(op=[ALLOC, ALLOC], thread=[0, 1], block=[0, 1], size=[1, 1], time=[5, 4]))
+
+
 @given(st.from_type(Events), st.booleans())
 def test_flat_events_keep_each_block_in_one_slot_that_is_its_own(events, recycle):
     flat = flatten(events, recycle)
@@ -149,13 +155,13 @@ def test_too_many_threads_to_number_are_refused():
 
 
 @given(st.from_type(Events), st.integers(0, 50))
-def test_stretches_join_to_the_whole(events, cut):
+def test_extents_join_to_the_whole(events, cut):
     assert Events.join([events[:cut], events[cut:]]) == events
     before = int(starts(events[:cut]).sum())
     assert np.array_equal(np.append(starts(events[:cut]), starts(events[cut:], before)), starts(events))
 
 
 def test_importing_the_package_does_not_import_numpy():
-    modules = ["export", "flat", "importers", "recording", "synthesize"]
+    modules = ["cut", "exporters", "flat", "importers", "merge", "synthesize"]
     program = "import sys\n" + "".join(f"import heapwright.traces.{each}\n" for each in modules)
     subprocess.run([sys.executable, "-c", program + "assert 'numpy' not in sys.modules"], check=True)

@@ -4,18 +4,25 @@ import errno
 import os
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heapwright.errors import Mendable
+from heapwright.errors import UserError
 from heapwright.traces import columns, format
-from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace, TraceError, check
+from heapwright.traces.events import ALLOC, ALLOC_ZEROED, DEALLOC, Events, Process, Trace, TraceError, check
 from heapwright.traces.importers import open_trace
+from heapwright.traces.stacks import Frame, Stacks
 from heapwright.traces.synthesize import random_live_set
 
+STACKS = Stacks()
+STACKS.add(
+    [Frame("malloc_wrapper", "a.c", 12, "/bin/a"), Frame("main", "a.c", 30, "/bin/a"), Frame("<module>", "é.py")]
+)
 SMALL = Events.of(op=[ALLOC, ALLOC, DEALLOC], thread=[0, 1, 0], block=[0, 1, 0], size=[5, 1 << 33, 0])
 
 
@@ -36,7 +43,7 @@ def small(tmp_path_factory):
 def test_what_is_written_is_read(tmp_path_factory, stories, chunk_events):
     path = tmp_path_factory.mktemp("hwt") / "t.hwt"
     processes = [Process(events, pid=number, notes=Counter({"x": number + 1})) for number, events in enumerate(stories)]
-    trace = Trace(processes, "test", "ls", ["ls", "-l"], "2026-01-01T00:00:00+00:00", {"page_size": 4096})
+    trace = Trace(processes, "test", "ls", ["ls", "-l"], "2026-01-01T00:00:00+00:00", {"page_size": 4096}, STACKS)
     with patch.object(format, "CHUNK_EVENTS", chunk_events):
         format.write(path, trace)
         assert format.read(path) == trace
@@ -47,6 +54,31 @@ def test_what_is_written_is_read(tmp_path_factory, stories, chunk_events):
                 chunks = list(file.chunks(number))
                 assert Events.join(chunks) == events
                 assert all(len(chunk) <= chunk_events for chunk in chunks)
+
+
+def test_a_column_that_says_nothing_takes_no_bytes():
+    bare = Events.of(op=[ALLOC], thread=[0], block=[0], size=[8])
+    for name in ("time", "site"):
+        with_column = columns.encode(replace(bare, **{name: bare.time + 7}), 0)
+        assert with_column.startswith(columns.encode(bare, 0))
+        assert getattr(columns.decode(with_column, 1, 0), name).tolist() == [7]
+
+
+def test_a_time_that_decreases_is_damage():
+    content = columns.encode(SMALL[:2], 0) + b"t" + columns.encode_column(np.array([5, (1 << 64) - 1], "u8"))
+    with pytest.raises(columns.Damaged, match="its time decreases"):
+        columns.decode(content, 2, 0)
+
+
+def test_counts_are_kept_only_if_there_are_any():
+    """A chunk has no such column if every calloc is of one element."""
+    zeroed = [Events.of(op=[ALLOC_ZEROED], thread=[0], block=[0], size=[8], count=[count]) for count in (1, 4)]
+    without, with_counts = (columns.encode(events, 0) for events in zeroed)
+    assert with_counts.startswith(without)
+    assert columns.decode(without, 1, 0).count.tolist() == [1]
+    damaged = columns.encode(Events.of(op=[ALLOC_ZEROED], thread=[0], block=[0], size=[8], count=[3]), 0)
+    with pytest.raises(columns.Damaged, match="no multiple of its count"):
+        columns.decode(damaged, 1, 0)
 
 
 def test_the_index_says_what_is_live_where_a_chunk_starts(path):
@@ -117,7 +149,8 @@ def test_damage_that_no_sum_shows_is_still_a_trace_error(events, data):
     [
         (b"", "is empty"),
         (b"#!/bin/sh\n", "not a heapwright trace"),
-        (format.START.pack(format.MAGIC, 2, 0), "has version 2, this reads 1; update"),
+        (format.START.pack(format.MAGIC, 3, 0), "has version 3, this reads 2; update"),
+        (format.START.pack(format.MAGIC, 1, 0), "has version 1, this reads 2; record again"),
     ],
 )
 def test_what_is_wrong_is_said(path, content, complaint):
@@ -147,7 +180,7 @@ def test_a_file_that_is_not_there(path):
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
 def test_a_failure_while_writing_leaves_what_was_there(path, failure):
     path.write_bytes(b"older")
-    expected = Mendable if isinstance(failure, OSError) else KeyboardInterrupt
+    expected = UserError if isinstance(failure, OSError) else KeyboardInterrupt
     with patch("os.fsync", side_effect=failure), pytest.raises(expected):
         format.write(path, Trace([Process(SMALL)]))
     assert path.read_bytes() == b"older"

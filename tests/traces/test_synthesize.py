@@ -93,8 +93,33 @@ def test_a_distribution_is_read_from_a_table(tmp_path):
     check(steady_state(distribution, 100, 1000))
 
 
-@pytest.mark.parametrize("table", ["", "8, 1\n", "8, 1, x\n", "8, 1, nan\n", "8, 0, 3\n", "8, 1, 2, 3\n"])
-def test_what_is_no_table_is_refused(tmp_path, table):
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ("", "is no table of size, alloc_rate, num_live: no size has an alloc_rate above 0"),
+        ("size, alloc_rate, num_live\n", "no size has an alloc_rate above 0"),
+        ("8, 0, 3\n", "no size has an alloc_rate above 0"),
+        ("8, 1\n", "d.csv:1: has 2 columns, not 3: size, alloc_rate, num_live"),
+        ("8, 1, 2, 3\n", "d.csv:1: has 4 columns"),
+        ("size, alloc_rate, num_live\n\n8, 1, x\n", "d.csv:3: column 3, num_live: 'x' is not a number"),
+        ("8, 1, 1\nsize, 1, 1\n", "d.csv:2: column 1, size: 'size' is not a number"),
+        ("8, 1, 1\n 9, -1, 1\n", "d.csv:2: column 2, alloc_rate: '-1' is not a number from 0 to 1e.18"),
+        ("-8, 1, 1\n", "d.csv:1: column 1, size: '-8'"),
+        ("nan, 1, 1\n", "d.csv:1: column 1, size: 'nan'"),
+        ("8, 1, nan\n", "d.csv:1: column 3, num_live: 'nan'"),
+        ("8, inf, 1\n", "d.csv:1: column 2, alloc_rate: 'inf'"),
+        ("1e300, 1, 1\n", "d.csv:1: column 1, size: '1e300'"),
+        ("8,,1\n", "d.csv:1: column 2, alloc_rate: ''"),
+        (f"8, {'9' * 400}, 1\n", "d.csv:1: column 2, alloc_rate: '9{40}' is not"),
+        ("8; 1; 2\n9; 1; 2\n", "d.csv:2: has 1 column,"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_line_and_column(tmp_path, table, complaint):
     (tmp_path / "d.csv").write_text(table)
-    with pytest.raises(TraceError, match="is no table of size, alloc_rate, num_live"):
+    with pytest.raises(TraceError, match=complaint):
         read_distribution(tmp_path / "d.csv")
+
+
+def test_a_table_as_other_programs_write_it(tmp_path):
+    (tmp_path / "d.csv").write_bytes(b"\xef\xbb\xbfsize,alloc_rate,num_live\r\n\r\n8,1.5,2e1\r\n")
+    assert read_distribution(tmp_path / "d.csv").live.tolist() == [20]

@@ -1,4 +1,4 @@
-"""The allocators, one file each, in teaching order."""
+"""The allocators in teaching order; each is a module or a package."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ ALLOCATORS = (
     "kr",
     "linked_list",
     "segregated_storage",
+    "segregated_fits",
     "buddy",
     "slab",
     "pages_split",

@@ -12,8 +12,12 @@ A block, in use or free; sizes are in units of 16 bytes, the header included:
             16 | the caller's bytes |
                +--------------------+
 
-The heap's own words: the rover, where the last search stopped, and the anchor, a block of no units that keeps
-the list from ever being empty.
+Fields of the allocator: the rover, where the last search stopped, and the anchor, a block of no units, so that the list
+is never empty.
+
+`alloc` searches the list from the rover on for the first block that is large enough, and cuts the request off its end.
+After a full circle without success, it grows the heap. `dealloc` inserts the block in address order, and merges it with
+its neighbours if they touch.
 
 Invariants
     I1  the free list is a circle through the anchor
@@ -21,21 +25,29 @@ Invariants
     I3  no two free blocks touch
     I4  the blocks tile the heap: each ends where the next begins
 
-Vital statistics: header 16 bytes, smallest block 32, alignment 16; alloc and dealloc O(free blocks); memory is
-never given back. Beyond the book: sizes are words, so none is cut to 32 bits; growth is aligned, whatever else
-moved the break; a larger alignment takes a larger block and frees what lies before and behind.
+Differences from the book: sizes are words, so none is truncated to 32 bits. New memory is aligned even if other code
+moved the break. A request with a larger alignment takes a larger block and frees the excess at both ends.
 """
 
 from __future__ import annotations
 
-from heapwright.bits import MOST, align_up
+from heapwright import bits, spans, stats
+from heapwright.allocators.parts import breaks
 from heapwright.layout import NULL, Inline, Struct, Word
-from heapwright.spans import FREE, UNUSED, USED
 
+OVERHEAD = 16
+SMALLEST = 16
+ALIGN = 16
+ALLOC_COST = "O(free blocks)"
+DEALLOC_COST = "O(free blocks)"
+GIVES_BACK = "nothing"
+
+TUNABLES = (("MIN_GROWTH", "MIN_GROWTH", range(1, 1 << 20)),)
 UNIT = 16
-LEAST_GROWTH = 4096  # units
-MOST_BYTES = MOST // 2
+MIN_GROWTH = 4096  # units
+MAX_BYTES = bits.MAX_WORD // 2
 SLOW_PATHS = ("grow",)
+DETECTS = ("double free",)
 RETAINS = "all that it ever held: the break is never lowered"
 
 
@@ -81,23 +93,37 @@ def open_list(heap):
 def lies_between(block, before, after):
     """Whether `block` belongs in the gap of the circle from `before` to `after`."""
     wraps = after.address <= before.address
-    if before.address < block.address:
+    if before.address <= block.address:  # they are equal if the block is already free
         return wraps or block.address < after.address
     return wraps and block.address < after.address
 
 
 def insert(heap, block):
     """Put a block into the list in address order and merge it with both neighbours."""
-    before = heap.rover
-    while not lies_between(block, before, before.next):
-        before = before.next
+    before = gap_below(heap, block)
     join(block, before.next)
     join(before, block)
     heap.rover = before
 
 
+def gap_below(heap, block):
+    """The free block below a block in use; report a double free if the block overlaps a free neighbour."""
+    before = heap.rover
+    while not lies_between(block, before, before.next):
+        before = before.next
+    after = before.next
+    if overlaps(before, block) or overlaps(block, after):
+        block.memory.fault("double free", address_of(block))
+    return before
+
+
+def overlaps(lower, upper):
+    """Whether `upper` begins inside `lower`."""
+    return bits.unsigned_less((upper.address - lower.address) // UNIT, lower.units)
+
+
 def join(lower, upper):
-    """Link `lower` to `upper`, or swallow `upper` where they touch."""
+    """Link `lower` to `upper`, or merge them if they touch."""
     if end_of(lower) == upper.address:
         lower.units += upper.units
         lower.next = upper.next
@@ -106,7 +132,7 @@ def join(lower, upper):
 
 
 def take(previous, block, units):
-    """Unlink an exact fit, or cut the tail off a larger block, so that its links stay."""
+    """Unlink an exact fit, or cut the tail off a larger block, whose links stay valid."""
     if block.units == units:
         previous.next = block.next
         return block
@@ -117,11 +143,11 @@ def take(previous, block, units):
 
 
 def find(heap, units):
-    """The block before the first that fits, growing the heap if none does; null when memory is exhausted."""
+    """The block before the first that fits. Grow the heap if none fits; null when memory is exhausted."""
     previous = heap.rover
     while previous.next.units < units:
         previous = previous.next
-        if previous == heap.rover:  # once around
+        if previous == heap.rover:  # a full circle
             if not grow(heap, units):
                 return previous.at(NULL)
             previous = heap.rover
@@ -129,24 +155,24 @@ def find(heap, units):
 
 
 def grow(heap, units):
-    """Ask for more memory and free it into the list; False when there is none."""
-    size = max(units, LEAST_GROWTH) * UNIT + padding(heap)
-    start = heap.memory.sbrk(size)
-    if start == -1:
-        return False
-    block = Block(heap.memory, align_up(start, UNIT))
-    block.units = (start + size - block.address) // UNIT
-    insert(heap, block)
-    return True
+    """Get more memory and free it into the list; False when memory is exhausted."""
+    size = max(units, MIN_GROWTH) * UNIT + padding(heap)
+    start, given = breaks.grow(heap.memory, size)
+    block = Block(heap.memory, bits.align_up(start, UNIT))
+    got = (start + given - block.address) // UNIT
+    if got > 0:
+        block.units = got
+        insert(heap, block)
+    return given == size
 
 
 def padding(heap):
-    """Bytes from the break to the next unit: none, unless somebody else moved it."""
+    """The bytes from the break to the next unit: 0, unless other code has moved the break."""
     return -heap.memory.sbrk(0) & (UNIT - 1)
 
 
 def take_fit(heap, units):
-    """The first block that fits, cut to size; null when memory is exhausted."""
+    """Take the first block that fits, cut to size; null when memory is exhausted."""
     if not heap.rover:
         open_list(heap)
     previous = find(heap, units)
@@ -177,14 +203,14 @@ def cut_back(heap, block, units):
 
 
 def take_aligned(heap, units, align):
-    """Take a block with room for the worst misfit, and free what is not needed at either end."""
+    """Take a block with room for any alignment, and free the excess at both ends."""
     block = take_fit(heap, units + align // UNIT)
     if not block:
         return block
     misfit = -address_of(block) & (align - 1)
     if misfit > 0:
         block = cut_front(heap, block, misfit // UNIT)
-    cut_back(heap, block, units)  # a unit at least: the misfit is less than the alignment
+    cut_back(heap, block, units)  # frees at least a unit, because the misfit is less than the alignment
     return block
 
 
@@ -193,7 +219,7 @@ def take_aligned(heap, units, align):
 
 def alloc(heap, size, align):
     """Return the address of `size` bytes, or 0 when memory is exhausted."""
-    if size < 0 or size > MOST_BYTES - align:
+    if size < 0 or size > MAX_BYTES - align:
         return NULL
     units = units_for(size)
     block = take_fit(heap, units) if align <= UNIT else take_aligned(heap, units, align)
@@ -205,26 +231,47 @@ def dealloc(heap, address, size, align):
     insert(heap, block_of(heap, address))
 
 
+def realloc(heap, address, size, align, new_size):
+    """Stay if the block still fits and remains at least half full; otherwise move."""
+    gap_below(heap, block_of(heap, address))  # reports a free block
+    usable = usable_size(heap, address)
+    if usable >> 1 <= new_size <= usable:
+        return address
+    target = alloc(heap, new_size, align)
+    if target != NULL:
+        heap.memory.copy(target, address, min(usable, new_size))
+        dealloc(heap, address, usable, align)
+    return target
+
+
 def usable_size(heap, address):
     return (block_of(heap, address).units - 1) * UNIT
 
 
-# --- looking at it
+# --- inspection
+
+
+def survey(heap, account):
+    stats.begin(heap.memory, account)
+    block = heap.anchor.next
+    while block and block != heap.anchor:
+        stats.add_free(account, 1, block.units * UNIT)
+        block = block.next
 
 
 def walk(heap, start, end):
-    """Yield (start, size, kind) for each block of [start, end): the list and the heap have one order."""
+    """Yield (start, size, kind) for each block of [start, end). The free list has the same order as the heap."""
     free = first_free(heap, start)
-    block = Block(heap.memory, align_up(start, UNIT))
+    block = Block(heap.memory, bits.align_up(start, UNIT))
     if start < block.address:
-        yield start, block.address - start, UNUSED
+        yield start, block.address - start, spans.UNUSED
     while block.address < end:
         size = block.units * UNIT
         if block == free:
             free = free.next
-            yield block.address, size, FREE
+            yield block.address, size, spans.FREE
         else:
-            yield block.address, size, USED
+            yield block.address, size, spans.USED
         block = block.at(block.address + size)
 
 

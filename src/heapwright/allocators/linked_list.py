@@ -1,8 +1,7 @@
-"""A list of free regions, nothing on the live ones: first fit in address order.
+"""A list of free regions without headers on live blocks: first fit in address order.
 
-The caller says at `dealloc` how many bytes it gives back, as Rust does, so a live block carries no header, and a
-free region has room for the little that there is to know of it. This is what the UserAllocator of xv6rs sets out
-to be.
+The caller passes the size to `dealloc`, as in Rust, so a live block needs no header. A free region holds its own link
+and size. The UserAllocator of xv6rs has this design.
 
 Sources: D. Knuth, The Art of Computer Programming, vol. 1, 1968, section 2.5, algorithms A and B; xv6rs
 user/src/allocator.rs.
@@ -15,7 +14,10 @@ user/src/allocator.rs.
                | of 16              |                 16 | unused             |
                +--------------------+                    +--------------------+
 
-The heap's own words: the anchor, a region of no bytes that comes before all others. Thus each has one before it.
+Field of the allocator: the anchor, an empty region before all others, so that every region has a predecessor.
+
+`alloc` takes the first region that fits, and cuts the block off its front; the rest stays free. `dealloc` inserts the
+block into the list in address order, and merges it with the regions that it touches.
 
 Invariants
     I1  along the list addresses rise
@@ -23,28 +25,33 @@ Invariants
     I3  no two regions touch
     I4  no region reaches beyond the end of the heap
 
-Vital statistics: header none, smallest block 16, alignment 16; alloc and dealloc O(free regions); a free end of more
-than 128 KiB is cut to 64 KiB. `trim` leaves less than a page and 16 bytes of it. The heap grows by what its free end
-lacks, up to the next multiple of 64 KiB, and a block that grows stays where it is if the bytes behind it are free or
-new.
+The heap grows by what its free end lacks, rounded up to 64 KiB. A block grows in place if the bytes behind it are free
+or new.
 
-Giving back what is free already is noticed. Giving back a wrong size or the inside of a block is not: nothing in
-the heap says where a live block begins. For the same reason `walk` shows live blocks that touch as one.
+The allocator reports a double free. It cannot report a wrong size or an address inside a block, because nothing in the
+heap says where a live block begins. For the same reason, `walk` shows adjacent live blocks as one.
 """
 
 from __future__ import annotations
 
-from heapwright.bits import align_down, align_up, below, is_absurd
+from heapwright import bits, spans, stats
+from heapwright.allocators.parts import breaks, whole_pages
 from heapwright.layout import NULL, Inline, Struct, Word
-from heapwright.spans import FREE, UNUSED, USED
+
+OVERHEAD = 0
+SMALLEST = 16
+ALIGN = 16
+ALLOC_COST = "O(free regions)"
+DEALLOC_COST = "O(free regions)"
+GIVES_BACK = "the free end beyond 64 KiB, once it exceeds 128 KiB; `trim`: whole free pages"
 
 UNIT = 16
-GROWTH = 64 << 10  # the end of the heap is a multiple of this: a multiple of every size of page
+GROWTH = 64 << 10  # the end of the heap is a multiple of this, which is a multiple of every page size
 TRIM_THRESHOLD = 128 << 10
 
-WALK = "stretches"
+WALK = "extents"
 DETECTS = ("double free",)  # a used span may hold several live blocks
-RETAINS = 2 << 12  # the break is cut to the end of a page
+RETAINS = 2 << 12  # the break is lowered only to the end of a page
 SLOW_PATHS = ("grow", "give_back")
 
 
@@ -65,17 +72,17 @@ def end_of(region):
 
 
 def rounded(size):
-    """The bytes that a block of `size` takes: a block of none takes a unit too."""
-    return max(align_up(size, UNIT), UNIT)
+    """The bytes that a block of `size` bytes takes: at least one unit."""
+    return max(bits.align_up(size, UNIT), UNIT)
 
 
 def is_inside(address, start, size):
     """Whether `address` is one of the `size` bytes from `start`; null never is."""
-    return below(address - start, size)
+    return bits.unsigned_less(address - start, size)
 
 
 def fits(region, size, align):
-    return align_up(region.address, align) + size <= end_of(region)
+    return bits.align_up(region.address, align) + size <= end_of(region)
 
 
 # --- the list of free regions
@@ -90,19 +97,30 @@ def region_below(heap, address):
 
 
 def insert(heap, address, size):
-    """Put free bytes into the list, merged with both neighbours; return the region they are in now."""
-    before = region_below(heap, address)
-    after = before.next
-    if is_inside(address, before.address, before.size) or is_inside(after.address, address, size):
-        heap.memory.fault("double free", address)
+    """Put free bytes into the list and merge them with both neighbours; return the resulting region."""
+    before = gap_for(heap, address, size)
     region = Region(heap.memory, address)
     region.size = size
-    join(region, after)
+    join(region, before.next)
     return join(before, region)
 
 
+def gap_for(heap, address, size):
+    """The last region below a range of bytes; report a range that overlaps a free region."""
+    before = region_below(heap, address)
+    if is_inside(address, before.address, before.size) or is_inside(before.next.address, address, size):
+        heap.memory.fault("double free", address)
+    return before
+
+
+def refuse_unmapped(heap, address):
+    """Report a block whose memory has already been returned to the kernel."""
+    if not heap.memory.is_mapped(address):
+        heap.memory.fault("double free", address)
+
+
 def join(lower, upper):
-    """Link `lower` to `upper`, or swallow `upper` where they touch; return the region that `upper` is in now."""
+    """Link `lower` to `upper`, or merge them if they touch; return the region that contains `upper` now."""
     if end_of(lower) != upper.address:
         lower.next = upper
         return upper
@@ -120,9 +138,9 @@ def find(heap, size, align):
 
 
 def take(before, size, align):
-    """Cut an aligned block out of the region after `before`; what lies in front and behind stays free."""
+    """Cut an aligned block out of the region after `before`. The parts in front of it and behind it stay free."""
     region = before.next
-    address = align_up(region.address, align)
+    address = bits.align_up(region.address, align)
     split(region, address + size)
     if address == region.address:
         before.next = region.next
@@ -132,7 +150,7 @@ def take(before, size, align):
 
 
 def split(region, address):
-    """Make a region of its own from what lies behind `address`, if anything does."""
+    """Split a region at an address, unless that is its end."""
     if address == end_of(region):
         return
     rest = region.at(address)
@@ -146,41 +164,41 @@ def split(region, address):
 
 
 def grow(heap, size, align):
-    """Move the break so that the free end of the heap fits a block; False when memory is exhausted."""
+    """Raise the break so that the free end of the heap fits a block; False when memory is exhausted."""
     end = heap.memory.sbrk(0)
-    return obtain(heap, align_up(align_up(free_end(heap, end), align) + size, GROWTH) - end)
+    return obtain(heap, bits.align_up(bits.align_up(free_end(heap, end), align) + size, GROWTH) - end)
 
 
 def obtain(heap, size):
-    """Put new memory into the list, wherever it lies; False when memory is exhausted."""
-    start = heap.memory.sbrk(size)
-    if start != -1:
-        add(heap, start, start + size)
-    return start != -1
+    """Get new memory and put it into the list, wherever it lies; False when memory is exhausted."""
+    start, given = breaks.grow(heap.memory, size)
+    if given > 0:
+        add(heap, start, start + given)
+    return given == size
 
 
 def free_end(heap, end):
     """The start of the free region that ends at the break, or the first unit from the break on."""
     last = region_below(heap, end)
-    return last.address if end_of(last) == end else align_up(end, UNIT)
+    return last.address if end_of(last) == end else bits.align_up(end, UNIT)
 
 
 def add(heap, start, end):
-    """Put new memory into the list; it lies anywhere, and somebody else may have misaligned the break."""
-    first = align_up(start, UNIT)
-    size = align_down(end, UNIT) - first
+    """Put new memory into the list. Other code may have moved the break, so it may be misaligned."""
+    first = bits.align_up(start, UNIT)
+    size = bits.align_down(end, UNIT) - first
     if size > 0:
         insert(heap, first, size)
 
 
 def give_back(heap, region, keep):
-    """Return whole pages of a region at the break to the kernel, but for its first bytes; how many went."""
+    """Release whole pages of a region at the break, except its first `keep` bytes; return the bytes released."""
     end = end_of(region)
-    surplus = end - align_up(region.address + keep, heap.memory.PAGE)
-    if surplus <= 0 or heap.memory.sbrk(0) != end or heap.memory.sbrk(-surplus) == -1:
-        return 0
-    region.size -= surplus
-    return surplus
+    surplus = end - bits.align_up(region.address + keep, heap.memory.PAGE)
+    given = breaks.shrink(heap.memory, end, surplus)
+    if given > 0:
+        region.size -= given
+    return given
 
 
 # --- the allocator
@@ -188,29 +206,32 @@ def give_back(heap, region, keep):
 
 def alloc(heap, size, align):
     """Return the address of `size` bytes, or 0 when memory is exhausted."""
-    if is_absurd(size, align):
+    if bits.is_absurd(size, align):
         return NULL
     size = rounded(size)
     before = find(heap, size, align)
     if not before and grow(heap, size, align):
         before = find(heap, size, align)
-    if not before and obtain(heap, align_up(size + align, GROWTH)):  # the growth did not join the free end
+    if not before and obtain(heap, bits.align_up(size + align, GROWTH)):  # the growth did not join the free end
         before = find(heap, size, align)
     return take(before, size, align) if before else NULL
 
 
 def dealloc(heap, address, size, align):
-    """Put the block back into the list; if that leaves much memory free at the end, return some to the kernel."""
+    """Put the block back into the list, and release the end of the heap if much of it is free."""
+    refuse_unmapped(heap, address)
     region = insert(heap, address, rounded(size))
     if region.size > TRIM_THRESHOLD:
         give_back(heap, region, GROWTH)
 
 
 def realloc(heap, address, size, align, new_size):
-    """Cut the block, or extend it, where it is; move it if its neighbour is in use."""
-    if is_absurd(new_size, align):
+    """Shrink or extend the block in place; move it if the memory behind it is in use."""
+    if bits.is_absurd(new_size, align):
         return NULL
     old, new = rounded(size), rounded(new_size)
+    refuse_unmapped(heap, address)
+    gap_for(heap, address, old)
     if new < old:
         dealloc(heap, address + new, old - new, UNIT)
     elif new > old and not extend(heap, address + old, new - old):
@@ -219,7 +240,7 @@ def realloc(heap, address, size, align, new_size):
 
 
 def extend(heap, end, more):
-    """Take the free bytes behind a block, new ones if it is the last; False if they are in use."""
+    """Take free bytes behind a block, or new ones if it is the last; False if that memory is in use."""
     before = region_below(heap, end)
     if not serves(before.next, end, more) and free_end(heap, heap.memory.sbrk(0)) == end:
         grow(heap, more, UNIT)
@@ -230,7 +251,7 @@ def extend(heap, end, more):
 
 
 def serves(region, address, size):
-    """Whether the region begins at `address` with that many bytes."""
+    """Whether a region begins at `address` and has at least `size` bytes."""
     return region.address == address and region.size >= size
 
 
@@ -242,28 +263,46 @@ def move(heap, address, size, align, new_size):
     return target
 
 
-def trim(heap):
-    """Return the pages at the end of the heap that are free; how many bytes went."""
-    return give_back(heap, region_below(heap, heap.memory.sbrk(0)), UNIT)
+def trim(heap, pad):
+    """Release the free end of the heap beyond `pad` bytes, and whole free pages; return the bytes."""
+    given_back = give_back(heap, region_below(heap, heap.memory.sbrk(0)), UNIT + pad)
+    region = heap.anchor.next
+    while region:
+        given_back += whole_pages.decommit_inside(heap.memory, region.address + Region.SIZE, end_of(region))
+        region = region.next
+    return given_back
 
 
-# --- looking at it
+# --- inspection
+
+
+def survey(heap, account):
+    stats.begin(heap.memory, account)
+    region = heap.anchor.next
+    while region:
+        stats.add_free(account, 1, region.size)
+        region = region.next
+    last = region_below(heap, heap.memory.sbrk(0))
+    account.spare_bytes = last.size if end_of(last) == heap.memory.sbrk(0) else 0
 
 
 def walk(heap, start, end):
-    """Yield (start, size, kind) for each free region of [start, end) and for each stretch in use between two."""
+    """Yield (start, size, kind) for each free region of [start, end) and for each extent in use between two."""
     region = region_below(heap, start).next
-    position = align_up(start, UNIT)
+    position = bits.align_up(start, UNIT)
     if start < position:
-        yield start, position - start, UNUSED
+        yield start, position - start, spans.UNUSED
     while region and region.address < end:
         if position < region.address:
-            yield position, region.address - position, USED
-        yield region.address, region.size, FREE
+            yield position, region.address - position, spans.USED
+        yield region.address, region.size, spans.FREE
         position = end_of(region)
         region = region.next
-    if position < end:
-        yield position, end - position, USED
+    last = bits.align_down(end, UNIT)
+    if position < last:
+        yield position, last - position, spans.USED
+    if last < end:
+        yield last, end - last, spans.UNUSED
 
 
 def check(heap, start, end):

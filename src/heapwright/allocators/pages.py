@@ -1,4 +1,4 @@
-"""Whole pages from the kernel for each block, and a table beside them that knows how many.
+"""Whole pages from the kernel for each block, and a separate table that records how many.
 
 Source: the PageAllocator of a conversation on Rust allocators, a GlobalAlloc over mmap, here without its faults;
 mmap(2), munmap(2), mremap(2). The table: D. Knuth, The Art of Computer Programming, vol. 3, 1973, section 6.4, linear
@@ -12,16 +12,19 @@ probing with algorithm R for removal.
                | a page                |                 16 | zeros                 |
                +-----------------------+                    +-----------------------+
 
-The heap's own words: the kept ranges and the sum of their bytes; the table of live blocks (address and size, the slot
-hashed from the address), the logarithm of its slots, and how many are taken.
+Fields of the allocator: the kept ranges and the sum of their bytes; the table of live blocks (address and size, in a
+slot hashed from the address), the logarithm of its number of slots, and the number of slots taken.
 
-Why a table, and not a header in front of each block: a header makes a block of one page cost two, takes the page
-boundary away from the caller's bytes, and is the first thing an overflow destroys. A table wants a lock, but knows for
-certain what is a live block and what is not.
+`alloc` maps pages and enters them into the table, which doubles when it is three quarters full. `dealloc` finds the
+block in the table, removes it, and unmaps its pages.
 
-`munmap` may fail: cutting a hole may need one more mapping than the kernel allows. Then the range is kept (pages_kept)
-and serves a later request; `trim` offers it to the kernel again, and kept_bytes says how much there is. Neighbours
-count as one mapping to the kernel, so very many blocks can live.
+A header in front of each block would be an alternative to the table. But a header doubles the cost of a block of one
+page, deprives the caller of page alignment, and is the first victim of an overflow. A table needs a lock, but knows for
+certain which blocks are live.
+
+`munmap` may fail: a hole splits a mapping, and the process may have as many mappings as the kernel allows. Then the
+range is kept (kept_pages) and serves a later request. `trim` offers it to the kernel again, and kept_bytes counts it.
+The kernel merges adjacent mappings into one, so a very large number of blocks can be live.
 
 Invariants
     P1  a block begins at a page and has whole pages, at least one
@@ -30,17 +33,23 @@ Invariants
     P4  `blocks` entries take at most three quarters of the table
     P5  kept_bytes sums up the kept ranges
 
-Vital statistics: header none, but 21 to 43 bytes in the table, smallest block one page, alignment one page; alloc and
-dealloc O(1) and a system call; each block is given back when it is freed. realloc moves no bytes when the kernel can
-move pages. Every block comes as zeros.
+`realloc` moves no bytes where the kernel can move pages. Every block comes zeroed.
 """
 
 from __future__ import annotations
 
-from heapwright.allocators.pages_kept import Pages, give_back, kept_at, kept_ranges, offer_again, take_pages
-from heapwright.bits import align_up, floor_log2, is_absurd, shift_right, times
+from heapwright import bits, spans, stats
+from heapwright.allocators.parts import kept_pages
+from heapwright.allocators.parts.kept_pages import Pages
 from heapwright.layout import NULL, Inline, Struct, Word
-from heapwright.spans import FREE, OWN, USED
+
+OVERHEAD = 0
+OVERHEAD_ELSEWHERE = "21 to 43 bytes in the table"
+SMALLEST = 4096
+ALIGN = 4096
+ALLOC_COST = "O(1) and a system call"
+DEALLOC_COST = "O(1) and a system call"
+GIVES_BACK = "each block when it is freed"
 
 SPREAD = -7046029254386353131  # 2**64 / golden ratio: spreads neighbours over the table (Knuth 6.4)
 
@@ -50,7 +59,7 @@ SLOW_PATHS = ("resize_table", "keep", "take_kept", "map_roomy")
 
 
 class Entry(Struct):
-    start: Word  # of a live block; null in an empty slot
+    start: Word  # address of a live block; null in an empty slot
     size: Word
 
 
@@ -69,7 +78,7 @@ def slots(heap):
 
 
 def table_bytes(heap, log2_slots):
-    return align_up(Entry.SIZE << log2_slots, heap.memory.PAGE)
+    return bits.align_up(Entry.SIZE << log2_slots, heap.memory.PAGE)
 
 
 def slot(heap, index):
@@ -81,16 +90,16 @@ def index_of(heap, entry):
 
 
 def home_of(heap, start):
-    return shift_right(times(start, SPREAD), 64 - heap.log2_slots)
+    return bits.shift_right(bits.wrapping_mul(start, SPREAD), 64 - heap.log2_slots)
 
 
 def after(heap, entry):
-    """The next slot, around the end."""
+    """The next slot; the first one follows the last."""
     return slot(heap, (index_of(heap, entry) + 1) & (slots(heap) - 1))
 
 
 def distance(heap, index, entry):
-    """How many slots behind another an entry lies."""
+    """The number of slots from index to an entry, around the end if need be."""
     return (index_of(heap, entry) - index) & (slots(heap) - 1)
 
 
@@ -111,7 +120,7 @@ def find(heap, address):
 
 
 def known(heap, address):
-    """The same, where there has to be one."""
+    """The entry of the live block at an address; report an address without one."""
     block = find(heap, address)
     if not block:
         heap.memory.fault("not a live block", address)
@@ -130,7 +139,7 @@ def put(heap, start, size):
 
 
 def remove(heap, block):
-    """Empty a slot, and move up each entry behind it that would not be found past the gap."""
+    """Empty a slot, and move each later entry into the gap that could not be found past it."""
     gap, entry = block, after(heap, block)
     while entry.start != NULL:
         if distance(heap, home_of(heap, entry.start), entry) >= distance(heap, index_of(heap, gap), entry):
@@ -143,25 +152,25 @@ def remove(heap, block):
 
 
 def is_roomy(log2_slots, blocks):
-    """Whether so many entries take at most three quarters of a table."""
+    """Whether `blocks` entries take at most three quarters of a table."""
     return 4 * blocks <= 3 << log2_slots
 
 
-def least_log2(heap):
-    """The slots of the smallest table there is: one page."""
-    return floor_log2(heap.memory.PAGE // Entry.SIZE)
+def min_log2(heap):
+    """The logarithm of the slots in the smallest table, which has one page."""
+    return bits.floor_log2(heap.memory.PAGE // Entry.SIZE)
 
 
 def make_room(heap):
-    """See to an empty slot for one more block; False when memory is exhausted."""
+    """Make sure that the table has room for one more block; False when memory is exhausted."""
     if not heap.table:
-        return resize_table(heap, least_log2(heap))
+        return resize_table(heap, min_log2(heap))
     return is_roomy(heap.log2_slots, heap.blocks + 1) or resize_table(heap, heap.log2_slots + 1)
 
 
 def resize_table(heap, log2_slots):
     """Move the entries into a new table; False when memory is exhausted."""
-    fresh = take_pages(heap.pages, table_bytes(heap, log2_slots), heap.memory.PAGE)
+    fresh = kept_pages.take_pages(heap.pages, table_bytes(heap, log2_slots), heap.memory.PAGE)
     if fresh == NULL:
         return False
     old, old_log2 = heap.table, heap.log2_slots
@@ -177,19 +186,19 @@ def move_entries(heap, old, log2_slots):
         entry = old.at(old.address + index * Entry.SIZE)
         if entry.start != NULL:
             put(heap, entry.start, entry.size)
-    give_back(heap.pages, old.address, table_bytes(heap, log2_slots))
+    kept_pages.give_back(heap.pages, old.address, table_bytes(heap, log2_slots))
 
 
 def shrink_table(heap):
-    """Make the table fit what is live; return how many bytes went back."""
+    """Shrink the table to fit the live blocks; return the number of bytes released."""
     if not heap.table:
         return 0
     before = table_bytes(heap, heap.log2_slots)
     if heap.blocks == 0:
         table = heap.table.address
         heap.table = NULL
-        return give_back(heap.pages, table, before)
-    log2_slots = max(least_log2(heap), floor_log2(2 * heap.blocks) + 1)
+        return kept_pages.give_back(heap.pages, table, before)
+    log2_slots = max(min_log2(heap), bits.floor_log2(2 * heap.blocks) + 1)
     if log2_slots >= heap.log2_slots or not resize_table(heap, log2_slots):
         return 0
     return before - table_bytes(heap, log2_slots)
@@ -199,16 +208,16 @@ def shrink_table(heap):
 
 
 def whole_pages(heap, size):
-    """The bytes of the pages that a block takes: one of no bytes takes a page too."""
-    return align_up(max(size, 1), heap.memory.PAGE)
+    """The bytes of the pages that a block takes: at least one page."""
+    return bits.align_up(max(size, 1), heap.memory.PAGE)
 
 
 def alloc(heap, size, align):
     """Return the address of pages full of zeros, or 0 when memory is exhausted."""
-    if is_absurd(size, align) or not make_room(heap):
+    if bits.is_absurd(size, align) or not make_room(heap):
         return NULL
     size = whole_pages(heap, size)
-    address = take_pages(heap.pages, size, align)
+    address = kept_pages.take_pages(heap.pages, size, align)
     if address != NULL:
         insert(heap, address, size)
     return address
@@ -219,15 +228,15 @@ def alloc_zeroed(heap, size, align):
 
 
 def dealloc(heap, address, size, align):
-    """Give the pages back, as many as were mapped."""
+    """Unmap the block's pages; the table knows how many."""
     release(heap, known(heap, address))
 
 
 def release(heap, block):
-    """Forget a block and give its pages back; return how many bytes went."""
+    """Remove a block from the table and unmap its pages; return the number of bytes released."""
     start, size = block.start, block.size
     remove(heap, block)
-    return give_back(heap.pages, start, size)
+    return kept_pages.give_back(heap.pages, start, size)
 
 
 def usable_size(heap, address):
@@ -235,8 +244,8 @@ def usable_size(heap, address):
 
 
 def realloc(heap, address, size, align, new_size):
-    """Cut pages off the end, or have the kernel add some, elsewhere if need be; copy only where it cannot."""
-    if is_absurd(new_size, align):
+    """Cut pages off the end, or let the kernel extend or move the mapping; copy only if it refuses."""
+    if bits.is_absurd(new_size, align):
         return NULL
     block = known(heap, address)
     moved = resize(heap, block, whole_pages(heap, new_size), align)
@@ -244,11 +253,11 @@ def realloc(heap, address, size, align, new_size):
 
 
 def resize(heap, block, size, align):
-    """The address of a block with another number of pages, its content not copied; NULL if that cannot be."""
+    """Change the number of a block's pages without copying; return its address, NULL if the kernel refuses."""
     address, old = block.start, block.size
     if size <= old:
         block.size = size
-        give_back(heap.pages, address + size, old - size)
+        kept_pages.give_back(heap.pages, address + size, old - size)
         return address
     moved = heap.memory.mremap(address, old, size, align <= heap.memory.PAGE)
     if moved == -1:
@@ -270,26 +279,38 @@ def move(heap, address, align, new_size):
     return target
 
 
-def trim(heap):
-    """Offer the kernel what it did not take, and make the table fit; return how many bytes went."""
-    return offer_again(heap.pages) + shrink_table(heap)
+def trim(heap, pad):
+    """Release ranges that the kernel refused before, and shrink the table; return the number of bytes released."""
+    return kept_pages.offer_again(heap.pages) + shrink_table(heap)
 
 
-# --- looking at it
+# --- inspection
+
+
+def survey(heap, account):
+    stats.begin(heap.memory, account)
+    stats.add_mapped(account, heap.blocks, account.heap_bytes - heap.pages.kept_bytes - own_bytes(heap))
+    kept_pages.survey_kept(heap.pages, account)
+    account.spare_bytes = heap.pages.kept_bytes
+
+
+def own_bytes(heap):
+    """The bytes of the table."""
+    return table_bytes(heap, heap.log2_slots) if heap.table else 0
 
 
 def span_at(heap, address):
-    """The size and kind of what begins at an address: the table, a block or a kept range; size 0 if nothing does."""
+    """The size and kind of the table, block or kept range that begins at an address; size 0 if there is none."""
     if heap.table and address == heap.table.address:
-        return table_bytes(heap, heap.log2_slots), OWN
+        return table_bytes(heap, heap.log2_slots), spans.OWN
     block = find(heap, address)
     if block:
-        return block.size, USED
-    return kept_at(heap.pages, address), FREE
+        return block.size, spans.USED
+    return kept_pages.kept_at(heap.pages, address), spans.FREE
 
 
 def walk(heap, start, end):
-    """Yield (start, size, kind) for each range of [start, end), a mapping or what is left of one."""
+    """Yield (start, size, kind) for each range of [start, end), which is a mapping or the rest of one."""
     size, kind = span_at(heap, start)
     while start < end and size > 0:
         yield start, size, kind
@@ -303,7 +324,7 @@ def entries(heap):
 
 
 def check(heap, start, end):
-    page, blocks, kept = heap.memory.PAGE, entries(heap), kept_ranges(heap.pages)
+    page, blocks, kept = heap.memory.PAGE, entries(heap), kept_pages.kept_ranges(heap.pages)
     numbers = [number for block in blocks for number in (block.start, block.size)]
     whole = all(number % page == 0 and number > 0 for number in numbers)
     assert whole, "P1  a block begins at a page and has whole pages, at least one"

@@ -1,33 +1,38 @@
-"""The command line: one command per file, its docstring is its help."""
+"""The command line: one module per command, whose docstring is the help text."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
+from io import TextIOBase, TextIOWrapper
 
 import click
 
 from heapwright.cli.terminal import progress
-from heapwright.errors import Mendable
+from heapwright.errors import UserError
 
 COMMANDS = {
-    "simulate": "Run a user program or a trace in the simulated process, everything checked.",
-    "run": "Run a real program on a compiled allocator.",
+    "simulate": "Step through an allocator: run a program with every access checked.",
+    "run": "Run a real program on an allocator of your choice.",
     "record": "Record every allocation of a real program.",
-    "compare": "Replay a recording on several allocators, side by side.",
-    "convert": "Write a trace as another kind, for or from other tools.",
-    "synthesize": "Make up a trace, where no program can be recorded.",
-    "check": "Prove an allocator: the conformance suite, for yours too.",
-    "build": "Compile an allocator to a library to keep.",
-    "bench": "Measure allocators against each other and those installed.",
-    "allocators": "List the allocators that there are.",
-    "doctor": "Say what this machine has and what is missing.",
+    "compare": "Compare mallocs on a recording: time and memory, side by side.",
+    "report": "Report what a recorded program asked for, who asked, and when.",
+    "inspect": "Explain where the memory of a running program is.",
+    "convert": "Convert a trace to or from the format of another tool.",
+    "trace": "Show what a trace holds, cut a part out of it, or merge several.",
+    "synthesize": "Generate a trace from a built-in workload or a table of sizes.",
+    "check": "Test an allocator, including your own, with the conformance suite.",
+    "build": "Compile an allocator to a library, or show its machine code.",
+    "bench": "Benchmark allocators against each other and the installed mallocs.",
+    "allocators": "List the allocators, or explain one.",
+    "doctor": "Check whether this machine has what heapwright needs.",
 }
 
 
 class Commands(click.Group):
-    """Loads a command's module only when it is called, so that --help is quick."""
+    """A group that imports a command's module only when the command is called, so that `--help` is quick."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -51,35 +56,90 @@ def group() -> None:
 
     \b
     Try:
-      heapwright simulate boxtest -a kr --step
-      heapwright run -a kr -- python3 -c 'print(42)'
-      heapwright record -o demo.hwt -- git --version && heapwright compare demo.hwt -a kr -a system
+      heapwright simulate boxtest --step
+      heapwright run --stats -- python3 -c 'print(42)'
+      heapwright record -o demo.hwt -- git --version && heapwright compare demo.hwt
 
-    Exit status: 0 done, 1 what was asked about does not hold, 2 wrong use; `run` and `record` give the
-    program's own.
+    Exit status: 0 success, 1 a check failed or something is damaged, 2 wrong usage. `run` and `record` return the
+    exit status of the program.
     """
 
 
 def main() -> None:
-    """The entry point: errors that a user can mend are one line and exit status 2."""
+    """Run the command line. Errors that the user can correct are reported in one line, with exit status 2."""
+    guard_streams()
+    arguments = sys.argv[1:] or ["--help"]
     try:
-        sys.exit(group(standalone_mode=False))  # an Exit comes back as its code
+        sys.exit(group(arguments, standalone_mode=False))  # click returns the code of an Exit
     except click.UsageError as error:
-        error.show()
+        complain(wrong_use(error))
         sys.exit(2)
-    except (click.ClickException, Mendable) as error:
+    except (click.ClickException, UserError) as error:
         progress("")
-        click.echo(f"heapwright: {getattr(error, 'message', None) or error}", err=True)
+        complain(getattr(error, "message", None) or str(error))
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("heapwright: interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        where = str(stop.__cause__ or stop)  # the machine adds where it stopped the allocator
+        complain(f"interrupted{where and ' '}{where}")
         sys.exit(130)
+    except MemoryError:
+        complain("not enough memory for this command")
+        sys.exit(2)
     except OSError as error:
         leave_output(error)
 
 
+def wrong_use(error: click.UsageError) -> str:
+    """The message of a usage error, and the command that prints the right help text."""
+    names = names_of(error.ctx) or [name for name in sys.argv[1:2] if name in COMMANDS]
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return f"{message}; see `{' '.join(['heapwright', *names])} --help`"
+
+
+def names_of(context: click.Context | None) -> list[str]:
+    return [*names_of(context.parent), context.info_name or ""] if context and context.parent else []
+
+
+def complain(line: str) -> None:
+    """Report an error in one line. Unprintable characters, which file names may contain, are escaped."""
+    escaped = (each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in line)
+    click.echo(f"heapwright: {''.join(escaped)}", err=True)
+
+
 def leave_output(error: OSError) -> None:
-    """End in one line when what was asked for cannot be written; a reader that has gone is click's to handle."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try again at its end
-    click.echo(f"heapwright: {error.filename or 'standard output'}: {error.strerror}", err=True)
+    """Report that the output cannot be written, and exit. Click itself handles a pipe whose reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would flush again at exit
+    complain(f"{error.filename or 'standard output'}: {error.strerror}")
     sys.exit(2)
+
+
+# --- closed streams
+
+
+class ClosedOutput(TextIOBase):
+    """Standard output of a process that was started with it closed: every write fails."""
+
+    encoding = "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+    def fileno(self) -> int:
+        return 1
+
+
+def guard_streams() -> None:
+    """Replace closed standard streams, so that no file opened later gets their descriptors."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor
+    sys.stdout = sys.stdout or ClosedOutput()
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  for the whole process
+    for stream in sys.stdout, sys.stderr:
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be no text; terminals may lack UTF-8

@@ -1,8 +1,9 @@
-"""`heapwright allocators`: what allocators there are, and what each says of itself."""
+"""`heapwright allocators`: the list of allocators, and a page about each."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,24 +15,26 @@ if TYPE_CHECKING:
 
     from heapwright.describe import Description, Part
 
-WIDTH = 150  # columns, where nobody says how many there are
-HEADINGS = r"(?m)^(Invariants$|Vital statistics:|Sources?:|    [A-Z]{1,3}\d+ )"
-SHARES = (0, 4, 2, 2, 0, 4, 0, 3)  # of each column in the room that is left
+WIDTH = 150  # columns, if the terminal does not give a width
+MIN_WIDTH = 140  # of the table; on a narrower terminal each allocator gets a paragraph
+HEAD_WIDTH = 18
+HEADINGS = r"(?m)^(Invariants$|Vital statistics$|Sources?:|    [A-Z]{1,3}\d+ )"
+SHARES = (0, 4, 2, 2, 0, 3, 3, 0, 3)  # of each column in the remaining width
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def command(name: str | None, as_json: bool) -> None:
-    """List the allocators in teaching order; or show all that NAME, a file of yours too, says of itself.
-
-    Overhead is what a live block costs; the smallest block is in bytes. An allocator with threads of its own lets
-    many of them work at a time; compiled, any other is put under one lock.
+    """List the allocators, from the simplest to the most complex, or explain the one called NAME.
 
     \b
-    heapwright allocators
     heapwright allocators kr
-    heapwright allocators mine.py --json
+
+    An allocator's page shows its idea, a picture of its blocks, its invariants and its costs. NAME may also be a file
+    or a folder of your own. In the table, `overhead` is what a live block costs beyond its size, in bytes, and
+    `smallest` is what a block of size 0 takes. An allocator that does not support threads itself runs under one lock
+    when it is compiled.
     """
     from heapwright.describe import companions, describe, describe_all
 
@@ -55,17 +58,34 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def table(every: list[Description]) -> None:
+    """Print a row for each allocator, or a paragraph if the terminal is too narrow."""
     from rich.table import Table
+    from rich.text import Text
 
     from heapwright.describe import COLUMNS
 
+    out = console(WIDTH)
+    if out.width < MIN_WIDTH:
+        click.echo("\n\n".join(paragraph(each, out.width) for each in every))
+        return
     grid = Table(box=None, expand=True, pad_edge=False, header_style="bold")
     for name, share in zip(COLUMNS, SHARES, strict=True):
-        grid.add_column(name, ratio=share or None, no_wrap=not share, min_width=10 if share else None)
+        grid.add_column(name, ratio=share or None, min_width=10 if share else None, overflow="fold")
     for each in every:
-        grid.add_row(*each.row)
+        grid.add_row(*map(Text, each.row))
         grid.add_row()
-    console(WIDTH).print(grid)
+    out.print(grid)
+
+
+def paragraph(description: Description, width: int) -> str:
+    """One allocator's row of the table as lines, one or more for each column."""
+    from heapwright.describe import COLUMNS
+
+    name, idea, *cells = description.row
+    lines = textwrap.wrap(f"{name}: {idea}", width)
+    for head, cell in zip(COLUMNS[2:], cells, strict=True):
+        lines += textwrap.wrap(f"{head:<{HEAD_WIDTH}} {cell}", width, subsequent_indent=" " * (HEAD_WIDTH + 1))
+    return "\n".join(lines)
 
 
 # --- one
@@ -81,12 +101,16 @@ def as_dict(description: Description, pages: list[Description]) -> dict[str, Any
 
 
 def show(description: Description) -> None:
-    """The docstring, its headings and names set off."""
+    """Print the docstring with bold headings and names, then the vital statistics."""
     from rich.text import Text
+
+    from heapwright.describe import Kind, Part
 
     out = console(WIDTH)
     out.print(Text.assemble((description.name, "bold"), f": {description.idea}"), soft_wrap=True)
-    for part in description.parts:
+    facts = "\n".join(f"    {name:<15} {value}" for name, value in description.vitals.lines())
+    vitals = [Part(Kind.PARAGRAPH, f"Vital statistics\n{facts}")] if facts else []
+    for part in (*description.parts, *vitals):
         out.print()
         out.print(drawn(part), soft_wrap=True)
     out.print()

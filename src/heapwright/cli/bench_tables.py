@@ -1,58 +1,60 @@
-"""The bench's tables on a terminal: one for each group, a row for each workload, a column for each malloc."""
+"""The tables of `heapwright bench`: one for each group, with a row per workload and a column per malloc."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from heapwright.cli.terminal import console
+from heapwright.cli.mallocs import environment_line
+from heapwright.cli.tables import print_table
+from heapwright.cli.terminal import console, say
 from heapwright.lab.bench_figures import BASE, NOT_RUN
+from heapwright.wording import counted, duration
 
-WIDTH = 160  # columns, where nobody says how many there are
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 160  # columns, if the terminal does not give a width
 
 
 def tables(report: dict[str, Any]) -> None:
     out = console(WIDTH)
     machine = report["machine"]
-    out.print(
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['libc']}; "
+    say(
+        out,
+        f"{machine['cpu']}, {counted(machine['cores'], 'cores')}, Linux {machine['kernel']}, {machine['libc']}; "
         f"{report['clock']} time and peak resident memory as multiples of {BASE}'s",
-        soft_wrap=True,
     )
+    if report["environment"]:
+        say(out, environment_line(report["environment"]))
     names = list(report["allocators"])
     for group in dict.fromkeys(row["group"] for row in report["rows"]):
         rows = [row for row in report["rows"] if row["group"] == group]
         out.print()
-        out.print(grid(group, rows, names, {name: report["means"][name][group] for name in names}))
+        means = [report["means"][name][group] for name in names]
+        lines = [*(cells(row, names) for row in rows), mean_cells(names, means)]
+        print_table(out, (group, *names), lines, has_total=True)
     out.print()
-    out.print(summary(report, names))
+    summary(out, report, names)
 
 
-def grid(group: str, rows: list[dict[str, Any]], names: list[str], means: dict[str, dict[str, Any]]) -> Any:
-    table = table_of(group, names)
-    for row in rows:
-        table.add_row(row["title"], *(cell(name, row["results"][name]) for name in names))
-    table.add_row("geometric mean", *("" if name == BASE else mean(means[name]) for name in names), style="bold")
-    return table
+def cells(row: dict[str, Any], names: list[str]) -> list[str]:
+    return [row["title"], *(cell(name, row["results"][name]) for name in names)]
 
 
-def table_of(first: str, names: list[str]) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(first)
-    for name in names:
-        table.add_column(name, justify="right")
-    return table
+def mean_cells(names: list[str], means: list[dict[str, Any]]) -> list[str]:
+    """The last row of a table: the geometric means."""
+    found = ("" if name == BASE else mean(each) for name, each in zip(names, means, strict=True))
+    return ["geometric mean", *found]
 
 
 def cell(name: str, result: dict[str, Any]) -> str:
-    """The base in seconds and MiB, the others as multiples: time, then memory."""
+    """Time and memory of one result: absolute (in MiB) for the base, multiples of the base for the others."""
     if "error" in result:
         return "-" if result["error"] == NOT_RUN else "failed"
     if name == BASE:
-        return f"{result['seconds']:.3f} s {result['peak_resident_bytes'] / (1 << 20):.1f} M"
+        return f"{duration(result['seconds'])} {result['peak_resident_bytes'] / (1 << 20):.1f} M"
     if not result.get("time_ratio"):
-        return f"{result['seconds']:.3f} s"
+        return duration(result["seconds"])
     return f"{result['time_ratio']:.2f} {result['resident_ratio']:.2f}"
 
 
@@ -63,12 +65,11 @@ def mean(found: dict[str, Any]) -> str:
     return f"{found['time']:.2f} {found['resident']:.2f}{missing}"
 
 
-def summary(report: dict[str, Any], names: list[str]) -> Any:
-    """All groups together, and how throughput grows with threads."""
-    table = table_of("all", names)
-    table.add_row("geometric mean", *("" if name == BASE else mean(report["means"][name]["all"]) for name in names))
+def summary(out: Console, report: dict[str, Any], names: list[str]) -> None:
+    """Print the means over all groups, and how throughput grows with threads."""
+    rows = [mean_cells(names, [report["means"][name]["all"] for name in names])]
     titles = dict.fromkeys(title for found in report["scaling"].values() for title in found)
     for title in titles:
         ratios = [report["scaling"].get(name, {}).get(title) for name in names]
-        table.add_row(f"throughput of {title}", *(f"{ratio:.2f}" if ratio else "-" for ratio in ratios))
-    return table
+        rows.append([f"throughput of {title}", *(f"{ratio:.2f}" if ratio else "-" for ratio in ratios)])
+    print_table(out, ("all", *names), rows)

@@ -1,4 +1,4 @@
-"""`heapwright compare`: one recording, several allocators, side by side."""
+"""`heapwright compare`: replay one recording on several mallocs, side by side."""
 
 from __future__ import annotations
 
@@ -8,66 +8,119 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from heapwright.cli.terminal import progress
+from heapwright.cli.mallocs import EPILOG, HELP
+from heapwright.cli.options import refuse_idle
+from heapwright.cli.terminal import progress, tell_notes
 
 if TYPE_CHECKING:
-    from heapwright.traces.events import Process, Summary, Trace
+    from heapwright.lab.processes import Chosen
+    from heapwright.traces.events import Trace
 
-DEFAULT = ("linked_list", "kr", "system")
+DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
 
 
-@click.command()
+@click.command(epilog=EPILOG)
 @click.argument("trace", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("-a", "--allocator", "allocators", multiple=True, help="Name, path, stack, 'system', or NAME=LIB.so.")
-@click.option("-n", "--repeats", default=5, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--memory", is_flag=True, help="Show how the heap is used when the most bytes are live.")
-@click.option("--latency", is_flag=True, help="Time each call by itself, too: percentiles.")
+@click.option("-a", "--allocator", "allocators", multiple=True, help=f"{HELP} May be repeated.")
+@click.option(
+    "-n",
+    "--repeats",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Measure each malloc N times and show medians.",
+)
+@click.option(
+    "--process",
+    metavar="PID|N|all",
+    help="Replay this process, by PID or position. Default: the one with the highest peak of live memory.",
+)
+@click.option("--memory", is_flag=True, help="Show the memory in use at the peak, at the worst moment and at the end.")
+@click.option("--latency", is_flag=True, help="Time single calls and show percentiles.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(trace: Path, allocators: tuple[str, ...], repeats: int, memory: bool, latency: bool, as_json: bool) -> None:
-    """Replay TRACE on each allocator and compare time and memory.
-
-    TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep or glibc mtrace file. Each replay is
-    a fresh process whose malloc is the allocator's; all threads' events are replayed in their recorded order by
-    one thread. The repeats of the allocators take turns; times are medians of passes over warm pages, and their spread
-    is the distance between the quartiles of the repeats, as a part of the median.
-
-    --memory: what is held from the kernel when the most bytes are live is the sum of what blocks requested, what
-    they may use beyond that (internal), and all outside of blocks (external): free memory, headers, records. Free is
-    the part that mallinfo2 calls so: neither blocks in a thread's cache, nor anything inside of mapped memory. Retained
-    is what is held when all was freed. A dash is what a malloc does not tell: others than ours and the C library's
-    no more than what their blocks may use. JSON has these figures always.
-
-    --latency: one more pass for each repeat, after the others and on the same warm pages, reads the processor's clock
-    around each call: what a page costs when it is first touched is not in it. `malloc` stands for calloc, realloc
-    and memalign too. Percentiles are of all repeats' calls together, at most 6.25 % too high. What reading the clock
-    costs is said and not subtracted.
+def command(
+    trace: Path,
+    allocators: tuple[str, ...],
+    repeats: int,
+    process: str | None,
+    memory: bool,
+    latency: bool,
+    as_json: bool,
+) -> None:
+    """Replay the recording TRACE on several mallocs and compare their time and memory.
 
     \b
-    heapwright compare demo.hwt -a kr -a linked_list -a system
-    heapwright compare demo.hwt -a dlmalloc -a system --memory --latency
-    heapwright compare demo.hwt -a kr -a jemalloc=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2
+    heapwright compare git.hwt -a system -a hoard -a mine.py --memory
+
+    Without -a, it compares the C library's malloc (`system`) with ptmalloc, hoard and slab, and with those of jemalloc,
+    mimalloc and tcmalloc that are installed. TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep
+    or glibc mtrace file. If it has several processes, the one with the highest peak of live memory is replayed;
+    `--process all` replays each separately, and the JSON is then a list. One thread replays the events of all threads
+    in their recorded order. The mallocs take turns.
+
+    Each repeat replays the trace in two fresh processes. `warm` is the time of a pass over pages that earlier passes
+    touched: the allocator's own work. `cold` is the processor time of a first pass that writes every byte of every
+    block; it includes page faults and kernel calls. Times are medians of the repeats. The spread is the distance
+    between the quartiles, in percent of the median.
+
+    --memory shows two tables. The first is the kernel's view: the growth of resident memory at four moments. `peak` is
+    when the most bytes are live, `worst` when the most resident bytes hold nothing live, `end` the trace's end, and
+    `freed` after all blocks are freed. The second table is what the malloc itself reports. Held memory is the sum of
+    what blocks requested, what they may use beyond that (internal), and the rest (external): free memory, headers,
+    records. Free memory is counted as in mallinfo2, without thread caches and the inside of mapped memory. A dash means
+    that the malloc does not report the figure; other libraries report only usable sizes. The JSON has all figures.
+
+    --latency adds a last pass over the same warm pages, which reads the processor's clock around each call. `malloc`
+    includes calloc, realloc and memalign. Percentiles cover all repeats together and are at most 6.25 % too high. The
+    cost of reading the clock is shown and not subtracted.
+
+    \b
+    heapwright compare demo.hwt -a jemalloc -a 'jemalloc{MALLOC_CONF=dirty_decay_ms:0}'
     """
-    from heapwright.cli.compare_tables import print_tables
-    from heapwright.lab.compare import compare, contestant
+    from heapwright.lab.compare import compare
+    from heapwright.lab.contestant import caller_tuning
+    from heapwright.lab.machine_facts import installed_peers
+    from heapwright.lab.naming import contestants
+    from heapwright.lab.processes import ALL, choose
     from heapwright.traces.importers import open_trace
 
-    loaded = open_trace(trace)
-    process = loaded.largest
-    chosen = [contestant(name) for name in allocators or DEFAULT]
-    figures = compare(process, chosen, repeats, progress, times_calls=latency)
-    progress("")
-    summary = process.summary()
-    results = [each.as_json(summary) for each in figures]
     if as_json:
-        click.echo(json.dumps({"trace": head(trace, loaded, process, summary), "results": results}, indent=2))
-    else:
-        print_tables(head(trace, loaded, process, summary), results, memory)
+        refuse_idle("with --json, which always has these figures", "memory")
+    loaded = open_trace(trace)
+    chosen = choose(loaded, process)
+    mallocs = contestants(allocators or (*DEFAULT, *installed_peers()))
+    reports = []
+    for each in chosen:
+        tell_notes(each.process.notes)
+        figures = compare(each.process, mallocs, repeats, progress, times_calls=latency)
+        summary = each.process.summary()
+        results = [found.as_json(summary) for found in figures]
+        reports.append({"trace": head(trace, loaded, each), "environment": caller_tuning(), "results": results})
+    progress("")
+    show(reports, memory, as_json, is_list=process == ALL)
 
 
-def head(path: Path, trace: Trace, process: Process, summary: Summary) -> dict[str, Any]:
+def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:
+    process = chosen.process
     return {
         "file": str(path),
         "command": process.command or " ".join(trace.command),
         "processes": len(trace.processes),
-        **vars(summary),
+        "process": chosen.number,
+        "pid": process.pid,
+        "is_default": chosen.is_default,
+        **vars(process.summary()),
     }
+
+
+def show(reports: list[dict[str, Any]], memory: bool, as_json: bool, is_list: bool) -> None:
+    from heapwright.cli.compare_tables import print_tables
+
+    if as_json:
+        click.echo(json.dumps(reports if is_list else reports[0], indent=2))
+        return
+    for number, report in enumerate(reports):
+        if number:
+            click.echo()
+        print_tables(report, memory)

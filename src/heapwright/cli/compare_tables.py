@@ -2,93 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from heapwright.cli.terminal import console
+from heapwright.cli.mallocs import environment_line
+from heapwright.cli.tables import print_table
+from heapwright.cli.terminal import console, say
+from heapwright.wording import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 110  # columns, where nobody says how many there are
-BYTES = ("requested", "internal", "external", "free", "largest_free", "held", "retained")
-TIMES = ("p50", "p90", "p99", "p99.9", "max")
+WIDTH = 120  # columns, if the terminal does not give a width
+TIMES = ("allocator", "warm", "± spread", "× best", "cold", "± spread", "× best")
+PEAKS = ("events/s", "peak heap", "utilization", "resident")
+BYTES = ("requested", "internal", "external", "free", "largest_free", "held")
+QUANTILES = ("p50", "p90", "p99", "p99.9", "max")
 
 
-def print_tables(trace: dict[str, Any], results: list[dict[str, Any]], memory: bool) -> None:
-    """What was replayed, times and peaks; then the tables that were asked for."""
+def print_tables(report: dict[str, Any], memory: bool) -> None:
+    """Print what was replayed, the times and peaks, and then the tables that were asked for."""
     out = console(WIDTH)
-    title(out, trace)
+    title(out, report["trace"], report["environment"])
+    results = report["results"]
     times(out, results)
     if memory:
+        course(out, results)
         usage(out, results)
     if any(result["latency"] for result in results):
         latency(out, results)
 
 
-def title(out: Console, trace: dict[str, Any]) -> None:
-    of = f" (the largest of {trace['processes']} processes)" if trace["processes"] > 1 else ""
-    out.print(f"{trace['command'] or trace['file']}{of}", markup=False, soft_wrap=True)
-    out.print(
-        f"{trace['events']:,} events of {trace['threads']} threads, at most {trace['peak_live_bytes']:,} bytes "
-        f"live in {trace['peak_live_blocks']:,} blocks",
-        soft_wrap=True,
+def title(out: Console, trace: dict[str, Any], environment: dict[str, str]) -> None:
+    say(out, f"{trace['command'] or trace['file']}{place(trace)}")
+    say(
+        out,
+        f"{counted(trace['events'], 'events')} of {counted(trace['threads'], 'threads')}; at the peak "
+        f"{trace['peak_live_bytes']:,} bytes are live in {counted(trace['live_blocks_at_peak'], 'blocks')}",
     )
+    if environment:
+        say(out, environment_line(environment))
 
 
-def grid(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> None:
-    """Print a table whose first columns, so many as there are `words`, are text and not numbers."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place < words else "right")
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
+def place(trace: dict[str, Any]) -> str:
+    """Which of several processes this is, and why it was chosen."""
+    if trace["processes"] == 1:
+        return ""
+    which = f"process {trace['process']} of {trace['processes']}, PID {trace['pid']}"
+    return f" ({which}: the highest peak of live memory)" if trace["is_default"] else f" ({which})"
 
 
-# --- time, and what was held at most
+def number(of: float | None) -> str:
+    return "-" if of is None else f"{of:,.0f}"
+
+
+# --- times and peaks
 
 
 def times(out: Console, results: list[dict[str, Any]]) -> None:
-    fastest = min(result["seconds"] for result in results)
-    columns = ("allocator", "seconds", "± spread", "events/s", "× fastest", "peak heap", "utilization", "resident")
-    grid(out, columns, (times_row(result, fastest) for result in results))
+    warm = min(result["seconds"] for result in results)
+    cold = min(result["cold"]["seconds"] for result in results)
+    print_table(out, (*TIMES, *PEAKS), [times_row(result, warm, cold) for result in results])
     for result in results:
         if result["failures"]:
-            out.print(f"{result['allocator']} refused {result['failures']:,} requests")
+            say(out, f"{result['allocator']} refused {counted(result['failures'], 'requests')}")
 
 
-def times_row(result: dict[str, Any], fastest: float) -> tuple[str, ...]:
+def times_row(result: dict[str, Any], warm: float, cold: float) -> tuple[str, ...]:
     heap, utilization = result["peak_heap_bytes"], result["utilization"]
     return (
         result["allocator"],
-        f"{result['seconds']:.4f}",
-        "-" if result["spread"] is None else f"{result['spread']:.0%}",
+        *time_cells(result, warm),
+        *time_cells(result["cold"], cold),
         f"{result['events_per_second'] / 1e6:.1f} M",
-        f"{result['seconds'] / fastest:.2f}",
-        f"{heap:,}" if heap else "-",
-        f"{utilization:.1%}" if utilization else "-",
-        f"{result['peak_resident_bytes']:,}",
+        number(heap),
+        "-" if utilization is None else f"{utilization:.1%}",
+        number(result["peak_resident_bytes"]),
     )
+
+
+def time_cells(timed: dict[str, Any], best: float) -> tuple[str, str, str]:
+    """A time, its spread, and its ratio to the best time."""
+    spread = timed["spread"]
+    ratio = f"{timed['seconds'] / best:.2f}" if best else "-"
+    return duration(timed["seconds"]), "-" if spread is None else f"{spread:.0%}", ratio
 
 
 # --- where the bytes are
 
 
+def course(out: Console, results: list[dict[str, Any]]) -> None:
+    say(out, "\nresident bytes as the kernel counts them; worst: when the most of them hold no live block")
+    rows = [
+        course_row(result["allocator"], name, moment)
+        for result in results
+        for name, moment in result["memory"]["moments"].items()
+    ]
+    print_table(out, ("allocator", "moment", "after event", "live", "resident", "× live"), rows, words=2)
+
+
+def course_row(allocator: str, name: str, moment: dict[str, int]) -> tuple[str, ...]:
+    live, resident = moment["live_bytes"], moment["resident_bytes"]
+    return (
+        allocator,
+        name,
+        number(moment["event"]),
+        number(live),
+        number(resident),
+        f"{resident / live:.2f}" if live else "-",
+    )
+
+
 def usage(out: Console, results: list[dict[str, Any]]) -> None:
-    out.print("\nbytes when the most are live; retained: held when all is freed")
-    columns = ("allocator", *(name.replace("_", " ") for name in BYTES))
-    grid(out, columns, (usage_row(result["allocator"], result["memory"]) for result in results))
+    say(out, "\nbytes as the malloc reports them; freed: after all blocks are freed")
+    rows = [row for result in results for row in usage_rows(result["allocator"], result["memory"])]
+    print_table(out, ("allocator", "moment", *(name.replace("_", " ") for name in BYTES)), rows, words=2)
 
 
-def usage_row(allocator: str, memory: dict[str, int | None]) -> tuple[str, ...]:
-    return (allocator, *(number(memory[f"{name}_bytes"]) for name in BYTES))
-
-
-def number(of: float | None) -> str:
-    return "-" if of is None else f"{of:,.0f}"
+def usage_rows(allocator: str, memory: dict[str, Any]) -> list[tuple[str, ...]]:
+    freed = {"requested_bytes": 0, "held_bytes": memory["retained_bytes"]}
+    moments = {"peak": memory, "end": memory["at_end"], "freed": freed}
+    return [
+        (allocator, name, *(number(found.get(f"{each}_bytes")) for each in BYTES)) for name, found in moments.items()
+    ]
 
 
 # --- single calls
@@ -96,11 +131,11 @@ def number(of: float | None) -> str:
 
 def latency(out: Console, results: list[dict[str, Any]]) -> None:
     floor = max(result["latency"]["floor_ns"] for result in results)
-    out.print(f"\nnanoseconds of single calls, of which up to {floor:.0f} are the clock's own")
-    rows = (latency_row(result, call) for result in results for call in ("malloc", "free"))
-    grid(out, ("allocator", "call", "calls", *TIMES), rows, words=2)
+    say(out, f"\nnanoseconds per call; reading the clock adds up to {floor:.0f}")
+    rows = [latency_row(result, call) for result in results for call in ("malloc", "free")]
+    print_table(out, ("allocator", "call", "calls", *QUANTILES), rows, words=2)
 
 
 def latency_row(result: dict[str, Any], call: str) -> tuple[str, ...]:
     found = result["latency"][call]
-    return (result["allocator"], call, number(found["calls"]), *(number(found[f"{name}_ns"]) for name in TIMES))
+    return (result["allocator"], call, number(found["calls"]), *(number(found[f"{name}_ns"]) for name in QUANTILES))

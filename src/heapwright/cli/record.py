@@ -1,66 +1,127 @@
-"""`heapwright record`: every allocation of a real program, kept in a trace."""
+"""`heapwright record`: record every allocation of a real program in a trace."""
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from heapwright.cli.launch import launch
+from heapwright.cli.terminal import tell_notes
+from heapwright.files import check_output, written_whole
+from heapwright.preload import is_reachable_by_all, why_unserved
+from heapwright.traces.raw_stacks import MAX_DEPTH, USUAL_DEPTH, VARIABLE
+from heapwright.wording import counted
+
+MEMORY, MEMORY_ROOM = Path("/dev/shm"), 1 << 28  # noqa: S108  a folder of ours lies in it
+PLACES = Path("/var/tmp"), Path("/tmp")  # for the ring of root's recordings, if other users cannot reach the others
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The trace.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The trace to write."
+)
+@click.option(
+    "--call-sites",
+    "depth",
+    is_flag=False,
+    flag_value=str(USUAL_DEPTH),
+    type=click.IntRange(1, MAX_DEPTH),
+    metavar="[DEPTH]",
+    help=f"Record who asked, too: the innermost DEPTH functions of each request's call stack ({USUAL_DEPTH}).",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(output: Path, command: tuple[str, ...]) -> None:
-    """Run COMMAND and record each call of its malloc, of all its threads and children, to a trace.
-
-    The program's own exit status is returned. A program that crashes or is killed leaves its recording whole.
-    Python keeps small blocks to itself: record it with PYTHONMALLOC=malloc to see every one.
+def command(output: Path, depth: int | None, command: tuple[str, ...]) -> None:
+    """Run COMMAND and record every allocation of all its threads and children in a trace.
 
     \b
     heapwright record -o git.hwt -- git log
+
+    The exit status is the program's own. A recording is complete even if the program crashes or is killed, becomes
+    another user, changes its root, uses up its file descriptors, or filters its system calls. If the disk fills up,
+    the program runs on unrecorded, and the number of lost calls is reported.
+
+    Python manages small blocks itself. Set PYTHONMALLOC=malloc to record each of them:
+
+    \b
     PYTHONMALLOC=malloc heapwright record -o json.hwt -- python3 -m json.tool big.json
+
+    With --call-sites, the trace also says who asked: functions of C, C++, Rust and Python, with files and lines.
+
+    \b
+    heapwright record --call-sites -o server.hwt -- ./server
     """
+    from heapwright.lab.collector import Collector, is_clock_common
+    from heapwright.native.clock import processor_clock
     from heapwright.native.library import recorder_library
 
-    library = recorder_library()
-    if not output.absolute().parent.is_dir():
-        raise click.ClickException(f"there is no folder {output.absolute().parent}")
-    work = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.absolute().parent))
-    try:
-        status = launch(command, library, {"HEAPWRIGHT_RECORD": str(work)})
-        keep(work, output)
-    finally:
-        remove_if_empty(work)
+    check_output(output)
+    library, ticks = recorder_library(), processor_clock() if is_clock_common() else None
+    is_root = os.geteuid() == 0  # its program may become another user, who must find the ring after an exec
+    with written_whole(output) as trace, work_folder(output, is_root) as folder:
+        with Collector(folder, trace, is_root, ticks) as collector:
+            status = launch(command, library, {"HEAPWRIGHT_RECORD": str(collector.path)} | call_sites(depth))
+            running = still_running(collector.path)
+        header, reason = collector.complete(), why_unserved(command[0])
+        if not header["processes"]:
+            raise click.ClickException(f"nothing was recorded: {command[0]} {reason or 'never called malloc'}")
+    tell(output, header, running)
+    if reason:
+        click.echo(f"  {command[0]} itself is not recorded: it {reason}", err=True)
     raise click.exceptions.Exit(status)
 
 
-def keep(work: Path, output: Path) -> None:
-    """Turn the raw recordings into a trace; they are deleted only once it is written."""
-    from heapwright.traces.format import write
-    from heapwright.traces.recording import import_recordings
-
-    raw = sorted(work.iterdir())
-    if not raw:
-        raise click.ClickException("the program made no call of malloc that can be seen: is it static, or setuid?")
-    trace = import_recordings(raw)
-    write(output, trace)
-    for path in raw:
-        path.unlink()
-    summary = trace.summary()
-    click.echo(
-        f"{output}: {summary.events:,} events of {len(trace.processes)} processes and {summary.threads} threads, "
-        f"at most {summary.peak_live_bytes:,} bytes live in one; {output.stat().st_size:,} bytes",
-        err=True,
-    )
-    for sentence, count in trace.notes().items():
-        click.echo(f"  {count:,} {sentence}", err=True)
+def call_sites(depth: int | None) -> dict[str, str]:
+    """The environment of a program whose call stacks are recorded, if they are."""
+    return {VARIABLE: str(depth)} if depth else {}
 
 
-def remove_if_empty(work: Path) -> None:
+@contextmanager
+def work_folder(output: Path, by_all_users: bool) -> Iterator[Path]:
+    """A folder for the ring, which all processes of the run can reach."""
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=place_for(output, by_all_users)) as folder:
+        Path(folder).chmod(0o711 if by_all_users else 0o700)
+        yield Path(folder)
+
+
+def place_for(output: Path, by_all_users: bool) -> Path:
+    """The folder for the ring: in memory if there is room, because a program that allocates must not wait for a disk.
+
+    Otherwise it is the trace's, unless root's program might not reach that as another user.
+    """
+    beside = output.absolute().parent
+    choices = (MEMORY, beside, *PLACES) if is_roomy(MEMORY) else (beside, *PLACES)
+    usable = (each for each in choices if os.access(each, os.W_OK))
+    return next((each for each in usable if not by_all_users or is_reachable_by_all(each)), beside)
+
+
+def is_roomy(folder: Path) -> bool:
+    """Whether there is room for a large ring."""
     try:
-        work.rmdir()
+        disk = os.statvfs(folder)
     except OSError:
-        click.echo(f"heapwright: the raw recordings are kept in {work}", err=True)
+        return False
+    return disk.f_bavail * disk.f_frsize > MEMORY_ROOM
+
+
+def tell(output: Path, header: dict[str, Any], running: Counter[str]) -> None:
+    """Print what was recorded, and what was repaired or lost."""
+    summary, processes = header["summary"], header["processes"]
+    of = f"{counted(len(processes), 'processes')} ({counted(summary['threads'], 'threads')})"
+    peak = f"peak live memory {summary['peak_live_bytes']:,} bytes"
+    size = f"file size {output.stat().st_size:,} bytes"
+    click.echo(f"{output}: {counted(summary['events'], 'events')} from {of}; {peak}; {size}", err=True)
+    tell_notes(sum((Counter(each["notes"]) for each in processes), Counter()) + running)
+
+
+def still_running(ring: Path) -> Counter[str]:
+    """The number of processes that still map the ring, whether or not they have made a call."""
+    from heapwright.lab.recorded import users
+
+    return +Counter({"processes still running, whose further calls are not recorded": len(users(ring))})

@@ -1,40 +1,89 @@
-"""`heapwright simulate`: a user program, or a trace, in the simulated process."""
+"""`heapwright simulate`: run a user program, or replay a trace, in the simulated process."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
+from bdb import BdbQuit
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from heapwright.cli.options import refuse_idle
 from heapwright.cli.terminal import console, progress
-from heapwright.machine.kernel import DEFECTS, FRAMES, SEMANTICS
+from heapwright.machine.kernel import FRAMES
+from heapwright.machine.xv6rs import DEFECTS, SEMANTICS
 from heapwright.programs import PROGRAMS
+from heapwright.wording import counted
 
 if TYPE_CHECKING:
     from heapwright.collections import Runtime
-    from heapwright.programs.run import Outcome
+    from heapwright.programs.run import ProgramResult
     from heapwright.programs.user import Main
-    from heapwright.programs.watch import Eye, Step, Watch
+    from heapwright.programs.watch import Observer, OperationStep, Watch
 
-TOLD = 20  # leaks, one line each
-WIDTH = 100  # columns, where nobody says how many there are
+TOLD = 20  # leaks that are listed
+WARNED = 5  # lines that will not compile and are listed
+WIDTH = 100  # columns, if the terminal does not give a width
 
-EPILOG = "\b\nPrograms:\n" + "\n".join(f"  {name:<12}{what}" for name, what in PROGRAMS.items())
+EXPLAINED = {
+    "Programs": PROGRAMS,
+    "Kernels (--semantics)": {name: kernel.what for name, kernel in SEMANTICS.items()},
+    "Defects (--defect)": DEFECTS,
+}
 
 
-@click.command(epilog=EPILOG, context_settings={"allow_interspersed_args": True})
-@click.option("-a", "--allocator", default="linked_list", show_default=True, help="Name, path or stack.")
-@click.option("--step", is_flag=True, help="Show each operation: the words it read and changed, and the heap.")
-@click.option("-n", "--events", type=click.IntRange(1), help="Of a trace: replay only so many events.")
-@click.option("--frames", default=FRAMES, show_default=True, type=click.IntRange(1), help="Frames of memory.")
+class Explained(click.Command):
+    """A command whose help text ends with tables of programs, kernels and defects."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, rows in EXPLAINED.items():
+            with formatter.section(title):
+                formatter.write_dl(list(rows.items()))
+
+
+@click.command(cls=Explained, context_settings={"allow_interspersed_args": True})
+@click.option("-a", "--allocator", default="kr", show_default=True, help="A name, a file, a folder, or a stack.")
+@click.option("--step", is_flag=True, help="Draw each request: the words it read and changed, and the heap afterwards.")
+@click.option("-n", "--events", type=click.IntRange(1), help="Replay only the first N events of a trace.", metavar="N")
 @click.option(
-    "--page", default="4096", show_default=True, type=click.Choice(["4096", "16384", "65536"]), help="Bytes in one."
+    "--frames",
+    default=FRAMES,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Physical memory, in page frames.",
+    metavar="N",
 )
-@click.option("--semantics", default="exact", show_default=True, type=click.Choice(list(SEMANTICS)), help="The kernel.")
-@click.option("--defect", "defects", multiple=True, type=click.Choice(list(DEFECTS)), help="One of xv6rs's to have.")
-@click.option("--sbrk-fails", type=click.IntRange(1), metavar="K", help="Refuse request K and all after it.")
+@click.option(
+    "--page",
+    default="4096",
+    show_default=True,
+    type=click.Choice(["4096", "16384", "65536"]),
+    help="Page size, in bytes.",
+)
+@click.option(
+    "--semantics",
+    default="exact",
+    show_default=True,
+    type=click.Choice(list(SEMANTICS)),
+    help="The kernel to simulate, from the list below.",
+)
+@click.option(
+    "--defect",
+    "defects",
+    multiple=True,
+    metavar="ID",
+    type=click.Choice(list(DEFECTS)),
+    help="Add one kernel defect from the list below; may be repeated.",
+)
+@click.option(
+    "--sbrk-fails",
+    type=click.IntRange(1),
+    metavar="K",
+    help="Let the kernel refuse the K-th request for memory and all later ones.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.argument("program")
 @click.argument("arguments", nargs=-1)
@@ -50,22 +99,32 @@ def command(
     page: str,
     **kernel: Any,
 ) -> None:
-    """Run PROGRAM in the simulated process, everything checked; or replay it there, if it is a trace.
-
-    A program is one of those below, or a Python file with `main(args)`. The exit status is the program's, but never
-    0 if it leaks; 1 if the machine finds a violation, which is then told in full.
+    """Run PROGRAM in a simulated process where every load and store of its allocator is checked.
 
     \b
     heapwright simulate boxtest -a kr --step
-    heapwright simulate looptest 1000
+
+    PROGRAM is one of the programs below, a Python file with `main(args)`, or a trace to replay. If the allocator or the
+    program breaks a rule, the machine stops and explains what happened. Each leak is listed with the line that
+    allocated it. `breakpoint()` in an allocator or a program opens the debugger there.
+
+    The exit status is the program's own, or 1 if there was a violation or a leak.
+
+    The kernels xv6 and xv6rs reproduce the documented defects of xv6, MIT's teaching operating system, and of xv6rs,
+    its translation to Rust.
+
+    \b
+    heapwright simulate mine.hwt -a mine.py --events 10000
     heapwright simulate vectest --semantics xv6rs --sbrk-fails 1
-    heapwright simulate demo.hwt -a kr --events 10000
     """
     if step and as_json:
-        raise click.UsageError("--step draws and --json does not: choose one")
+        raise click.UsageError("--step and --json cannot be combined: choose one")
+    check_defects(kernel["semantics"], kernel["defects"])
     from heapwright.programs.run import run_program
 
-    main = what_to_run(program, events)
+    main = what_to_run(program, arguments, events)
+    serve_breakpoints()
+    warn(allocator)
     try:
         outcome = run_program(
             main,
@@ -79,6 +138,8 @@ def command(
         )
     except MemoryError as error:
         raise click.ClickException(str(error)) from error
+    except BdbQuit:
+        raise click.exceptions.Exit(1) from None  # the user left the debugger
     if as_json:
         click.echo(json.dumps({"program": program, "allocator": allocator, **as_dict(outcome)}, indent=2))
     else:
@@ -86,12 +147,34 @@ def command(
     raise click.exceptions.Exit(outcome.exit_code or int(bool(outcome.fault or outcome.leaks)))
 
 
-def what_to_run(program: str, events: int | None) -> Main:
-    """A program's `main`; or one that replays a trace, as which any other file is taken."""
+def warn(spec: str) -> None:
+    """Warn of lines in the user's own files that the linter refuses: they run here but will not compile."""
+    from heapwright.allocator import load
+    from heapwright.dialect import refused
+
+    found = [each for part in load(spec).parts for each in refused(Path(str(part.__file__)))]
+    for violation in found[:WARNED]:
+        click.echo(f"heapwright: will not compile: {violation}", err=True)
+    if len(found) > WARNED:
+        click.echo(f"heapwright: and {len(found) - WARNED} more: heapwright check {spec} --only lint", err=True)
+
+
+def check_defects(semantics: str, defects: tuple[str, ...]) -> None:
+    """Refuse a defect that the chosen kernel already has."""
+    for defect in defects:
+        if defect in SEMANTICS[semantics].defects:
+            raise click.UsageError(f"--defect {defect} has no effect with --semantics {semantics}, which has it")
+
+
+def what_to_run(program: str, arguments: tuple[str, ...], events: int | None) -> Main:
+    """The `main` of a program, or one that replays a trace: any file that is not Python is read as a trace."""
     from heapwright.programs.run import find_program
 
     if program in PROGRAMS or program.endswith(".py") or not Path(program).exists():
+        refuse_idle("for a program: it applies to traces", "events")
         return find_program(program)
+    if arguments:
+        raise click.UsageError(f"a trace takes no arguments, such as '{arguments[0]}'")
     from heapwright.programs.replay import replay
     from heapwright.traces.importers import open_trace
 
@@ -101,36 +184,41 @@ def what_to_run(program: str, events: int | None) -> Main:
     return replay(open_trace(program).events[:events], tell)
 
 
+def serve_breakpoints() -> None:
+    """Let `breakpoint()` stop in the allocator and the program, unless the user has chosen another debugger."""
+
+    def stop(*_: object, **__: object) -> None:
+        from heapwright.debugger import stop_in
+
+        stop_in(sys._getframe(1))
+
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = stop
+
+
 # --- steps
 
 
 def watcher() -> Watch:
-    """Print each step of the allocator, and the heap after it."""
+    """An observer that prints each step of the allocator, and the heap after it."""
+    from heapwright.pictures.picture import step_picture
     from heapwright.programs.watch import Watch
 
     out = console(WIDTH)
 
-    def show(runtime: Runtime, eye: Eye, step: Step) -> None:
-        for line in draw(runtime, eye, step, out.width):
+    def show(runtime: Runtime, observer: Observer, step: OperationStep) -> None:
+        title = f"#{runtime.operations}{f' of process {runtime.heap.process.pid}' if runtime.parent else ''}"
+        for line in ["", *step_picture(title, runtime, observer, step, out.width).lines(out.width)]:
             out.print(line, soft_wrap=True)
 
     return Watch(show)
 
 
-def draw(runtime: Runtime, eye: Eye, step: Step, width: int) -> list[Any]:
-    from heapwright.pictures.step import draw_step
-    from heapwright.pictures.terminal import draw_heap
-    from heapwright.programs.scene import Look
-
-    title = f"#{runtime.operations}{f' of process {runtime.heap.process.pid}' if runtime.parent else ''}"
-    return ["", *draw_step(title, step, eye, width), *draw_heap(Look(runtime, eye, step).scene(), width)]
-
-
 # --- the outcome
 
 
-def report(outcome: Outcome, title: str) -> None:
-    """One line; before it, what went wrong, and each leak."""
+def report(outcome: ProgramResult, title: str) -> None:
+    """Print what went wrong and each leak, then one line of figures."""
     if outcome.fault:
         click.echo(str(outcome.fault), err=True)
     if outcome.panic:
@@ -142,23 +230,23 @@ def report(outcome: Outcome, title: str) -> None:
     click.echo(f"{title}: {', '.join(figures(outcome))}", err=True)
 
 
-def figures(outcome: Outcome) -> list[str]:
+def figures(outcome: ProgramResult) -> list[str]:
     ending = "killed by a fault" if outcome.fault else f"exit code {outcome.exit_code}"
     count = len(outcome.leaks)
-    leaks = f"{count} leak{'s' * (count != 1)}" if count else "no leaks"
-    live = f"{outcome.live_bytes:,} bytes live in {outcome.live_blocks:,} blocks"
+    leaks = counted(count, "leaks") if count else "no leaks"
+    live = f"{counted(outcome.live_bytes, 'bytes')} live in {counted(outcome.live_blocks, 'blocks')}"
     return [
         ending,
-        leaks if outcome.is_judged else "leaks not looked for",
+        leaks if outcome.is_judged else "leaks not checked",
         live,
-        f"peak {outcome.peak_bytes:,}",
-        f"heap {outcome.heap_bytes:,}",
-        f"{outcome.operations:,} operations",
+        f"peak {counted(outcome.peak_bytes, 'bytes')}",
+        f"heap {counted(outcome.heap_bytes, 'bytes')}",
+        counted(outcome.operations, "operations"),
     ]
 
 
-def as_dict(outcome: Outcome) -> dict[str, Any]:
-    """The outcome in plain values."""
+def as_dict(outcome: ProgramResult) -> dict[str, Any]:
+    """The outcome as plain values, for JSON."""
     return {
         **vars(outcome),
         "fault": str(outcome.fault) if outcome.fault else None,

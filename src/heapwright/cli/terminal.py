@@ -1,24 +1,45 @@
-"""What commands do alike: tables and drawings on standard output, a line of progress on standard error."""
+"""What the commands share: the console, and the progress line on standard error."""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TextIO
 
 import click
+
+from heapwright.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def console(width: int) -> Console:
-    """Standard output: as wide as the terminal is, or `width` columns where it is none."""
+def console(width: int, file: TextIO | None = None) -> Console:
+    """A console on standard output or `file`, as wide as the terminal or $COLUMNS says, otherwise `width` columns."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+    out = file or sys.stdout
+    return Console(file=out, width=None if is_width_known(out) else width, highlight=False)
+
+
+def is_width_known(file: TextIO) -> bool:
+    return file.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+
+
+def say(out: Console, line: str) -> None:
+    """Print a line of text without markup. It is folded only if the terminal's width is known."""
+    is_known = is_width_known(sys.stdout)
+    out.print(line, markup=False, soft_wrap=not is_known, overflow="fold" if is_known else None)
 
 
 def progress(line: str) -> None:
-    """Write over the line of progress, "" to clear it; nothing where nobody is looking."""
+    """Overwrite the progress line; "" clears it. Nothing is printed unless standard error is a terminal."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+
+
+def tell_notes(notes: Mapping[str, int]) -> None:
+    """Print what was repaired, dropped or left out, one line each. Each sentence begins with a plural noun."""
+    for sentence, count in notes.items():
+        click.echo(f"  {counted(count, sentence)}", err=True)

@@ -1,4 +1,4 @@
-"""Containers as Rust has them, their contents in the bytes of a simulated heap.
+"""Rust's containers, with their contents in the bytes of a simulated heap.
 
     heap = start(load("kr"))
     with serve(heap):
@@ -6,24 +6,28 @@
         print(x.value)
         drop(x)
 
-They ask for memory as Rust's do, by the byte: that is what they are for. Their values are read and written through
-the program's checked view, so that an allocator that gives away live memory is found out.
+They make the same requests as Rust's, to the byte: that is their purpose. Their values are read and written through the
+program's checked view, so an allocator that hands out live memory is caught.
 """
 
+from heapwright.collections.binary_heap import BinaryHeap
 from heapwright.collections.box import Box
-from heapwright.collections.btree_map import BTreeMap
+from heapwright.collections.btree_map import BTreeMap, BTreeSet
 from heapwright.collections.errors import CapacityOverflow, NoCaches, OutOfBounds, OutOfMemory, Panic, UseAfterDrop
 from heapwright.collections.handle_table import Compaction, HandleTable
-from heapwright.collections.hash_map import HashMap
+from heapwright.collections.hash_map import HashMap, HashSet
+from heapwright.collections.layout import Layout, LayoutError, alloc, alloc_zeroed, dealloc, realloc
+from heapwright.collections.linked_list import LinkedList
 from heapwright.collections.object_cache import ObjectCache
 from heapwright.collections.owned import Handle, Option, drop, forget
-from heapwright.collections.rc import Rc, Weak
+from heapwright.collections.place import Mut
+from heapwright.collections.rc import Arc, ArcWeak, Rc, Weak
 from heapwright.collections.runtime import Operation, Runtime, Watcher, running, serve
-from heapwright.collections.string import String
+from heapwright.collections.string import BoxedStr, String
+from heapwright.collections.structs import StructType
 from heapwright.collections.types import (
-    Array,
-    Bytes,
-    Struct,
+    ArrayType,
+    BytesType,
     Type,
     boolean,
     f32,
@@ -39,12 +43,14 @@ from heapwright.collections.types import (
     u64,
     unit,
 )
-from heapwright.collections.vec import Vec
+from heapwright.collections.vec import BoxedSlice, Vec
 from heapwright.collections.vec_deque import VecDeque
 
 __all__ = [
-    "Array", "BTreeMap", "Box", "Bytes", "CapacityOverflow", "Compaction", "Handle", "HandleTable", "HashMap",
-    "NoCaches", "ObjectCache", "Operation", "Option", "OutOfBounds", "OutOfMemory", "Panic", "Rc", "Runtime", "String",
-    "Struct", "Type", "UseAfterDrop", "Vec", "VecDeque", "Watcher", "Weak", "boolean", "drop", "f32", "f64", "forget",
-    "i16", "i32", "i64", "i8", "running", "serve", "text", "u16", "u32", "u64", "u8", "unit",
+    "Arc", "ArcWeak", "ArrayType", "BTreeMap", "BTreeSet", "BinaryHeap", "Box", "BoxedSlice", "BoxedStr", "BytesType",
+    "CapacityOverflow", "Compaction", "Handle", "HandleTable", "HashMap", "HashSet", "Layout", "LayoutError",
+    "LinkedList", "Mut", "NoCaches", "ObjectCache", "Operation", "Option", "OutOfBounds", "OutOfMemory", "Panic",
+    "Rc", "Runtime", "String", "StructType", "Type", "UseAfterDrop", "Vec", "VecDeque", "Watcher", "Weak", "alloc",
+    "alloc_zeroed", "boolean", "dealloc", "drop", "f32", "f64", "forget", "i16", "i32", "i64", "i8", "realloc",
+    "running", "serve", "text", "u16", "u32", "u64", "u8", "unit",
 ]  # fmt: skip

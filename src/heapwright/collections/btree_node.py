@@ -1,4 +1,4 @@
-"""The nodes of a BTreeMap, laid out as in Rust, and what moves pairs and children between them.
+"""The nodes of a BTreeMap, laid out as in Rust, and moves of pairs and children between them.
 
       leaf -> +------------+                     internal node -> +----------+
             0 | parent     |  an internal node, or 0            0 | a leaf   |
@@ -8,45 +8,47 @@
               | length     |
               +------------+  keys, values and the two of 16 bits in the order that leaves the fewest gaps
 
-Source: library/alloc/src/collections/btree/node.rs, with B = 6. A node does not say of which kind it is: its height
-does, which is 0 for a leaf, and which the map knows of its root.
+Source: library/alloc/src/collections/btree/node.rs, with B = 6. A node does not store its kind. Its height gives it,
+which is 0 for a leaf; the map stores the height of the root.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from heapwright.collections.runtime import Runtime
-from heapwright.collections.types import Array, Struct, u16, u64
+from heapwright.collections.runtime import Container, Runtime
+from heapwright.collections.structs import StructType
+from heapwright.collections.types import ArrayType, u16, u64
 
 B = 6
 CAPACITY = 2 * B - 1  # pairs in a node
-LEAST = B - 1  # pairs in a node that is not the root
+MIN_PAIRS = B - 1  # pairs in a node that is not the root
 
 
-class Layout:
-    """The two structs of the nodes of one type of map, and where the fields are."""
+class NodeLayout:
+    """The two structs of the nodes of one type of map, and the offsets of their fields."""
 
-    def __init__(self, pair: Struct):
+    def __init__(self, pair: StructType):
         self.key, self.value = pair.fields["key"], pair.fields["value"]
-        keys, values = Array(self.key, CAPACITY), Array(self.value, CAPACITY)
-        self.leaf = Struct("LeafNode", parent=u64, keys=keys, values=values, index=u16, length=u16)
-        self.internal = Struct("InternalNode", leaf=self.leaf, edges=Array(u64, CAPACITY + 1))
+        keys, values = ArrayType(self.key, CAPACITY), ArrayType(self.value, CAPACITY)
+        self.leaf = StructType("LeafNode", parent=u64, keys=keys, values=values, index=u16, length=u16)
+        self.internal = StructType("InternalNode", leaf=self.leaf, edges=ArrayType(u64, CAPACITY + 1))
 
-    def struct(self, height: int) -> Struct:
+    def struct(self, height: int) -> StructType:
         return self.internal if height else self.leaf
 
 
 @lru_cache
-def layout_of(pair: Struct) -> Layout:
-    return Layout(pair)
+def layout_of(pair: StructType) -> NodeLayout:
+    return NodeLayout(pair)
 
 
 class Node:
-    """One node in memory. Indices of pairs are from 0 to `length`, those of edges one more."""
+    """One node in memory. It has `length` pairs, and one edge more than pairs; indices start at 0."""
 
-    def __init__(self, layout: Layout, runtime: Runtime, address: int, height: int):
+    def __init__(self, layout: NodeLayout, runtime: Runtime, address: int, height: int):
         self.layout, self.runtime, self.address, self.height = layout, runtime, address, height
 
     def _field(self, name: str) -> int:
@@ -61,7 +63,7 @@ class Node:
         self.runtime.memory.store(self._field("length"), 2, length)
 
     def begin(self) -> Node:
-        """Make a node of new memory: empty, and nobody's child."""
+        """Make new memory an empty node without a parent."""
         self.leave_parent()
         self.length = 0
         return self
@@ -84,12 +86,30 @@ class Node:
         self.layout.key.drop(self.runtime, self.key_place(index))
         self.layout.value.drop(self.runtime, self.value_place(index))
 
+    def take_pair(self, index: int) -> dict[str, Any]:
+        """Move a pair out."""
+        return {
+            "key": self.layout.key.take(self.runtime, self.key_place(index)),
+            "value": self.layout.value.take(self.runtime, self.value_place(index)),
+        }
+
+    def clone_pair(self, index: int) -> tuple[Any, Any]:
+        """Clones of the key and the value of a pair."""
+        key = self.layout.key.clone(self.runtime, self.key_place(index))
+        return key, self.layout.value.clone(self.runtime, self.value_place(index))
+
+    def containers(self) -> Iterator[Container]:
+        """The containers among the keys and values."""
+        for index in range(self.length):
+            yield from self.layout.key.containers(self.runtime, self.key_place(index))
+            yield from self.layout.value.containers(self.runtime, self.value_place(index))
+
     def write_pair(self, index: int, key: Any, value: Any) -> None:
         self.layout.key.write(self.runtime, self.key_place(index), key)
         self.layout.value.write(self.runtime, self.value_place(index), value)
 
     def copy_pairs(self, at: int, source: Node, first: int, count: int = 1) -> None:
-        """Copy pairs of a node, perhaps this one, to the places from `at` on."""
+        """Copy pairs of a node, possibly this one, to the places from `at` on."""
         copy = self.runtime.memory.copy
         copy(self.key_place(at), source.key_place(first), count * self.layout.key.size)
         copy(self.value_place(at), source.value_place(first), count * self.layout.value.size)
@@ -122,29 +142,37 @@ class Node:
         memory.store(child._field("index"), 2, index)
 
     def copy_edges(self, at: int, source: Node, first: int, count: int = 1) -> None:
-        """The same for edges, whose children get this node for a parent; leaves have none."""
+        """Copy edges in the same way, and make this node the parent of their children; leaves have none."""
         if self.height:
             for index, child in enumerate([source.edge(first + step) for step in range(count)], at):
                 self.set_edge(index, child)
 
+    def push(self, key: Any, value: Any, child: Node | None = None) -> None:
+        """Append a pair and, unless the node is a leaf, the child behind it."""
+        length = self.length
+        self.write_pair(length, key, value)
+        if child is not None:
+            self.set_edge(length + 1, child)
+        self.length = length + 1
+
     # --- steps of insertion and removal
 
     def open(self, index: int, edge: int) -> None:
-        """Make room for a pair, and for an edge."""
+        """Make room for a pair and for an edge."""
         length = self.length
         self.copy_pairs(index + 1, self, index, length - index)
         self.copy_edges(edge + 1, self, edge, length + 1 - edge)
         self.length = length + 1
 
     def close(self, index: int, edge: int) -> None:
-        """Let the pairs behind one move up to its place, and the edges behind one."""
+        """Move the pairs behind one up to its place, and the edges behind one."""
         length = self.length
         self.copy_pairs(index, self, index + 1, length - index - 1)
         self.copy_edges(edge, self, edge + 1, length - edge)
         self.length = length - 1
 
     def split(self, middle: int, right: Node) -> None:
-        """Move what is behind a pair to a new node, and the pair to the parent, which has room."""
+        """Move all that is behind a pair to a new node, and the pair to the parent, which has room."""
         assert self.parent is not None
         (parent, at), count = self.parent, self.length - middle - 1
         right.copy_pairs(0, self, middle + 1, count)
@@ -156,7 +184,7 @@ class Node:
         self.length = middle
 
     def merge(self, at: int) -> Node:
-        """Move the pair of an index, and all that its right child has, to its left one; return the right one, empty."""
+        """Move the pair of an index and all of its right child to its left child; return the right child, empty."""
         left, right = self.edge(at), self.edge(at + 1)
         before, count = left.length, right.length
         left.copy_pairs(before, self, at)
@@ -167,7 +195,7 @@ class Node:
         return right
 
     def steal_left(self, at: int) -> None:
-        """Move the last pair of a left child up to an index, and the pair there to the right one."""
+        """Move the last pair of the left child up to an index, and the pair there to the right child."""
         left, right = self.edge(at), self.edge(at + 1)
         last = left.length - 1
         right.open(0, 0)
@@ -177,7 +205,7 @@ class Node:
         left.length = last
 
     def steal_right(self, at: int) -> None:
-        """The same the other way."""
+        """Move the first pair of the right child up to an index, and the pair there to the left child."""
         left, right = self.edge(at), self.edge(at + 1)
         before = left.length
         left.copy_pairs(before, self, at)
@@ -188,7 +216,7 @@ class Node:
 
 
 def middle_for(index: int) -> int:
-    """Which pair of a full node goes up if another is to come to an index: both halves have LEAST then, at least."""
-    if index < LEAST:
-        return LEAST - 1
-    return LEAST if index <= B else B
+    """The pair of a full node to move up before an insertion at an index; both halves then have at least MIN_PAIRS."""
+    if index < MIN_PAIRS:
+        return MIN_PAIRS - 1
+    return MIN_PAIRS if index <= B else B

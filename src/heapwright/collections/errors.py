@@ -1,4 +1,4 @@
-"""What ends a program: the panics of Rust's containers, and what Rust's compiler would not have let pass."""
+"""The errors that end a program: the panics of Rust's containers, and errors that Rust's compiler would refuse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class Panic(Exception):
 
 
 class CapacityOverflow(Panic):
-    """More bytes than any object may have."""
+    """A request for more bytes than any object may have."""
 
     def __init__(self) -> None:
         super().__init__("capacity overflow")
@@ -28,11 +28,11 @@ class OutOfBounds(Panic, IndexError):
 
 
 class UseAfterDrop(Panic):
-    """A value was used that had been dropped or moved; its text says where that was."""
+    """A value was used after it was dropped or moved; the text says where that happened."""
 
 
 class NoCaches(Panic):
-    """An object cache was asked for of an allocator that has none."""
+    """An object cache was requested from an allocator that has none."""
 
     def __init__(self, allocator: str):
         super().__init__(f"{allocator} has no object caches: take an allocator with cache_create, such as slab")

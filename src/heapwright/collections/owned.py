@@ -1,33 +1,35 @@
-"""Values that own memory of the heap, and when they give it back.
+"""Values that own heap memory, and when they free it.
 
-An owner has words of its own, such as a pointer and a length. They lie on the stack, which is this Python object,
-until it is moved into memory: into a field, an array or another container. It is dropped
+An owner has its own words, such as a pointer and a length. They lie on the stack, which is this Python object, until
+the owner is moved into memory: into a field, an array or another container. It is dropped
 
     by `drop(x)` or `x.drop()`,         at the end of `with Vec() as x:`,
-    with what it was moved into, or     when its last Python reference goes.
+    with the value it was moved into,   or when its last Python reference disappears.
 
-A function's locals go in the order in which they were first assigned: that is Python's; Rust's is the reverse.
+Python drops a function's locals in the order in which they were first assigned; Rust drops them in reverse.
 
-Whoever uses it after that, or after it was moved away, gets `UseAfterDrop` with the line that did it.
+Using an owner after it was dropped or moved away raises `UseAfterDrop`, with the line that did it.
 
-A forked child has a copy of each owner, as it has of the memory: what it does to the one, its parent does not see.
+A forked child has a copy of each owner, as of all memory, and the parent does not see what the child does to it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from heapwright.collections.errors import UseAfterDrop
-from heapwright.collections.runtime import RUNNING, Runtime, running
+from heapwright.collections.runtime import RUNNING, Container, Holdings, Runtime, running
+from heapwright.collections.structs import StructValue
 from heapwright.collections.types import POINTER, Type
 from heapwright.machine.source import line_of_caller
 
 
 class State:
-    """What one process knows of an owner: where its words lie, or why it is none any more."""
+    """The state of an owner in one process: the address of its words, or how it ended."""
 
     __slots__ = ("ended", "home", "words")
 
@@ -42,21 +44,28 @@ class State:
 
 
 class Owned:
-    """The base of all containers: `element` is the type of what it holds, or None while nobody knows."""
+    """The base of all containers: `element` is the type of its contents, or None while it is unknown."""
 
     WORDS: ClassVar[int] = 1
     __slots__ = ("__weakref__", "_element", "_keeps", "_runtime", "_states", "is_borrowed")
-    _keeps: object  # a borrowed one keeps what holds it alive
+    _keeps: object  # a borrowed container keeps its holder alive
 
     def __init__(self, element: Type | None, *words: int):
         self._begin(running(), element, State(list(words)))
 
     @classmethod
     def at(cls, runtime: Runtime, home: int, element: Type | None, keeps: object) -> Self:
-        """The owner whose words lie at an address; it belongs to what holds it there."""
+        """The owner whose words lie at an address; it belongs to the value that contains it."""
         owner = cls.__new__(cls)
         owner._begin(runtime, element, State([], home))
         owner.is_borrowed, owner._keeps = True, keeps
+        return owner
+
+    @classmethod
+    def taken(cls, runtime: Runtime, home: int, element: Type | None) -> Self:
+        """The owner whose words lie at an address, moved out: it now belongs to the caller."""
+        owner = cls.__new__(cls)
+        owner._begin(runtime, element, State([runtime.memory.load(home + POINTER * i, 8) for i in range(cls.WORDS)]))
         return owner
 
     def _begin(self, runtime: Runtime, element: Type | None, state: State) -> None:
@@ -68,7 +77,7 @@ class Owned:
 
     @property
     def runtime(self) -> Runtime:
-        """The process that uses it: the one that made it, or a child that runs now."""
+        """The process that uses it: the one that made it, or the child that is running."""
         now = RUNNING.get()
         return now if now is not None and now.descends_from(self._runtime) else self._runtime
 
@@ -102,10 +111,15 @@ class Owned:
 
     # --- its type
 
+    @classmethod
+    def element_of(cls, *types: Type) -> Type | None:
+        """The type of the elements of a container of these types; None while it is unknown."""
+        return types[0] if types else None
+
     @property
     def element(self) -> Type:
         if self._element is None:
-            raise TypeError(f"a {type(self).__name__} of what? Nothing is in it yet, so say its type")
+            raise TypeError(f"the type of this empty {type(self).__name__} is unknown: give it as an argument")
         return self._element
 
     @property
@@ -113,9 +127,34 @@ class Owned:
         """The type of this owner as a value in another container."""
         return Handle(type(self), self._element)
 
+    @classmethod
+    def name_for(cls, element: Type | None) -> str:
+        """Rust's name of this container with elements of a type."""
+        return f"{cls.__name__}<{element.name if element else '_'}>"
+
     @property
     def type_name(self) -> str:
-        return name_of(type(self), self._element)
+        return self.name_for(self._element)
+
+    # --- ownership and equality
+
+    def clone(self) -> Self:
+        """Another container with equal contents (Rust's Clone)."""
+        raise TypeError(f"a {self.type_name} cannot be cloned")
+
+    def holdings(self) -> Holdings:
+        """Each block that it owns, by address, with the containers in that block."""
+        raise NotImplementedError
+
+    @classmethod
+    def plain_of(cls, element: Type | None, value: Any) -> Any:
+        """A Python value that compares as Rust compares containers of such elements."""
+        return value
+
+    @classmethod
+    def hash_of(cls, element: Type | None, value: Any) -> bytes:
+        """The bytes that a container of such elements, or its Python equivalent, passes to a hasher."""
+        raise TypeError(f"{value!r} is not a key: a {cls.name_for(element)} has no hash")
 
     # --- its end
 
@@ -125,10 +164,10 @@ class Owned:
         return bool(self._state.ended)
 
     def drop(self) -> None:
-        """Give back all that it owns."""
+        """Free all that it owns."""
         self._usable()
         if self.is_borrowed:
-            raise TypeError(f"this {self.type_name} belongs to what holds it: it goes with that")
+            raise TypeError(f"this {self.type_name} belongs to the value that contains it, and is dropped with it")
         self._drop()
 
     def _drop(self) -> None:
@@ -138,17 +177,23 @@ class Owned:
             self._end("dropped")
 
     def _release(self) -> None:
-        """Give back all that it owns, whatever becomes of its own words."""
+        """Free all that it owns, without changing its own words."""
         raise NotImplementedError
 
     def _end(self, how: str) -> None:
-        self._state.ended = f"{how} at {line_of_caller()}"
+        place = line_of_caller()
+        self._state.ended = f"{how} at {place}" if place else how
 
-    def move_to(self, home: int) -> None:
-        """Put its words at an address: from now on it belongs to what is there."""
+    def require_movable(self) -> State:
+        """Raise TypeError if it belongs to another value, or UseAfterDrop if it has ended."""
         state = self._usable()
         if self.is_borrowed:
-            raise TypeError(f"this {self.type_name} belongs to what holds it: clone it, to have one to move")
+            raise TypeError(f"this {self.type_name} belongs to the value that contains it: clone it and move the clone")
+        return state
+
+    def move_to(self, home: int) -> None:
+        """Put its words at an address; from now on it belongs to the value there."""
+        state = self.require_movable()
         for index, word in enumerate(state.words):
             self.runtime.memory.store(home + POINTER * index, 8, word)
         self._end("moved")
@@ -175,57 +220,81 @@ class Owned:
         """As `{:?}` shows it."""
         raise NotImplementedError
 
-    __hash__ = None  # type: ignore[assignment]  # what it holds changes
+    __hash__ = None  # type: ignore[assignment]  # its contents change
 
 
 class Handle(Type):
-    """A container as a value in memory: its words, which own what they point to.
+    """The type of a container in memory: its words, which own the blocks that they point to.
 
-    `Handle(Rc, lambda: NODE)` names a type that is yet to come, as a struct needs to that owns its like.
+    `Handle(Vec, u8)`, `Handle(String)` and `Handle(HashMap, u32, u64)` are types of fields. `Handle(Rc, lambda: NODE)`
+    names a type that is defined later; a struct that owns others of its own type needs this.
     """
 
     align = POINTER
     needs_drop = True
 
-    def __init__(self, owner: type[Owned], element: Type | Callable[[], Type] | None = None):
-        self.owner, self._element = owner, element
+    def __init__(self, owner: type[Owned], *types: Type | Callable[[], Type] | None):
+        self.owner, self._types = owner, [each for each in types if each is not None]
+        self._element: Type | None = None
         self.size = POINTER * owner.WORDS
 
     @property
     def element(self) -> Type | None:
-        return self._element if isinstance(self._element, Type) or self._element is None else self._element()
+        if self._element is None:
+            types = [each if isinstance(each, Type) else each() for each in self._types]
+            self._element = self.owner.element_of(*types)
+        return self._element
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        return name_of(self.owner, self.element)
+        return self.owner.name_for(self.element)
 
     def read(self, runtime: Runtime, address: int, owner: object = None) -> Any:
         return self.owner.at(runtime, address, self.element, owner)
 
-    def write(self, runtime: Runtime, address: int, value: Owned) -> None:
+    def require(self, value: Any) -> None:
         if not isinstance(value, self.owner) or not self.agrees(value._element):
             raise TypeError(f"{value!r} is not a {self.name}")
+        value.require_movable()
+
+    def write(self, runtime: Runtime, address: int, value: Owned) -> None:
+        self.require(value)
         value.move_to(address)
 
     def agrees(self, element: Type | None) -> bool:
-        """Whether an owner of such elements is of this type; the first that knows its type tells."""
-        if self._element is None:
+        """Whether an owner of such elements is of this type; the first owner with a known type sets an unknown one."""
+        if self.element is None:
             self._element = element
-        return element is None or self.element is element or name_of(self.owner, element) == self.name
+        return element is None or self.element is element or self.owner.name_for(element) == self.name
 
     def drop(self, runtime: Runtime, address: int) -> None:
         self.owner.at(runtime, address, self.element, None)._release()
 
+    def take(self, runtime: Runtime, address: int) -> Any:
+        return self.owner.taken(runtime, address, self.element)
+
+    def clone(self, runtime: Runtime, address: int) -> Any:
+        return self.read(runtime, address).clone()
+
+    def containers(self, runtime: Runtime, address: int) -> Iterator[Container]:
+        yield self.read(runtime, address)
+
+    def plain(self, value: Any) -> Any:
+        return self.owner.plain_of(self.element, value)
+
+    def hashed(self, value: Any) -> bytes:
+        return self.owner.hash_of(self.element, value)
+
 
 class Option(Type):
-    """A handle or None: a word of 0, where the handle has its pointer."""
+    """A handle, or None: a word of 0 in place of the handle's pointer."""
 
     align = POINTER
     needs_drop = True
 
     def __init__(self, handle: Handle):
         if handle.owner.WORDS != 1:
-            raise TypeError(f"{handle.name} does not say by one word that it is none")
+            raise TypeError(f"Option<{handle.name}> is not supported: no word of it can mean None")
         self.handle, self.size = handle, handle.size
 
     @property
@@ -234,6 +303,10 @@ class Option(Type):
 
     def read(self, runtime: Runtime, address: int, owner: object = None) -> Any:
         return self.handle.read(runtime, address, owner) if runtime.memory.load(address, 8) else None
+
+    def require(self, value: Any) -> None:
+        if value is not None:
+            self.handle.require(value)
 
     def write(self, runtime: Runtime, address: int, value: Owned | None) -> None:
         if value is None:
@@ -245,9 +318,15 @@ class Option(Type):
         if runtime.memory.load(address, 8):
             self.handle.drop(runtime, address)
 
+    def take(self, runtime: Runtime, address: int) -> Any:
+        return self.handle.take(runtime, address) if runtime.memory.load(address, 8) else None
 
-def name_of(owner: type[Owned], element: Type | None) -> str:
-    return f"{owner.__name__}<{element.name if element else '_'}>"
+    def clone(self, runtime: Runtime, address: int) -> Any:
+        return self.handle.clone(runtime, address) if runtime.memory.load(address, 8) else None
+
+    def containers(self, runtime: Runtime, address: int) -> Iterator[Container]:
+        if runtime.memory.load(address, 8):
+            yield from self.handle.containers(runtime, address)
 
 
 def drop(value: Owned) -> None:
@@ -255,7 +334,40 @@ def drop(value: Owned) -> None:
     value.drop()
 
 
+class Drain:
+    """An iterator over values that were moved out of a container. It drops those that nobody takes."""
+
+    def __init__(self, values: Iterable[Any]):
+        self._rest = deque(values)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._rest:
+            raise StopIteration
+        return self._rest.popleft()
+
+    def __del__(self) -> None:
+        while self._rest:  # in order, as in Rust
+            self._rest.popleft()
+
+
+def discard(value: Any) -> None:
+    """Drop a value that is not in memory: a container, or a value with containers in it."""
+    if isinstance(value, Owned):
+        value.drop()
+    elif isinstance(value, StructValue):
+        discard(list(value._values.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            discard(each)
+
+
 def forget(value: Owned) -> None:
-    """End a value without giving back what it owns: a leak, and a safe one (mem::forget)."""
+    """End a value without freeing what it owns: a leak, but a safe one (mem::forget)."""
     value._usable()
     value._end("forgotten")

@@ -1,107 +1,84 @@
-"""Sequence: what Vec and VecDeque share, elements with an index. Where the one of an index lies, `_place` says."""
+"""Sequence: the common base of Vec and VecDeque, elements with an index."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
+from heapwright.collections.elements import Elements
 from heapwright.collections.errors import OutOfBounds
-from heapwright.collections.growing import LENGTH, POINTER_WORD, Growing
-from heapwright.collections.types import Type, debug, type_of
+from heapwright.collections.growing import LENGTH
+from heapwright.collections.structs import by_value
 
 
-class Sequence(Growing):
-    """It takes its type from the first element, or is told. An index that is out of bounds is a panic."""
+class Sequence(Elements):
+    """Elements with an index; an index out of bounds is a panic.
+
+    insert, resize     reserve as `reserve` does
+    split_off(i)       one request for exactly the elements from i on
+    remove, truncate   no request, except the frees of dropped elements
+    """
 
     __slots__ = ()
 
-    @classmethod
-    def with_capacity(cls, capacity: int, element: Type) -> Self:
-        sequence = cls(element)
-        sequence._set_capacity(capacity)
-        return sequence
+    def insert(self, index: int, value: Any) -> None:
+        """Insert a value before the element at an index; `len` is a valid index, too."""
+        length = len(self)
+        if not 0 <= index <= length:
+            raise OutOfBounds(index, length)
+        value = by_value(value)
+        self._need_room(value)
+        self._slide(index, length, 1)
+        try:
+            self.element.write(self.runtime, self._place(index), value)
+        except Exception:
+            self._slide(index + 1, length + 1, -1)
+            raise
+        self._store(LENGTH, length + 1)
 
-    @classmethod
-    def of(cls, values: Iterable[Any], element: Type | None = None) -> Self:
-        """Rust's `vec![1, 2, 3]`: room for these values and no more."""
-        values = list(values)
-        sequence = cls(element or (type_of(values[0]) if values else None))
-        if values:
-            sequence._set_capacity(len(values))
-        sequence.extend(values)
-        return sequence
+    def resize(self, length: int, value: Any) -> None:
+        """Truncate to a length, or append clones of a value up to it; the last one is the value itself."""
+        missing = length - len(self)
+        if missing <= 0:
+            self.truncate(length)
+            return
+        self._learn_type(value)
+        self.reserve(missing)
+        for _ in range(missing - 1):
+            self._append(value.clone() if self.element.needs_drop else value)
+        self._append(value)
 
-    def extend(self, values: Iterable[Any]) -> None:
-        for value in values:
-            self._append(value)
+    def remove(self, index: int) -> Any:
+        """Remove and return the element at an index; those behind it move up."""
+        self._place_of(index)
+        return self._take_range(index, index + 1)[0]
+
+    def split_off(self, index: int) -> Self:
+        """Move the elements from an index on to a new container with room for exactly these."""
+        length = len(self)
+        if not 0 <= index <= length:
+            raise OutOfBounds(index, length)
+        other = type(self)(self._element)
+        if index < length:
+            other._set_capacity(length - index)
+            for place in range(index, length):
+                other._copy_in(place - index, self._place(place))
+            other._store(LENGTH, length - index)
+            self._store(LENGTH, index)
+        return other
 
     def truncate(self, length: int) -> None:
-        """Drop all elements from the one of that index on; the capacity stays."""
-        old = len(self)
-        if length >= old:
-            return
-        self._store(LENGTH, length)
-        self._drop_elements(length, old)
-
-    def clear(self) -> None:
-        self.truncate(0)
+        """Drop all elements from the index `length` on; the capacity stays."""
+        self._cut_off(length)
 
     def __getitem__(self, index: int) -> Any:
-        return self.element.read(self.runtime, self._place_of(index), self)
+        self._place_of(index)
+        return self._read(index)
 
     def __setitem__(self, index: int, value: Any) -> None:
         place = self._place_of(index)
-        self.element.drop(self.runtime, place)
-        self.element.write(self.runtime, place, value)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[index] for index in range(len(self)))
-
-    def _append(self, value: Any) -> None:
-        self._need_room(value)
-        length = len(self)
-        self.element.write(self.runtime, self._place(length), value)
-        self._store(LENGTH, length + 1)
-
-    def _need_room(self, value: Any) -> None:
-        """Have room for one element more, and know what the elements are."""
-        if self._element is None:
-            self._element = type_of(value)
-            self._store(POINTER_WORD, self._element.align)
-        self.reserve(1)
-
-    def _read_out(self, index: int) -> Any:
-        """An element that is about to leave."""
-        if self.element.needs_drop:
-            raise TypeError(f"what a {self.type_name} owns is taken out by truncate, which drops it")
-        return self[index]
+        self.element.replace(self.runtime, place, value)
 
     def _place_of(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise OutOfBounds(index, len(self))
         return self._place(index)
-
-    def _drop_elements(self, first: int, end: int) -> None:
-        if self.element.needs_drop:
-            for index in range(first, end):
-                self.element.drop(self.runtime, self._place(index))
-
-    def _pop_last(self) -> Any:
-        """Take the last element out; None if there is none."""
-        length = len(self)
-        if length == 0:
-            return None
-        value = self._read_out(length - 1)
-        self._store(LENGTH, length - 1)
-        return value
-
-    def _release(self) -> None:
-        if self._element is not None:
-            self._drop_elements(0, len(self))
-        super()._release()
-
-    def __str__(self) -> str:
-        return self._debug()
-
-    def _debug(self) -> str:
-        return f"[{', '.join(debug(value) for value in self)}]"

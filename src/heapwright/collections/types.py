@@ -1,31 +1,30 @@
-"""How values lie in memory: the types of Rust, each with its size, its alignment and its bytes.
+"""Values in memory: the types of Rust, each with its size, its alignment and its bytes.
 
-    i8 … i64, u8 … u64, f32, f64, boolean    as large as they say, aligned to their size
-    text                                     &str, 16@8: the address of bytes in the process image, and how many
+    i8 … i64, u8 … u64, f32, f64, boolean    as large as their names say, aligned to their size
+    text                                     &str, 16@8: the address and the number of bytes in the process image
     Array(i32, 5)                            [i32; 5], 20@4; its value is a list
     Bytes(5)                                 [u8; 5], 5@1; its value is a bytes object
-    Struct("Point", x=i32, y=i32)            8@4; fields in the order that leaves the fewest gaps, as rustc has them
     unit                                     (), 0@1
 
-Containers are values, too, when they are moved into another: see `heapwright.collections.owned.Handle`.
-Every access goes through the program's view of memory, so it is a checked one.
+Structs are in `heapwright.collections.structs`. A container that is moved into another is a value, too: see
+`heapwright.collections.owned.Handle`.
+Every access goes through the program's view of memory, so it is checked.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from heapwright.collections.runtime import Runtime
-from heapwright.machine.memory import View
+from heapwright.collections.raw import read_bytes, write_bytes
+from heapwright.collections.runtime import Container, Runtime
 
 POINTER = 8  # bytes in an address
 
 
 class Type:
-    """One type: its name in Rust, and size and alignment in bytes."""
+    """One type: its name in Rust, and its size and alignment in bytes."""
 
     name: str
     size: int
@@ -37,11 +36,43 @@ class Type:
         raise NotImplementedError
 
     def write(self, runtime: Runtime, address: int, value: Any) -> None:
-        """Put a value into memory that holds none."""
+        """Write a value to memory that holds none."""
         raise NotImplementedError
 
+    def require(self, value: Any) -> None:
+        """Raise TypeError unless a value is of this type and `write` will succeed."""
+
+    def replace(self, runtime: Runtime, address: int, value: Any) -> None:
+        """Replace the value at an address and drop the old one; a value of a wrong type changes nothing."""
+        self.require(value)
+        self.drop(runtime, address)
+        self.write(runtime, address, value)
+
     def drop(self, runtime: Runtime, address: int) -> None:
-        """Release what the value at an address owns."""
+        """Free all that the value at an address owns."""
+
+    def take(self, runtime: Runtime, address: int) -> Any:
+        """Move the value at an address out of memory; the caller owns it."""
+        return self.read(runtime, address)
+
+    def clone(self, runtime: Runtime, address: int) -> Any:
+        """A clone of the value at an address, not yet in memory (Rust's Clone)."""
+        return self.read(runtime, address)
+
+    def containers(self, runtime: Runtime, address: int) -> Iterator[Container]:
+        """The containers in the value at an address, without those that they own in turn."""
+        return iter(())
+
+    def plain(self, value: Any) -> Any:
+        """A Python value that compares as Rust compares this one (Eq and Ord)."""
+        return value
+
+    def hashed(self, value: Any) -> bytes:
+        """The bytes that a value passes to a hasher (Rust's Hash)."""
+        self.refuse(value)
+
+    def refuse(self, value: Any) -> NoReturn:
+        raise TypeError(f"{value!r} is not a key: a {self.name} has no hash")
 
     def __repr__(self) -> str:
         return f"{self.name} {self.size}@{self.align}"
@@ -52,17 +83,23 @@ class Integer(Type):
         self.name, self.signed = name, name[0] == "i"
         self.size = self.align = int(name[1:]) // 8
         bits = self.size * 8
-        self.least, self.most = (-(1 << bits - 1), (1 << bits - 1) - 1) if self.signed else (0, (1 << bits) - 1)
+        self.minimum, self.maximum = (-(1 << bits - 1), (1 << bits - 1) - 1) if self.signed else (0, (1 << bits) - 1)
 
     def read(self, runtime: Runtime, address: int, owner: object = None) -> int:
         word = runtime.memory.load(address, self.size)
         return int.from_bytes(word.to_bytes(8, "little", signed=word < 0)[: self.size], "little", signed=self.signed)
 
     def write(self, runtime: Runtime, address: int, value: int) -> None:
-        if not isinstance(value, int) or not self.least <= value <= self.most:
-            raise TypeError(f"{value!r} is not an {self.name}")
-        data = value.to_bytes(self.size, "little", signed=self.signed)
+        data = self.hashed(value)
         runtime.memory.store(address, self.size, int.from_bytes(data, "little", signed=self.size == 8))
+
+    def require(self, value: Any) -> None:
+        if not isinstance(value, int) or not self.minimum <= value <= self.maximum:
+            raise TypeError(f"{value!r} is not an {self.name}")
+
+    def hashed(self, value: int) -> bytes:
+        self.require(value)
+        return value.to_bytes(self.size, "little", signed=self.signed)
 
 
 class Float(Type):
@@ -74,7 +111,12 @@ class Float(Type):
         value: float = struct.unpack(f"<{self.code}", read_bytes(runtime.memory, address, self.size))[0]
         return value
 
+    def require(self, value: Any) -> None:
+        if not isinstance(value, int | float):
+            raise TypeError(f"{value!r} is not an {self.name}")
+
     def write(self, runtime: Runtime, address: int, value: float) -> None:
+        self.require(value)
         write_bytes(runtime.memory, address, struct.pack(f"<{self.code}", value))
 
 
@@ -84,8 +126,16 @@ class Boolean(Type):
     def read(self, runtime: Runtime, address: int, owner: object = None) -> bool:
         return bool(runtime.memory.load(address, 1))
 
+    def require(self, value: Any) -> None:
+        if value not in {True, False}:
+            raise TypeError(f"{value!r} is not a bool")
+
     def write(self, runtime: Runtime, address: int, value: bool) -> None:
+        self.require(value)
         runtime.memory.store(address, 1, int(value))
+
+    def hashed(self, value: bool) -> bytes:
+        return bytes([value])
 
 
 class Text(Type):
@@ -95,10 +145,21 @@ class Text(Type):
         start, length = (runtime.memory.load(address + offset, 8) for offset in (0, POINTER))
         return read_bytes(runtime.memory, start, length).decode()
 
+    def require(self, value: Any) -> None:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is not a &str")
+
     def write(self, runtime: Runtime, address: int, value: str) -> None:
+        self.require(value)
         data = value.encode()
         runtime.memory.store(address, 8, runtime.text(data))
         runtime.memory.store(address + POINTER, 8, len(data))
+
+    def plain(self, value: Any) -> str:
+        return str(value)
+
+    def hashed(self, value: Any) -> bytes:
+        return hashed_text(value)
 
 
 class Unit(Type):
@@ -107,25 +168,40 @@ class Unit(Type):
     def read(self, runtime: Runtime, address: int, owner: object = None) -> None:
         return None
 
-    def write(self, runtime: Runtime, address: int, value: None) -> None:
+    def require(self, value: Any) -> None:
         if value is not None:
             raise TypeError(f"{value!r} is not a ()")
 
+    def write(self, runtime: Runtime, address: int, value: None) -> None:
+        self.require(value)
 
-class Bytes(Type):
+    def plain(self, value: None) -> tuple[()]:
+        return ()
+
+    def hashed(self, value: None) -> bytes:
+        return b""
+
+
+class BytesType(Type):
     def __init__(self, size: int):
         self.name, self.size, self.align = f"[u8; {size}]", size, 1
 
     def read(self, runtime: Runtime, address: int, owner: object = None) -> bytes:
         return read_bytes(runtime.memory, address, self.size)
 
+    def require(self, value: Any) -> None:
+        if not isinstance(value, bytes) or len(value) != self.size:
+            raise TypeError(f"{value!r} is not a {self.name}")
+
     def write(self, runtime: Runtime, address: int, value: bytes) -> None:
-        if len(value) != self.size:
-            raise TypeError(f"{len(value)} bytes are not a {self.name}")
+        self.require(value)
         write_bytes(runtime.memory, address, value)
 
+    def hashed(self, value: bytes) -> bytes:
+        return hashed_length(value) + value
 
-class Array(Type):
+
+class ArrayType(Type):
     def __init__(self, element: Type, count: int):
         self.element, self.count = element, count
         self.name, self.needs_drop = f"[{element.name}; {count}]", element.needs_drop
@@ -137,9 +213,14 @@ class Array(Type):
     def read(self, runtime: Runtime, address: int, owner: object = None) -> list[Any]:
         return [self.element.read(runtime, place, owner) for place in self.places(address)]
 
-    def write(self, runtime: Runtime, address: int, value: Sequence[Any]) -> None:
+    def require(self, value: Any) -> None:
         if len(value) != self.count:
             raise TypeError(f"{len(value)} elements are not a {self.name}")
+        for element in value:
+            self.element.require(element)
+
+    def write(self, runtime: Runtime, address: int, value: Sequence[Any]) -> None:
+        self.require(value)
         for place, element in zip(self.places(address), value, strict=True):
             self.element.write(runtime, place, element)
 
@@ -148,76 +229,48 @@ class Array(Type):
             for place in self.places(address):
                 self.element.drop(runtime, place)
 
+    def take(self, runtime: Runtime, address: int) -> list[Any]:
+        return [self.element.take(runtime, place) for place in self.places(address)]
 
-class Struct(Type):
-    """`NODE = Struct("Node", value=i32)`; `NODE(value=1)` is a value, not yet in memory."""
+    def clone(self, runtime: Runtime, address: int) -> list[Any]:
+        return [self.element.clone(runtime, place) for place in self.places(address)]
 
-    def __init__(self, name: str, **fields: Type):
-        self.name, self.fields = name, fields
-        self.needs_drop = any(kind.needs_drop for kind in fields.values())
-        self.offsets: dict[str, int] = {}
-        end = 0
-        for field in sorted(fields, key=lambda field: -fields[field].align):
-            self.offsets[field] = end  # no gaps: a size is a multiple of its alignment
-            end += fields[field].size
-        self.align = max((kind.align for kind in fields.values()), default=1)
-        self.size = round_up(end, self.align)
+    def containers(self, runtime: Runtime, address: int) -> Iterator[Container]:
+        if self.needs_drop:
+            for place in self.places(address):
+                yield from self.element.containers(runtime, place)
 
-    def __call__(self, **values: Any) -> StructValue:
-        if values.keys() != self.fields.keys():
-            raise TypeError(f"{self.name} has the fields {', '.join(self.fields)}")
-        return StructValue(self, values)
+    def plain(self, value: Sequence[Any]) -> list[Any]:
+        return plain_elements(self.element, value)
 
-    def read(self, runtime: Runtime, address: int, owner: object = None) -> Reference:
-        return Reference(self, runtime, address, owner)
-
-    def write(self, runtime: Runtime, address: int, value: StructValue) -> None:
-        if not isinstance(value, StructValue) or value.rust_type is not self:
-            raise TypeError(f"{value!r} is not a {self.name}")
-        for field, kind in self.fields.items():
-            kind.write(runtime, address + self.offsets[field], value.values[field])
-
-    def drop(self, runtime: Runtime, address: int) -> None:
-        for field, kind in self.fields.items():
-            kind.drop(runtime, address + self.offsets[field])
+    def hashed(self, value: Sequence[Any]) -> bytes:
+        return hashed_elements(self.element, value)
 
 
-class StructValue:
-    """A struct on the stack, on its way into memory."""
-
-    def __init__(self, type: Struct, values: dict[str, Any]):
-        self.rust_type, self.values = type, values
+# --- comparing and hashing
 
 
-class Reference:
-    """A struct in memory: its fields are attributes, and an assignment drops what was there."""
+def plain_elements(element: Type | None, values: Any) -> list[Any]:
+    """Elements as Python values that can be compared; none if the type is unknown."""
+    return [element.plain(value) for value in values] if element else []
 
-    __slots__ = ("_address", "_owner", "_runtime", "_type")
-    _type: Struct
-    _runtime: Runtime
-    _address: int
 
-    def __init__(self, type: Struct, runtime: Runtime, address: int, owner: object):
-        for slot, given in zip(self.__slots__, (address, owner, runtime, type), strict=True):
-            object.__setattr__(self, slot, given)
+def hashed_elements(element: Type | None, values: Any) -> bytes:
+    """The bytes that a slice passes to a hasher."""
+    return hashed_length(values) + b"".join(element.hashed(value) for value in values if element)
 
-    def _field(self, name: str) -> tuple[Type, int]:
-        if name not in self._type.fields:
-            raise AttributeError(f"{self._type.name} has no field {name}")
-        return self._type.fields[name], self._address + self._type.offsets[name]
 
-    def __getattr__(self, name: str) -> Any:
-        kind, address = self._field(name)
-        return kind.read(self._runtime, address, self)
+def hashed_length(value: Any) -> bytes:
+    """The bytes of a slice's length, which it hashes first."""
+    return len(value).to_bytes(POINTER, "little")
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        kind, address = self._field(name)
-        kind.drop(self._runtime, address)
-        kind.write(self._runtime, address, value)
 
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}: {debug(getattr(self, name))}" for name in self._type.fields)
-        return f"{self._type.name} {{ {fields} }}"
+def hashed_text(value: Any) -> bytes:
+    """The bytes that a str passes to a hasher: its own, and one that no UTF-8 text contains."""
+    return str(value).encode() + b"\xff"
+
+
+# --- the types
 
 
 i8, i16, i32, i64 = (Integer(f"i{bits}") for bits in (8, 16, 32, 64))
@@ -229,58 +282,14 @@ PLAIN: dict[type, Type] = {bool: boolean, int: i32, float: f64, str: text, type(
 
 
 def type_of(value: Any) -> Type:
-    """The type that Rust would give to a value of which nothing else is known."""
+    """The type that Rust would infer for a value without further information."""
     if type(value) in PLAIN:
         return PLAIN[type(value)]
     if isinstance(value, bytes):
-        return Bytes(len(value))
+        return BytesType(len(value))
     if isinstance(value, list | tuple):
-        return Array(type_of(value[0]) if value else unit, len(value))
+        return ArrayType(type_of(value[0]) if value else unit, len(value))
     found = getattr(value, "rust_type", None)
     if not isinstance(found, Type):
-        raise TypeError(f"{value!r} has no type here: say which")
+        raise TypeError(f"the type of {value!r} is unknown: give it as an argument")
     return found
-
-
-# --- bytes
-
-
-def round_up(size: int, align: int) -> int:
-    return -(-size // align) * align
-
-
-def pieces(address: int, size: int) -> Iterator[tuple[int, int]]:
-    """The aligned words, and around them the single bytes, that make up a range: (address, size)."""
-    end = address + size
-    while address < end:
-        step = 8 if address % 8 == 0 and address + 8 <= end else 1
-        yield address, step
-        address += step
-
-
-def read_bytes(memory: View, address: int, size: int) -> bytes:
-    words = ((memory.load(place, step), step) for place, step in pieces(address, size))
-    return b"".join(word.to_bytes(step, "little", signed=step == 8) for word, step in words)
-
-
-def write_bytes(memory: View, address: int, data: bytes) -> None:
-    for place, step in pieces(address, len(data)):
-        part = data[place - address : place - address + step]
-        memory.store(place, step, int.from_bytes(part, "little", signed=step == 8))
-
-
-# --- showing values
-
-
-def display(value: Any) -> str:
-    """As Rust's `{}` shows it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def debug(value: Any) -> str:
-    """As Rust's `{:?}` shows it."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list | tuple | bytes):
-        return f"[{', '.join(map(debug, value))}]"
-    return display(value) if isinstance(value, bool) else repr(value)

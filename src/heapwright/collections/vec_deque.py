@@ -5,24 +5,30 @@
               | the last |     free     | the first|     or head <= end, and free on both sides
               +----------+--------------+----------+
 
-Its words are those of a Vec, and `head`, the place of the first element. What no longer goes round where the block
-ends, once that grew or shrank, is moved as in Rust: of the two parts the smaller, if there is room for it. Source:
+Its words are those of a Vec, and `head`, the slot of the first element. When the block grows or shrinks, elements that
+wrapped around its end are moved as in Rust: the smaller of the two parts moves, if there is room for it. Source:
 library/alloc/src/collections/vec_deque (handle_capacity_increase, shrink_to).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from heapwright.collections.growing import CAPACITY, LENGTH
 from heapwright.collections.sequence import Sequence
+from heapwright.collections.structs import by_value
 from heapwright.collections.types import Type
 
 HEAD = 3
 
 
 class VecDeque(Sequence):
-    """`VecDeque()` takes its type from the first element, `VecDeque(u8)` is told; index 0 is the front."""
+    """Rust's VecDeque<T>. It makes the requests of a Vec; index 0 is the front.
+
+    push_back(x), push_front(x)   double the capacity, from 8, 4 or 1 elements at first (see `Growing`)
+    pop_back(), pop_front()       no request; the caller owns the element
+    """
 
     WORDS = 4
     __slots__ = ()
@@ -31,9 +37,12 @@ class VecDeque(Sequence):
         super().__init__(element, 0)
 
     def push_back(self, value: Any) -> None:
+        """Append a value at the end."""
         self._append(value)
 
     def push_front(self, value: Any) -> None:
+        """Insert a value at the front."""
+        value = by_value(value)
         self._need_room(value)
         head = (self._load(HEAD) - 1) % self.capacity
         self.element.write(self.runtime, self._slot(head), value)
@@ -41,17 +50,35 @@ class VecDeque(Sequence):
         self._store(LENGTH, len(self) + 1)
 
     def pop_back(self) -> Any:
-        """Take the last element out; None if there is none."""
+        """Remove and return the last element; None if there is none."""
         return self._pop_last()
 
     def pop_front(self) -> Any:
-        """Take the first element out; None if there is none."""
+        """Remove and return the first element; None if there is none."""
         if len(self) == 0:
             return None
-        value = self._read_out(0)
+        value = self.element.take(self.runtime, self._place(0))
         self._store(HEAD, (self._load(HEAD) + 1) % self.capacity)
         self._store(LENGTH, len(self) - 1)
         return value
+
+    def shrink_to(self, min_capacity: int) -> None:
+        """Give back spare room, but keep room for `min_capacity` elements."""
+        if self.capacity > len(self):
+            super().shrink_to(min_capacity)
+
+    def remove(self, index: int) -> Any:
+        """Remove and return the element at an index; None if there is none."""
+        return self._take_range(index, index + 1)[0] if 0 <= index < len(self) else None
+
+    def retain(self, keeps: Callable[[Any], bool]) -> None:
+        """Drop the elements for which `keeps` returns false. As in Rust, they are dropped after it has seen all."""
+        kept = 0
+        for index in range(len(self)):
+            if keeps(self[index]):
+                self._swap(kept, index)
+                kept += 1
+        self.truncate(kept)
 
     # --- the ring
 
@@ -71,11 +98,11 @@ class VecDeque(Sequence):
             self._fold(capacity)
         try:
             super()._set_capacity(capacity)
-        finally:  # if that failed, too: what was folded is as it was
+        finally:  # also if that failed, to undo the fold
             self._unfold(min(old, capacity))
 
     def _unfold(self, old: int) -> None:
-        """Let what went round at the end of `old` slots go round at the end of the block."""
+        """Make elements that wrapped around at the end of `old` slots wrap around at the end of the block."""
         head, capacity = self._load(HEAD), self._load(CAPACITY)
         first = old - head
         last = len(self) - first
@@ -88,7 +115,7 @@ class VecDeque(Sequence):
             self._store(HEAD, capacity - first)
 
     def _fold(self, capacity: int) -> None:
-        """Put all elements into the first slots, so many as there will be."""
+        """Put all elements into the first `capacity` slots."""
         head, length, old = self._load(HEAD), len(self), self._load(CAPACITY)
         end = head + length
         if length == 0:

@@ -1,4 +1,4 @@
-"""The edges of a thread's cache: how many calls it takes until it must lock, for scenarios that begin there."""
+"""The edges of a thread's cache: how many calls it serves before it must lock. Some scenarios begin there."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from heapwright.machine.accesses import access_at_work
 from heapwright.machine.shared_heap import SharedHeap
 
 REHEARSED = 140  # blocks: more than most caches hold
-FEW = 24  # where no edge is found
+FEW = 24  # used if no edge is found
 
 
 @cache
 def edges_of_caches(allocator: Allocator, size: int) -> tuple[int, int]:
-    """How many blocks a thread takes, and another frees of them, before the next call must lock as the last did not."""
+    """How many blocks a thread takes, and another frees, before the first call that locks after one that does not."""
     takes = last_edge(locks_of_taking(SharedHeap.start(allocator, **ROOMY), size, REHEARSED))
     heap = SharedHeap.start(allocator, **ROOMY)
     locks_of_taking(heap, size, takes)
@@ -26,12 +26,12 @@ def edges_of_caches(allocator: Allocator, size: int) -> tuple[int, int]:
 
 
 def locks_of_taking(heap: SharedHeap, size: int, blocks: int) -> list[bool]:
-    heap.process.threads_ever = 2  # or locks are taken as a lone thread may
+    heap.process.threads_ever = 2  # else locks would take the shortcut for a single thread
     return [takes_a_lock(heap, lambda: heap.alloc(size)) for _ in range(blocks)]
 
 
 def takes_a_lock(heap: SharedHeap, call: Callable[[], object]) -> bool:
-    """Whether a call has an operation that is atomic and changes something."""
+    """Whether a call makes an atomic operation that changes a word."""
     found = []
 
     def note(operation: str, address: int, size: int, value: int, who: str) -> None:
@@ -45,5 +45,5 @@ def takes_a_lock(heap: SharedHeap, call: Callable[[], object]) -> bool:
 
 
 def last_edge(locked: list[bool]) -> int:
-    """How many calls there are before the last one that locks after one that does not."""
+    """The number of calls before the last one that locks after one that does not."""
     return max((n for n, (before, now) in enumerate(pairwise(locked), 1) if now and not before), default=FEW)

@@ -1,8 +1,8 @@
-"""Can each numbered invariant's assert fire? Search for one number of a sound heap whose change makes it.
+"""A search for proof that each numbered invariant's assert can fire: one number of a sound heap whose change does it.
 
-A checker that cannot be made to complain is a defect, or an invariant that no single number can break. What `check`
-never reads cannot make it complain, so the search changes what it reads: each line that reads gets its turn, for a
-line may read one number, another a thousand, and each is there for an invariant.
+An assert that never fires is a defect of `check`, or its invariant cannot be broken by one number. A number that
+`check` never reads cannot make it fire, so the search changes numbers that it reads. Each line that reads gets its
+turn: one may read a single number, another a thousand, and each serves an invariant.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from heapwright.machine.accesses import Access, access_at_work
 from heapwright.machine.memory import UNLIMITED
 from heapwright.spans import FREE, UNUSED
 
-BUDGET = 1000, 3  # accesses of one check: so many, and so many times those that it made before
-TURN = 10_000  # accesses of the checks of each heap before another one is begun
-BITS = 0, 1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 32, 48  # flags, units, sizes, and far off
+BUDGET = 1000, 3  # accesses of one check: a constant, plus a multiple of those on the sound heap
+TURN = 10_000  # accesses of the checks of each heap before the next heap is started
+BITS = 0, 1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 32, 48  # flags, units, sizes, and distant addresses
 
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """One number of a heap, what it was and became, and the invariant whose assert noticed first."""
+    """A change of one number of a heap, and the invariant whose assert fired first."""
 
     invariant: str
     address: int
@@ -43,7 +43,7 @@ class Corruption:
 
 
 def find_corruptions(subject: Subject, seconds: float) -> dict[str, Corruption | None]:
-    """For each numbered invariant a change that its assert notices before any other; None if not found.
+    """For each numbered invariant, a change that makes its assert fire first; None if none was found.
 
     The seconds are of processor time.
     """
@@ -58,9 +58,9 @@ def find_corruptions(subject: Subject, seconds: float) -> dict[str, Corruption |
 
 
 def corruptions(subject: Subject, until: float) -> Iterator[Corruption]:
-    """Changes that some numbered assert notices, until the time is over; the same ones each time.
+    """Changes that make a numbered assert fire, until the time is over; the same ones each time.
 
-    All heaps that were begun get as much work; another one is begun when each has had its turn.
+    All heaps that were started get equal work. Another heap is started when each has had its turn.
     """
     waiting = scenes(subject)
     samples: list[Sample] = []
@@ -71,9 +71,9 @@ def corruptions(subject: Subject, until: float) -> Iterator[Corruption]:
             samples.append(Sample(play, number=len(samples)))
             streams.append(corruptions_of(samples[-1]))
             spent.append(0)
-        least = spent.index(min(spent))
-        tried = next(streams[least])
-        spent[least] += samples[least].accesses
+        minimum = spent.index(min(spent))
+        tried = next(streams[minimum])
+        spent[minimum] += samples[minimum].accesses
         if tried.invariant:
             yield tried
 
@@ -82,7 +82,7 @@ def corruptions(subject: Subject, until: float) -> Iterator[Corruption]:
 
 
 def scenes(subject: Subject) -> Iterator[Play]:
-    """Heaps in different states: few blocks and many, small ones and large ones, of threads, in pieces, empty."""
+    """Heaps in different states: with few or many blocks, small or large, of several threads, fragmented, empty."""
     small = [Step("alloc", 0, size) for size in (24, 24, 72, 24, 200, 24, 1000)]
     holes = [Step("free", i) for i in (0, 1, 2)]
     sizes = [Step("alloc", 0, size) for size in (24, 600, 3000, 24, 9000, 24, 40_000, 24, 140_000, 24, 300_000, 24)]
@@ -108,7 +108,7 @@ def scenes(subject: Subject) -> Iterator[Play]:
 
 
 def filled(play: Play) -> Play:
-    """A heap that was full to the last byte, and then grew."""
+    """A heap that was full to its last byte and then grew."""
     play.take(Step("alloc", 0, 24))
     play.heap.process.kernel.calls.at(1)
     for _ in range(3):
@@ -120,12 +120,12 @@ def filled(play: Play) -> Play:
     return play
 
 
-# --- what there is to change
+# --- numbers to change
 
 
 @dataclass
 class Line:
-    """A line that reads the heap in a check, and the numbers that it found: (address, size) -> number."""
+    """A line of a check that reads the heap, and the numbers that it read: (address, size) -> number."""
 
     name: str
     numbers: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -136,7 +136,7 @@ class Line:
 
 
 class Sample:
-    """One heap, and what its check reads, by lines."""
+    """One heap, and the numbers that its check reads, by line."""
 
     def __init__(self, play: Play, number: int):
         self.heap, self.rng = play.heap, random.Random(number)
@@ -156,14 +156,14 @@ class Sample:
 
         stop = self.heap.process.observe(access=note)
         try:
-            for start, end in self.heap.stretches():
+            for start, end in self.heap.extents():
                 self.heap.allocator.check(self.heap.state, start, end)
         finally:
             stop()
         return list(lines.values())
 
     def changed(self, line: Line, address: int, size: int) -> int:
-        """More or less, a bit, nothing, where it lies itself, what the line reads elsewhere, or what others do."""
+        """Another number: a little more or less, one bit flipped, 0, its own address, or a number read elsewhere."""
         rng, old, bit = self.rng, line.numbers[address, size], 1 << self.rng.choice(BITS)
         near, far = (old + bit, old - bit, old ^ bit), (0, -1, ~old, address)
         elsewhere = line.numbers[rng.choice(line.places)], rng.choice(self.numbers)
@@ -171,15 +171,15 @@ class Sample:
 
 
 def name_of(access: Access) -> str:
-    """The field that is read; of an element, what the line says."""
+    """The field that is read; for an element, the text of the line."""
     return f"{access.owner.__name__}.{access.field}" if access.owner else f"`{access.place.text}`"
 
 
-# --- changing it
+# --- changing them
 
 
 def corruptions_of(sample: Sample) -> Iterator[Corruption]:
-    """Changes without end, with the invariant that was noticed to be broken, or "" for none; each is undone."""
+    """An endless series of changes, each with the invariant that broke, or ""; each change is undone."""
     process, budget = sample.heap.process, BUDGET[0] + BUDGET[1] * sample.accesses
     for line in cycle(sample.lines):
         address, size = sample.rng.choice(line.places)
@@ -192,8 +192,8 @@ def corruptions_of(sample: Sample) -> Iterator[Corruption]:
 
 
 def first_broken(heap: Heap, budget: int) -> str:
-    """The label of the assert that fires first; "" if none does, or if `check` loses its way."""
-    for start, end in heap.stretches():
+    """The label of the assert that fires first; "" if none does or `check` fails in another way."""
+    for start, end in heap.extents():
         heap.memory.left = budget
         try:
             heap.allocator.check(heap.state, start, end)

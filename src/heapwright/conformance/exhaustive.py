@@ -1,13 +1,13 @@
-"""Small scope, every story: all sequences of a few requests, as far as a depth, on one allocator.
+"""Exhaustive small stories: all sequences of a few requests, up to a depth, on one allocator.
 
-In each state of the heap every request of an alphabet is made; each time the machine goes back to that state. Stories
-of three sizes, with realloc, have 3 + 3n ways to go on with n live blocks; those of two sizes that are only allocated
-and freed have 2 + n, so that they can be told twice as far: to where neighbours are freed in every order.
+In each state of the heap, every request of an alphabet is made, and then the machine returns to that state. Stories of
+three sizes, with realloc, have 3 + 3n continuations with n live blocks. Stories of two sizes that are only allocated
+and freed have 2 + n, so they reach twice the depth: enough to free neighbours in every order.
 
-States that are the same have the same future, which is told once and counted as often as it is reached. The same are
-two states with the same memory, owned alike, with the same live blocks, and with the same bytes where the allocator
-may read them: not in a live block, which it may at most copy, nor where nothing was written since it was a caller's,
-for the machine refuses such a load. What is in the live blocks is looked at after each request.
+Equal states have the same future. It is explored once and counted as often as the state is reached. Two states are
+equal if they have the same memory with the same owners, the same live blocks, and the same bytes where the allocator
+may read. It may not read a live block (it may only copy it), nor bytes that nobody wrote since a caller freed them: the
+machine refuses such a load. The contents of live blocks are checked after each request.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from heapwright.conformance.registry import check
-from heapwright.conformance.story import Play, Step, telling
+from heapwright.conformance.story import Play, Step, with_story
 from heapwright.conformance.subject import Subject
 from heapwright.machine import Heap
 from heapwright.machine.checkpoint import Checkpoint
 from heapwright.machine.shadow import ALLOCATOR, FREED, USER, WRITTEN
 
-LEAST_DEPTH = 2  # is told whatever time it takes, and twice as far with few requests
-DEPTH = 20  # nobody gets there
+MIN_DEPTH = 2  # explored whatever time it takes; twice this depth with few requests
+DEPTH = 20  # out of reach
 QUICK_SECONDS, SECONDS = 0.2, 30.0  # for each alphabet
-MOST_PAGES = 1 << 12  # whose digests are remembered
+MAX_PAGES = 1 << 12  # pages whose digests are remembered
 
 
 class Alphabet(NamedTuple):
-    """What is asked for: blocks of some sizes, that each live block is freed, or gets another size."""
+    """The possible requests: allocate a block of some size, free each live block, or resize it."""
 
     allocated: tuple[int, ...]
     resized: tuple[int, ...]
 
     def requests(self, blocks: int) -> list[Step]:
-        """All that can be asked for when so many blocks are live."""
+        """All requests that are possible with this number of live blocks."""
         steps = [Step("alloc", 0, size) for size in self.allocated]
         for which in range(blocks):
             steps += [Step("free", which), *(Step("realloc", which, size) for size in self.resized)]
@@ -52,7 +52,7 @@ TWO_SIZES = Alphabet((24, 3000), ())
 
 
 class Reached(NamedTuple):
-    """How far all sequences were told."""
+    """The depth up to which all sequences were tried."""
 
     depth: int
     sequences: int
@@ -73,15 +73,15 @@ def small_scope(subject: Subject) -> str:
 def explore(
     subject: Subject, alphabet: Alphabet, depth: int, seconds: float, tell: Callable[[Reached], None] | None = None
 ) -> Reached:
-    """Tell all sequences of 1, 2, ... requests, so that the first one that fails is a shortest one.
+    """Try all sequences of 1, 2, ... requests, so that the first one that fails is a shortest one.
 
-    The depths that were finished are what is reported; a depth is given up when the seconds of processor time are over.
+    Only finished depths are reported. A depth is abandoned when the seconds of processor time are over.
     """
     began, reached = time.process_time(), Reached(0, 1, 1, 0.0)
     scope = Scope(Play(subject.heap()), alphabet)
     level, sequences = Counter({scope.first: 1}), 1
     for depth_now in range(1, depth + 1):
-        scope.until = began + seconds if depth_now > least_depth(alphabet) else math.inf
+        scope.until = began + seconds if depth_now > min_depth(alphabet) else math.inf
         try:
             level = scope.next_level(level)
         except OutOfTime:
@@ -93,19 +93,19 @@ def explore(
     return reached
 
 
-def least_depth(alphabet: Alphabet) -> int:
-    return LEAST_DEPTH if alphabet.resized else 2 * LEAST_DEPTH
+def min_depth(alphabet: Alphabet) -> int:
+    return MIN_DEPTH if alphabet.resized else 2 * MIN_DEPTH
 
 
-class OutOfTime(Exception):  # noqa: N818  it is no error
+class OutOfTime(Exception):  # noqa: N818  not an error
     """The time for exploring is over."""
 
 
-State = bytes  # what `digest` says of it
+State = bytes  # the result of `digest`
 
 
 class Scope:
-    """The states that were seen, each with a shortest story, and where each request leads from them."""
+    """The states seen so far, each with a shortest story that leads to it and the states that follow it."""
 
     def __init__(self, play: Play, alphabet: Alphabet):
         self.play, self.heap, self.alphabet = play, play.heap, alphabet
@@ -116,7 +116,7 @@ class Scope:
         self.following: dict[State, list[State]] = {}
 
     def next_level(self, level: Counter[State]) -> Counter[State]:
-        """How many sequences end in each state, when those that end in the states of a level get one request more."""
+        """The number of sequences that end in each state after one more request than in this level."""
         found = Counter[State]()
         for state, sequences in level.items():
             if state not in self.following:
@@ -126,7 +126,7 @@ class Scope:
         return found
 
     def all_after(self, story: tuple[Step, ...]) -> list[State]:
-        """The states that the requests lead to which can be made at the end of a story."""
+        """The states that follow a story, one for each possible request."""
         self.beginning.restore()
         play = self.play.copy(self.heap)
         play.play(story)
@@ -135,11 +135,11 @@ class Scope:
         return [self.after(play.copy(self.heap), story, step, here) for step in steps]
 
     def after(self, play: Play, story: tuple[Step, ...], step: Step, here: Checkpoint) -> State:
-        """Make one request, and judge what is new."""
+        """Make one request; check the heap if its state is new."""
         if time.process_time() > self.until:
             raise OutOfTime
         here.restore()
-        with telling(play):
+        with with_story(play):
             play.take(step)
             for block in play.blocks:
                 play.intact(block)
@@ -150,17 +150,17 @@ class Scope:
         return state
 
 
-# --- when two states are the same
+# --- when two states are equal
 
 READABLE = bytes(0xFF * (code & (ALLOCATOR | USER | WRITTEN) == ALLOCATOR | WRITTEN) for code in range(256))
 OWNERS = bytes(code & ~FREED for code in range(256))
 
 
 def digest(heap: Heap) -> State:
-    """What the future of a heap may depend on: its memory, its blocks, its thread's words, and what can be read."""
+    """A digest of all that a heap's future depends on: its memory, blocks, thread's words and readable bytes."""
     process, space = heap.process, heap.process.space
     live = sorted((block.address, block.size) for block in heap.live.values())
-    code = blake2b(repr((space.segments, list(space.areas), live, process.thread.words)).encode(), digest_size=16)
+    code = blake2b(repr((space.segments, list(space.mappings), live, process.thread.words)).encode(), digest_size=16)
     untouched = bytes(space.page)
     for number, codes in sorted(space.shadow.pages.items()):
         if number >= heap.words // space.page:
@@ -170,7 +170,7 @@ def digest(heap: Heap) -> State:
     return code.digest()
 
 
-@lru_cache(MOST_PAGES)
+@lru_cache(MAX_PAGES)
 def page_digest(content: bytes, codes: bytes) -> bytes:
     seen = int.from_bytes(content, "little") & int.from_bytes(codes.translate(READABLE), "little")
     return blake2b(codes.translate(OWNERS) + seen.to_bytes(len(content), "little"), digest_size=16).digest()

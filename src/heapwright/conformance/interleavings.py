@@ -1,11 +1,12 @@
-"""Threads on one heap, in every order: small scenarios whose interleavings are tried one by one in the machine.
+"""Threads on one heap in every order: small scenarios whose interleavings are tried one by one in the machine.
 
     explored = try_scenario(allocator.load("hoard"), "handed_over", 8192)
-    explored.demand()                       raises the first interleaving that goes wrong, as a table
+    explored.demand()                       raises the first interleaving that fails, as a table
     print(explored)                         1,200 schedules of up to 40 visible operations, all with up to 2 preemptions
 
-Wrong is an access that the machine refuses, an invariant that does not hold at the end, content that changed, a
-deadlock, and a data race, unless the allocator declares it: its `RACES` names fields, each with a colon and the reason.
+An interleaving fails if the machine refuses an access, an invariant does not hold at the end, contents change, threads
+deadlock, or two accesses race. An allocator declares harmless races: `RACES` names the fields, each with a colon and
+the reason.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from heapwright.allocator import Allocator, load
 from heapwright.conformance.registry import check
 from heapwright.conformance.scenarios import MACHINE, PAIRS, SCENARIOS
 from heapwright.conformance.story import Broken
-from heapwright.conformance.subject import ROOMY, Subject
+from heapwright.conformance.subject import ROOMY, SEEDS, Subject
 from heapwright.machine.explore import Explored, explore, sleepy_locks, wander
 from heapwright.machine.shared_heap import SharedHeap
 from heapwright.machine.threads import Threads
 
-SIZES = 40, 2000, 20_000, 200_000  # what a cache takes, what a bin or slab serves, what is large to most, a mapping
+SIZES = 40, 2000, 20_000, 200_000  # typical sizes for a cache, for a bin or slab, for a large object, for a mapping
 QUICK_SECONDS, SECONDS = 1.0, 60.0
 ONE, TWO = 1, 2  # preemptions
-MOST_SCHEDULES = 300  # of one scenario and size
+MAX_SCHEDULES = 300  # of one scenario and size
 AT_A_TIME = 10  # random schedules
 
 
@@ -45,7 +46,7 @@ def make_threads(allocator: Allocator, name: str, size: int, machine: Mapping[st
 
 
 def declared_races(allocator: Allocator) -> dict[str, str]:
-    """The fields that an allocator lets race, and why it can bear that."""
+    """The fields that an allocator lets race, and why that is harmless."""
     said = [sentence for part in allocator.parts for sentence in getattr(part, "RACES", ())]
     return {name.strip(): reason.strip() for name, _, reason in (each.partition(":") for each in said)}
 
@@ -75,8 +76,8 @@ def wander_through(
 
 
 @dataclass
-class Tally:
-    """What was tried of all scenarios in all sizes; the seconds are of processor time."""
+class Schedules:
+    """The schedules tried for all scenarios in all sizes; the seconds are of processor time."""
 
     until: float
     schedules: int = 0
@@ -89,7 +90,7 @@ class Tally:
         return time.process_time() > self.until
 
     def explore(self, allocator: Allocator, name: str, size: int, preemptions: int) -> None:
-        explored = try_scenario(allocator, name, size, preemptions, ROOMY, most=MOST_SCHEDULES)
+        explored = try_scenario(allocator, name, size, preemptions, ROOMY, maximum=MAX_SCHEDULES)
         demand_all(explored, f"{name}, {size} bytes")
         self.schedules += explored.schedules
         self.exhausted[preemptions] += explored.preemptions == preemptions
@@ -106,21 +107,27 @@ class Tally:
         )
 
 
-@check("interleavings", "two threads get along in each order that was tried, under a lock if need be", is_slow=True)
+@check(
+    "interleavings",
+    "two threads work correctly in every order tried; an allocator without locks gets one",
+    is_slow=True,
+)
 def interleavings(subject: Subject) -> str:
     return str(try_all(subject))
 
 
-def try_all(subject: Subject) -> Tally:
-    """Half of the time is for every schedule with one preemption; the rest for random ones and for two preemptions."""
+def try_all(subject: Subject) -> Schedules:
+    """Spend half of the time on schedules with one preemption, the rest on random ones and on two preemptions."""
     allocator = subject.allocator if subject.allocator.is_threaded else load(f"locked({subject.spec})")
     seconds = QUICK_SECONDS if subject.is_quick else SECONDS
     cases = [(name, size) for size in SIZES for name in PAIRS]
-    tally = Tally(time.process_time() + seconds / 2, cases=len(cases))
+    tally = Schedules(time.process_time() + seconds / 2, cases=len(cases))
     for name, size in takewhile(lambda _: not tally.is_over, cases):
         tally.explore(allocator, name, size, ONE)
     tally.until += seconds / 4
-    for seed, (size, name) in takewhile(lambda _: not tally.is_over, enumerate(product(SIZES, SCENARIOS))):
+    for seed, (size, name) in takewhile(
+        lambda _: not tally.is_over, enumerate(product(SIZES, SCENARIOS), SEEDS * subject.seed)
+    ):
         tally.wander(allocator, name, size, seed)
     tally.until += seconds / 4
     for name, size in takewhile(lambda _: not tally.is_over, cases):

@@ -1,8 +1,7 @@
-"""The kernel at its worst: it refuses, somebody else moves the break, its pages are of another size."""
+"""Checks with an unhelpful kernel: it refuses, somebody else moves the break, its pages have another size."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from itertools import product
 
@@ -14,14 +13,14 @@ from heapwright.conformance.stories import (
     for_all_stories,
     for_story,
 )
-from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, telling
+from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, with_story
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.universal import all_intact, blocks_are_disjoint, survey_agrees, walk_tiles
 from heapwright.machine import Heap
 
-LARGE = 5 << 19, 3 << 19, 3 << 19  # more than what heaps take from the kernel at a time
+LARGE = 5 << 19, 3 << 19, 3 << 19  # more than heaps take from the kernel at a time
 MISALIGNED = (1, 5, 8, 24, 100, 4095)
-LEAST_REFUSALS = 4
+MIN_REFUSALS = 4
 MEMORY_STEPS = ("alloc", "zeroed", "realloc")
 
 
@@ -29,7 +28,7 @@ MEMORY_STEPS = ("alloc", "zeroed", "realloc")
 
 
 def hungry(subject: Subject) -> Iterator[Step]:
-    """Requests that ask the kernel for memory often, in between others that do not; large ones at full effort."""
+    """Requests that often ask the kernel for memory, mixed with others that do not; large ones at full effort."""
     yield Step("alloc", 0, 40)
     for i in range(12):
         yield Step("alloc", 0, (i * 7919) % 90_000, 1 << 15 if i % 5 == 4 else 16)
@@ -44,23 +43,23 @@ def hungry(subject: Subject) -> Iterator[Step]:
 
 
 def refusals(subject: Subject) -> list[tuple[int, bool]]:
-    """Which request of the kernel to refuse, and whether that one only: the first, then the others in no order."""
+    """The request to refuse, and whether only that one: first request 1, then the others in random order."""
     heap = subject.heap(frames=1 << 14)
     heap.process.kernel.calls.at(1 << 30)
     Play(heap).play(hungry(subject))
     asked = (1 << 30) - heap.process.kernel.calls.left
-    turns = [1, *random.Random(7).sample(range(2, asked + 1), asked - 1)]
+    turns = [1, *subject.rng(7).sample(range(2, asked + 1), asked - 1)]
     return [(k, once) for k in turns for once in (False, True)]
 
 
-@check("U7_failure_atomicity", "when sbrk or mmap fails, at any call, requests give 0 and every block stays as it is")
+@check("U7_failure_atomicity", "when any call of sbrk or mmap fails, requests return 0 and every block stays as it is")
 def failure_atomicity(subject: Subject) -> str:
     failed = 0
-    for k, once in subject.in_time(refusals(subject), LEAST_REFUSALS):
+    for k, once in subject.in_time(refusals(subject), MIN_REFUSALS):
 
         def refused(steps: Steps, k: int = k, once: bool = once) -> None:
             nonlocal failed
-            with telling(Play(subject.heap(frames=1 << 14))) as play:
+            with with_story(Play(subject.heap(frames=1 << 14))) as play:
                 refuse(play, k, once)
                 failed += play_refused(play, steps, once)
 
@@ -69,12 +68,12 @@ def failure_atomicity(subject: Subject) -> str:
 
 
 def refuse(play: Play, k: int, once: bool) -> None:
-    play.lines.append(f"the kernel refuses memory the {k}. time{'' if once else ' and from then on'}")
+    play.lines.append(f"the kernel refuses request {k} for memory{'' if once else ' and all that follow'}")
     play.heap.process.kernel.calls.at(k, once)
 
 
 def play_refused(play: Play, steps: Steps, once: bool) -> int:
-    """Go on after refusals; all blocks are intact, and with the kernel's good will comes memory."""
+    """Go on after refusals: all blocks are intact, and when the kernel gives memory again, so does the heap."""
     failed = 0
     for step in steps:
         live = len(play.heap.live)
@@ -84,29 +83,29 @@ def play_refused(play: Play, steps: Steps, once: bool) -> int:
             demand(live == len(play.heap.live), "U7  a request that failed changed the number of live blocks")
             all_intact(play)
     play.heap.check()
-    demand(failed <= 1 or not once, f"U7  the kernel refused once, and {failed} requests failed")
+    demand(failed <= 1 or not once, f"U7  the kernel refused once, but {failed} requests failed")
     if not once:
         play.heap.process.kernel.calls.never()
         play.lines.append("the kernel gives memory again")
     play.take(Step("alloc", 0, 50_000))
-    demand(play.results[-1] != 0, "U7  the kernel gives memory, and the heap does not")
+    demand(play.results[-1] != 0, "U7  the kernel gives memory, but the heap does not")
     play.end()
     play.heap.check()
     return failed
 
 
-@check("U7_nothing_kept", "requests that fail again and again keep no memory of the kernel's")
+@check("U7_nothing_kept", "requests that fail again and again keep no memory from the kernel")
 def nothing_kept(subject: Subject) -> None:
-    """What a first failure keeps may serve the next request; more must not come."""
+    """A first failure may keep memory for the next request; later failures must not keep more."""
     for k in range(1, 5):
-        with telling(Play(subject.heap(frames=1 << 14))) as play:
+        with with_story(Play(subject.heap(frames=1 << 14))) as play:
             play.take(Step("alloc", 0, 40))
             held = [ask_in_vain(play, k) for _ in range(4)]
             demand(held[1:] == held[:1] * 3 or not all(held), f"U7  a request that fails keeps more each time: {held}")
 
 
 def ask_in_vain(play: Play, k: int) -> int:
-    """What is held after a large request that the kernel refuses at its k-th call; 0 if the request is met."""
+    """The bytes held after a large request that the kernel refuses at its k-th call; 0 if the request succeeds."""
     refuse(play, k, once=False)
     play.take(Step("alloc", 0, 300_000, 1 << 16))
     play.heap.process.kernel.calls.never()
@@ -115,31 +114,31 @@ def ask_in_vain(play: Play, k: int) -> int:
 
 @check("U7_words_unchanged", "a request that fails changes no word of the heap")
 def words_unchanged(subject: Subject) -> str:
-    """Once the first call has opened the heap. TIDIES = True says that a search may sort what it finds on its way,
-    or make ready for the next request: then it is the second of two requests in vain that must change nothing."""
-    tidies = subject.constant("TIDIES", False)
+    """Test this after the first call, which initializes the heap. With RECLAIMS = True a failing search may sort free
+    memory or prepare for the next request: then the second of two failing requests must change nothing."""
+    reclaims = subject.constant("RECLAIMS", False)
     failed = 0
-    for k, once in subject.in_time(refusals(subject), LEAST_REFUSALS):
-        if once and tidies:
+    for k, once in subject.in_time(refusals(subject), MIN_REFUSALS):
+        if once and reclaims:
             continue
 
         def refused(steps: Steps, k: int = k, once: bool = once) -> None:
             nonlocal failed
-            with telling(Play(subject.heap(frames=1 << 14))) as play:
+            with with_story(Play(subject.heap(frames=1 << 14))) as play:
                 refuse(play, k, once)
                 for step in steps:
-                    failed += take_unchanged(play, step, tidies)
+                    failed += take_unchanged(play, step, reclaims)
 
         for_story(subject, list(hungry(subject)), refused)
-    return f"{failed} requests failed{', twice each' if tidies else ''}"
+    return f"{failed} requests failed{', twice each' if reclaims else ''}"
 
 
-def take_unchanged(play: Play, step: Step, tidies: bool) -> bool:
-    """Make a request; say whether it failed, which must leave every word as it was."""
+def take_unchanged(play: Play, step: Step, reclaims: bool) -> bool:
+    """Make a request; return whether it failed. If so, every word must be unchanged."""
     before = pages_of(play.heap) if play.blocks else {}
     play.take(step)
     failed = bool(before) and step.name in MEMORY_STEPS and play.results[-1] == 0
-    if failed and tidies:
+    if failed and reclaims:
         before = pages_of(play.heap)
         play.take(step)
     if failed and play.results[-1] == 0:
@@ -151,11 +150,11 @@ Pages = dict[int, bytes]
 
 
 def pages_of(heap: Heap) -> Pages:
-    """The pages with the heap's own words, and those of its memory that were touched."""
-    page, stretches = heap.process.space.page, heap.stretches()
+    """The pages with the heap's own words, and the touched pages of its memory."""
+    page, extents = heap.process.space.page, heap.extents()
     pages = {number * page: data for number, (_, _, data, _) in heap.process.space.pages.items()}
     mine = [heap.words // page * page]
-    mine += [at for at in pages if any(start < at + page and at < end for start, end in stretches)]
+    mine += [at for at in pages if any(start < at + page and at < end for start, end in extents)]
     return {at: bytes(pages.get(at, b"")) for at in mine}
 
 
@@ -169,15 +168,15 @@ def compare(before: Pages, after: Pages) -> None:
             raise Wrong(f"U7  a request that failed changed the word at {at + offset:#x} from {words[0]} to {words[1]}")
 
 
-@check("U7_break_stuck", "when the break cannot rise, a heap that maps goes on, and no heap is the worse for it")
+@check("U7_break_stuck", "when the break cannot rise, a heap that maps memory goes on, and every heap stays sound")
 def break_stuck(subject: Subject) -> str:
-    """From the first call on, or some later one, as when something is mapped right above the break."""
+    """Stop the break at the first call or a later one, as if something were mapped right above it."""
     met = 0
     for k in (1, 2, 4):
 
         def stuck(steps: Steps, k: int = k) -> None:
             nonlocal met
-            with telling(Play(subject.heap(frames=1 << 14))) as play:
+            with with_story(Play(subject.heap(frames=1 << 14))) as play:
                 play.lines.append(f"the break rises {k - 1} times")
                 play.heap.process.kernel.breaks.at(k)
                 play.play(steps)
@@ -190,14 +189,14 @@ def break_stuck(subject: Subject) -> str:
     return f"{met} requests were met"
 
 
-@check("U7_break_moves", "when somebody moves the break just before the heap does, every request is met all the same")
+@check("U7_break_moves", "when somebody moves the break just before the heap does, every request still succeeds")
 def break_moves(subject: Subject) -> None:
-    """Then new memory does not join the old, as where the break is stuck and memory comes from mappings."""
+    """Keep new memory from joining the old, as when the break is stuck and memory comes from mappings."""
     for k, once in subject.in_time([(1, True), (2, False), (2, True), (4, False)], 2):
 
         def elsewhere(steps: Steps, k: int = k, once: bool = once) -> None:
-            with telling(Play(subject.heap(frames=1 << 14))) as play:
-                play.lines.append(f"somebody moves the break before its {k}. rise{'' if once else ' and from then on'}")
+            with with_story(Play(subject.heap(frames=1 << 14))) as play:
+                play.lines.append(f"somebody moves the break before rise {k}{'' if once else ' and all that follow'}")
                 play.heap.process.kernel.intrusions.at(k, once)
                 play_met(play, steps)
 
@@ -207,19 +206,19 @@ def break_moves(subject: Subject) -> None:
 
 
 def play_met(play: Play, steps: Steps) -> None:
-    """Go on; there is memory for every request."""
+    """Go on; every request must succeed."""
     for step in steps:
         play.take(step)
-        demand(play.results[-1:] != [0], "U7  the kernel gives memory, and the heap does not")
+        demand(play.results[-1:] != [0], "U7  the kernel gives memory, but the heap does not")
     walk_tiles(play)
     sound(play)
 
 
-@check("U7_too_little", "memory that is too little does no harm, nor if the kernel does not take it back")
+@check("U7_too_little", "too little memory from the kernel does no harm, even if the kernel does not take it back")
 def too_little(subject: Subject) -> None:
-    """As when somebody moved the break, so that a heap asks twice, and the second request is refused."""
+    """Refuse the second request of a heap that asks twice because somebody moved the break."""
     for k, taken_back in product((1, 2, 3), (False, True)):
-        with telling(Play(subject.heap(frames=1 << 14))) as play:
+        with with_story(Play(subject.heap(frames=1 << 14))) as play:
             play.play([Step("alloc", 0, 40), Step("alloc", 0, 90_000), Step("free", 1), Step("foreign", 0, 24)])
             refuse(play, k, once=False)
             if not taken_back:
@@ -229,19 +228,19 @@ def too_little(subject: Subject) -> None:
             play.heap.process.kernel.returns.never()
             walk_tiles(play)
             play.take(Step("alloc", 0, 100_000))
-            demand(play.results[-1] != 0, "U7  the kernel gives memory, and the heap does not")
+            demand(play.results[-1] != 0, "U7  the kernel gives memory, but the heap does not")
             survey_agrees(play)
             sound(play)
 
 
-# --- U7: what the kernel does not take back
+# --- U7: memory that the kernel does not take back
 
 SIZES = 40, 3000, 90_000, 300_000, 3 << 19, 3 << 20
 MACHINE = {"page": 1 << 14, "frames": 1 << 14}  # room for segments of 64 MiB, in not too many pages
 
 
 def generous() -> Iterator[Step]:
-    """Blocks of which most are freed again, so that memory goes back: the ends and the middle of mappings, too."""
+    """Allocate blocks and free most of them, so that memory goes back: also the ends and the middle of mappings."""
     for which, align in enumerate((16, 1 << 16, 1 << 17)):
         yield Step("thread", which)
         yield from (Step("alloc", 0, size, align) for size in SIZES)
@@ -251,38 +250,41 @@ def generous() -> Iterator[Step]:
 
 
 def returns_to_refuse(subject: Subject) -> list[tuple[int, bool]]:
-    """Which call that gives memory back to refuse, and whether that one only: at first, all of them."""
+    """The call that returns memory to refuse, and whether only that one: at first, all of them."""
     heap = subject.heap(**MACHINE)
     heap.process.kernel.returns.at(1 << 30)
     Play(heap).play(generous())
     asked = (1 << 30) - heap.process.kernel.returns.left
-    turns = [1, *random.Random(7).sample(range(2, asked + 1), asked - 1)] if asked else []
+    turns = [1, *subject.rng(7).sample(range(2, asked + 1), asked - 1)] if asked else []
     return [(k, once) for once in (False, True) for k in turns]
 
 
-@check("U7_nothing_taken_back", "when the kernel takes no memory back, at any call, all goes on and every block stays")
+@check(
+    "U7_nothing_taken_back",
+    "when the kernel refuses to take memory back, at any call, the heap goes on and every block stays",
+)
 def nothing_taken_back(subject: Subject) -> str:
     asked = returns_to_refuse(subject)
     for k, once in subject.in_time(asked, 2):
 
         def kept(steps: Steps, k: int = k, once: bool = once) -> None:
-            with telling(Play(subject.heap(**MACHINE))) as play:
-                play.lines.append(f"the kernel takes no memory back the {k}. time{'' if once else ' and from then on'}")
+            with with_story(Play(subject.heap(**MACHINE))) as play:
+                play.lines.append(f"the kernel refuses return {k} of memory{'' if once else ' and all that follow'}")
                 play.heap.process.kernel.returns.at(k, once)
                 play_unreturned(play, steps)
 
         for_story(subject, list(generous()), kept)
-    return f"{len(asked) // 2} calls give memory back"
+    return f"{len(asked) // 2} calls return memory"
 
 
 def play_unreturned(play: Play, steps: Steps) -> None:
-    """Go on while nothing goes back; then the kernel takes again what it is offered, and all goes on."""
+    """Go on while no memory goes back; then let the kernel take memory back again, and go on."""
     for wanted in (steps, [Step("trim")], steps):
         for step in wanted:
-            if step.name == "trim":  # which may offer the kernel again what was kept
+            if step.name == "trim":  # which may offer the kept memory to the kernel again
                 play.heap.check()
             play.take(step)
-            demand(play.results[-1:] != [0], "U7  the kernel gives memory, and the heap does not")
+            demand(play.results[-1:] != [0], "U7  the kernel gives memory, but the heap does not")
             all_intact(play)
         play.heap.check()
         survey_agrees(play)
@@ -293,7 +295,7 @@ def play_unreturned(play: Play, steps: Steps) -> None:
             play.lines.append("the kernel takes memory back again")
 
 
-# --- somebody else's break, other pages
+# --- a break that somebody else moves, other page sizes
 
 
 @check("foreign_sbrk", "the program may move the break between requests, by odd amounts too")
@@ -308,12 +310,12 @@ def sound(play: Play) -> None:
     play.heap.check()
 
 
-@check("misaligned_break", "the break may lie anywhere when the heap begins")
+@check("misaligned_break", "the break may lie anywhere when the heap is initialized")
 def misaligned_break(subject: Subject) -> None:
     for offset in subject.in_time(MISALIGNED):
 
         def shifted(steps: Steps, offset: int = offset) -> None:
-            with telling(Play(subject.heap())) as play:
+            with with_story(Play(subject.heap())) as play:
                 play.take(Step("foreign", 0, offset))
                 play.play(steps)
                 walk_tiles(play)
@@ -322,12 +324,12 @@ def misaligned_break(subject: Subject) -> None:
         for_story(subject, busy_day(blocks=12), shifted)
 
 
-@check("page_sizes", "pages of 16 and 64 KiB do as well as those of 4 KiB")
+@check("page_sizes", "the heap works with pages of 16 and 64 KiB as with pages of 4 KiB")
 def page_sizes(subject: Subject) -> None:
     for page in subject.in_time((1 << 14, 1 << 16)):
 
         def paged(steps: Steps, page: int = page) -> None:
-            with telling(Play(subject.heap(page=page, frames=1 << 11))) as play:
+            with with_story(Play(subject.heap(page=page, frames=1 << 11))) as play:
                 play.lines.append(f"pages of {page} bytes")
                 play.play(steps)
                 play.take(Step("trim"))
@@ -337,10 +339,10 @@ def page_sizes(subject: Subject) -> None:
         for_story(subject, busy_day(blocks=30), paged)
 
 
-@check("lazy_memory", "memory that gets its frames only when it is touched is as good")
+@check("lazy_memory", "the heap works with memory that gets its frames only when it is touched")
 def lazy_memory(subject: Subject) -> None:
     def lazily(steps: Steps) -> None:
-        with telling(Play(subject.heap(lazy=True))) as play:
+        with with_story(Play(subject.heap(lazy=True))) as play:
             play.play(steps)
             sound(play)
 

@@ -1,9 +1,9 @@
-"""Mutants: the source of an allocator with one small bug planted, and which of the checks kills it.
+"""Mutants: the source of an allocator with one small bug planted, and the check that kills it.
 
-What is planted: a statement that is left out, a constant off by one, a comparison turned or made strict, a condition
-that never holds, plus and minus exchanged, FREE and USED exchanged. It is planted where a request may come: `check`,
-and what only it uses, is left alone, and so is what other allocators use of a shared module.
-Each mutant is tried in a process of its own, which may loop for ever or die.
+The bugs: a statement left out, a constant off by one, a comparison reversed or made strict, a condition that never
+holds, plus and minus exchanged, FREE and USED exchanged. Bugs are planted only in code that a request may reach.
+`check` and code that only it uses stay unchanged, and so does code of a shared module that only other allocators use.
+Each mutant is tried in a child process, because it may loop for ever or die.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,10 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple
 
-from heapwright.allocator import AllocatorError
+from heapwright import allocators
+from heapwright.allocator import PACKAGE_FILE
 from heapwright.conformance.kernel import hungry
 from heapwright.conformance.registry import CHECKS, Check
 from heapwright.conformance.requests import crowd
@@ -29,13 +33,14 @@ from heapwright.conformance.story import Play, Step, busy_day
 from heapwright.conformance.subject import FOLDER, Subject
 from heapwright.conformance.suite import outcome_of
 from heapwright.conformance.verdict import Verdict
-from heapwright.dialect import INTERFACE
-from heapwright.dialect_source import Program
+from heapwright.dialect.source import INTERFACE, Program
+from heapwright.errors import AllocatorError
+from heapwright.machine.source import file_name
 
 REQUESTS = {*INTERFACE, "survey"}
-SECONDS_EACH = 10.0  # of processor time, for one check of a mutant: more is a loop without end
-BUDGET = 100_000  # accesses of a call: more is a loop without end
-NOT_KILLERS = ("lint", "numbered_invariants")  # they read the source and would see how it was mutated
+SECONDS_EACH = 10.0  # of processor time, for one check of a mutant: more counts as an endless loop
+BUDGET = 100_000  # accesses of a call: more counts as an endless loop
+NOT_KILLERS = ("lint", "numbered_invariants")  # they read the source and would see the mutation
 FIRST = ("own_invariants", "U9_used_or_free", "exhaustive")  # the best killers
 
 OPPOSITE: dict[type[ast.AST], type[ast.AST]] = {
@@ -51,25 +56,30 @@ SIGNS: dict[type[ast.AST], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One planted bug: where it is, what it is, and the whole source with it."""
+    """One planted bug: its place, its description, and the whole source with it."""
 
     module: str
     path: Path
     line: int
     what: str
     source: str
-    spec: str  # of the allocator that it is a part of
+    spec: str  # of the allocator that it belongs to
+
+    @property
+    def file(self) -> str:
+        """Its file as it is cited, such as `kr.py` or `tlsf/blocks.py`."""
+        return file_name(self.path)
 
     def __str__(self) -> str:
-        return f"{self.path.name}:{self.line}: {self.what}"
+        return f"{self.file}:{self.line}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A mutant, and what killed it: the name of a check, "time", "death", "load" or, for a survivor, "".
 
-    A survivor that `is_same` gives what the original gives, in three long stories: it is equivalent, slower or
-    faster, or not reached. Any other follows another policy, and is as good a heap for all that the checks can say.
+    A survivor with `is_same` returns the same addresses as the original in three long stories: it is equivalent, slower
+    or faster, or its bug is not reached. Any other survivor follows another policy that the checks accept.
     """
 
     mutant: Mutant
@@ -83,7 +93,7 @@ Edit = tuple[int, str, Callable[[], None], Callable[[], None]]  # line, what, do
 
 
 def mutants_of(subject: Subject) -> Iterator[Mutant]:
-    """Every mutant of the functions that a request of an allocator may reach, in its module and in siblings."""
+    """Every mutant of the functions that a request may reach, in the allocator's module and its siblings."""
     reached = functions_reached(subject)
     for module in subject.modules:
         if module.__file__ and (names := reached.get(Path(module.__file__).resolve())):
@@ -91,7 +101,7 @@ def mutants_of(subject: Subject) -> Iterator[Mutant]:
 
 
 def functions_reached(subject: Subject) -> dict[Path, set[str]]:
-    """The functions of each source that the interface of the undermost module of a stack is made of."""
+    """The functions of each source that the interface of a stack's lowest module uses."""
     found: dict[Path, set[str]] = {}
     for key in Program(Path(str(subject.allocator.parts[-1].__file__))).reached(REQUESTS):
         found.setdefault(key.path, set()).add(key.name)
@@ -120,7 +130,7 @@ def edits_in(function: ast.FunctionDef) -> Iterator[Edit]:
 
 
 def dropped(node: ast.AST) -> Iterator[Edit]:
-    """Each statement of a block, but for returns, yields and loops, is left out."""
+    """Leave out each statement of a block except returns, yields and loops."""
     blocks: list[object] = [getattr(node, name, None) for name in ("body", "orelse")]
     for block in blocks:
         for i, statement in enumerate(block if isinstance(block, list) else ()):
@@ -159,7 +169,7 @@ def never(node: ast.AST) -> Iterator[Edit]:
 
 
 def turned(node: ast.AST) -> Iterator[Edit]:
-    """An operator becomes its opposite."""
+    """Replace an operator by its opposite."""
     if isinstance(node, ast.Compare):
         for i, operator in enumerate(node.ops):
             if type(operator) in OPPOSITE:
@@ -190,19 +200,19 @@ def renamed(node: ast.AST) -> Iterator[Edit]:
 def try_mutants(
     subject: Subject,
     seconds: float,
-    most: int | None = None,
+    maximum: int | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[list[Trial], int]:
-    """Try mutants, in an order drawn by lot, until the time is over; the trials, and how many mutants there are.
+    """Try mutants in random order until the time is over; return the trials and the number of all mutants.
 
-    What may kill is every quick check that the allocator itself passes.
+    Each quick check that the allocator itself passes may kill a mutant.
     """
     mutants = list(mutants_of(subject))
     random.Random(1).shuffle(mutants)
     checks = killers_for(subject)
     usual = behaviour_of(hasty(subject.spec))
     until, trials = time.monotonic() + seconds, list[Trial]()
-    for mutant in mutants[:most]:
+    for mutant in mutants[:maximum]:
         if time.monotonic() > until:
             break
         killer, _, behaviour = killer_of(mutant, checks).partition("-")
@@ -213,7 +223,7 @@ def try_mutants(
 
 
 def killers_for(subject: Subject) -> list[Check]:
-    """The quick checks that hold, the ones that find most first."""
+    """The quick checks that hold, most effective first."""
     names = [*FIRST, *(name for name, check in CHECKS.items() if not check.is_slow and name not in FIRST)]
     quick = hasty(subject.spec)
     wanted = [CHECKS[name] for name in names if name not in NOT_KILLERS]
@@ -221,7 +231,7 @@ def killers_for(subject: Subject) -> list[Check]:
 
 
 def killer_of(mutant: Mutant, killers: list[Check]) -> str:
-    """The name of the check that kills a mutant, in a child process; of a survivor, "-" and what it does."""
+    """The name of the check that kills a mutant, from a child process; for a survivor, "-" and its behaviour."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -242,7 +252,7 @@ def answer_and_exit(mutant: Mutant, killers: list[Check], writer: int) -> None:
 
 
 def answer_of(child: int, reader: int) -> str:
-    """What the child wrote; "time" if its own alarm ended it, "death" if it died."""
+    """The text that the child wrote; "time" if its alarm ended it, "death" if it died otherwise."""
     answer = os.read(reader, 200).decode()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGVTALRM:
@@ -264,26 +274,49 @@ def first_killer(mutant: Mutant, killers: list[Check]) -> str:
 
 
 def planted(mutant: Mutant, folder: Path) -> Subject:
-    """The allocator with one module mutated; only a process that ends soon may load it so."""
+    """The allocator with one module mutated; load it only in a process that ends soon."""
     place = folder / mutant.path.name
-    place.write_text(mutant.source)
-    if not mutant.module.startswith(f"{FOLDER}."):
-        return hasty(str(place))
+    if mutant.module.startswith(f"{FOLDER}."):
+        place.write_text(mutant.source)
+        forget_shared()
+        sys.meta_path.insert(0, Planting(mutant.module, place, mutant.path))
+        return hasty(mutant.spec)
+    if mutant.path.name == PACKAGE_FILE or not mutant.module.endswith("]"):
+        folder /= mutant.path.parent.name
+        shutil.copytree(mutant.path.parent, folder)
+        place = folder / PACKAGE_FILE
+    (folder / mutant.path.name).write_text(mutant.source)
+    return hasty(str(place))
+
+
+def forget_shared() -> None:
+    """Make the next import of each module that allocators share load it again."""
     for name in [name for name in sys.modules if name.startswith(f"{FOLDER}.")]:
+        vars(allocators).pop(name.removeprefix(f"{FOLDER}."), None)
         del sys.modules[name]
-    module = sys.modules[mutant.module] = ModuleType(mutant.module)
-    module.__file__ = str(place)
-    exec(compile(mutant.source, str(place), "exec"), module.__dict__)  # noqa: S102  running the mutant is the point
-    return hasty(mutant.spec)
+
+
+class Planting(NamedTuple):
+    """An import hook that finds another source for one module."""
+
+    module: str
+    place: Path
+    instead_of: Path
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name != self.module:
+            return None
+        rooms = [str(self.instead_of.parent)] if self.instead_of.name == PACKAGE_FILE else None
+        return spec_from_file_location(name, self.place, submodule_search_locations=rooms)
 
 
 def hasty(spec: str) -> Subject:
-    """A subject whose failures are not told well, but soon."""
+    """A subject that reports failures quickly, without shortening their stories."""
     return Subject(spec, patience=0, budget=BUDGET)
 
 
 def behaviour_of(subject: Subject) -> str:
-    """A number for where every block of three stories lies, and for what is held of the kernel's memory."""
+    """A hash of the addresses in three stories and of the memory held."""
     code = blake2b(digest_size=8)
     for steps in ([*busy_day(), Step("trim")], list(hungry(subject)), crowd(random.Random(3), 120)):
         play = Play(subject.heap(frames=1 << 14))

@@ -1,4 +1,4 @@
-"""Judging the checks: does each numbered assert fire when its invariant is broken, and are planted bugs found?"""
+"""A judgement of the checks: does each numbered assert fire when its invariant breaks, and are planted bugs found?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from heapwright.conformance.subject import Subject
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a changed word makes of each invariant, and what became of the mutants that were tried."""
+    """For each invariant, a changed word that its assert noticed; and the results of the mutants."""
 
     spec: str
     corruptions: dict[str, Corruption | None]
@@ -35,11 +35,11 @@ class Judgement:
 
     @property
     def killers(self) -> dict[str, int]:
-        """How many mutants each check killed, the best first."""
+        """The number of mutants that each check killed, largest first."""
         return dict(Counter(trial.killer for trial in self.trials if trial.killer).most_common())
 
     def __str__(self) -> str:
-        lines = [f"{self.spec}: a word whose change makes the assert fire"]
+        lines = [f"{self.spec}: a change of a word that makes each assert fire"]
         lines += [f"  {found or f'{label:<5} was not seen to fire'}" for label, found in self.corruptions.items()]
         share = f"{self.killed / len(self.trials):.0%}" if self.trials else "none tried"
         lines += [f"{self.killed} of {len(self.trials)} mutants killed, {share}; there are {self.mutants}"]
@@ -58,7 +58,7 @@ class Judgement:
 
 
 def judge_checks(subject: Subject, seconds: float, tell: Callable[[str], None] | None = None) -> Judgement:
-    """Half of the time is for the words, at most, and the rest for the mutants."""
+    """Judge the checks of a subject. At most half of the time is for the words, the rest for the mutants."""
     corruptions = find_corruptions(subject, seconds / 2)
     trials, there_are = try_mutants(subject, seconds / 2, tell=tell)
     return Judgement(subject.spec, corruptions, trials, there_are)

@@ -1,4 +1,4 @@
-"""The checks as tests of pytest.
+"""The checks as pytest tests.
 
 @parametrize_with_checks(["mine.py"], known={"mine.py": {"U12_absurd_sizes": "sizes are cut to 32 bits"}})
 def test_conforms(subject, check):
@@ -8,7 +8,6 @@ def test_conforms(subject, check):
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heapwright.conformance.registry import CHECKS, Check
@@ -18,7 +17,7 @@ from heapwright.conformance.subject import Subject
 if TYPE_CHECKING:
     import pytest
 
-Known = Mapping[str, Mapping[str, str]]  # allocator -> check -> why it does not hold
+Known = Mapping[str, Mapping[str, str]]  # allocator -> check -> the reason why it does not hold
 
 
 def parametrize_with_checks(
@@ -26,7 +25,7 @@ def parametrize_with_checks(
 ) -> pytest.MarkDecorator:
     """Call a test with each (subject, check); slow checks are marked `slow`.
 
-    A known failure must fail: one that holds after all is an error, so that the list stays true.
+    A known failure must fail. One that holds is an error, so that the list stays true.
     """
     import pytest
 
@@ -47,7 +46,7 @@ def cases_of(subject: Subject, reasons: Mapping[str, str]) -> Iterator[Any]:
 
     for check in CHECKS.values():
         marks = list(marks_of(check, reasons.get(check.name)))
-        yield pytest.param(subject, check, id=f"{Path(subject.spec).stem}-{check.name}", marks=marks)
+        yield pytest.param(subject, check, id=f"{subject.allocator.name}-{check.name}", marks=marks)
 
 
 def marks_of(check: Check, reason: str | None) -> Iterator[pytest.MarkDecorator]:

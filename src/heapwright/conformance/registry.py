@@ -1,4 +1,4 @@
-"""What a check is, and the list of all of them."""
+"""Checks, and the list of all of them."""
 
 from __future__ import annotations
 
@@ -7,31 +7,41 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from heapwright.conformance.story import Broken, told
+
 if TYPE_CHECKING:
     from heapwright.conformance.subject import Subject
 
-Function = Callable[["Subject"], "str | None"]  # raises Broken or NotApplicable; may return a figure worth printing
+Function = Callable[["Subject"], "str | None"]  # raises Broken or NotApplicable; may return a figure to print
 
 
 class NotApplicable(unittest.SkipTest):
-    """A check that has nothing to say about this allocator, or cannot be made here; its text is the reason."""
+    """The check does not apply to this allocator, or cannot run here; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One named property of a heap. Calling it on a subject returns a figure, or raises what is wrong."""
+    """One named property of a heap. Calling it on a subject returns a figure or raises an error.
+
+    The error is `Broken` or `NotApplicable`, whatever the allocator does.
+    """
 
     name: str
     requirement: str
     function: Function
-    traits: frozenset[str]  # what an allocator must have for it: names of `Subject.traits`
+    traits: frozenset[str]  # what the check needs of an allocator: names of `Subject.traits`
     is_slow: bool
 
     def __call__(self, subject: Subject) -> str | None:
         missing = self.traits - subject.traits
         if missing:
             raise NotApplicable(f"it has no {', '.join(sorted(missing))}")
-        return self.function(subject)
+        try:
+            return self.function(subject)
+        except (Broken, NotApplicable):
+            raise
+        except Exception as error:
+            raise told(error) from error
 
     def __str__(self) -> str:
         return self.name

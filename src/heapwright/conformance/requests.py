@@ -16,7 +16,7 @@ from heapwright.conformance.stories import (
     for_story,
     steps_of,
 )
-from heapwright.conformance.story import Play, Step, busy_day, demand, telling
+from heapwright.conformance.story import Play, Step, busy_day, demand, with_story
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.universal import addresses_are_aligned, all_intact, blocks_are_disjoint, walk_tiles
 from heapwright.spans import FREE as FREE_SPAN
@@ -26,7 +26,7 @@ LOG2_ALIGNS = range(21)
 KIB, MIB = 1 << 10, 1 << 20
 BIG = 1 * MIB
 FEW_FRAMES = 5000
-SPARE = 24  # frames: for page tables, and to align what comes from elsewhere than before
+SPARE = 24  # frames: for page tables, and for the alignment of memory from another place than before
 HOLES = 40
 LARGE = (30_000, 70_000, 140_000, 300_000, 700_000, 1_500_000, 5_000_000)
 
@@ -36,10 +36,10 @@ def own_invariants(subject: Subject) -> None:
     for_all_stories(subject, "own", *USUAL, each=lambda play: play.heap.check())
 
 
-@check("alignments", "alignments from 1 to 2^20 are met, of small blocks and of large ones, among others")
+@check("alignments", "alignments from 1 to 2^20 are met, for small and large blocks among others")
 def alignments(subject: Subject) -> None:
     def aligned(steps: Steps) -> None:
-        with telling(Play(subject.heap(frames=1 << 16))) as play:
+        with with_story(Play(subject.heap(frames=1 << 16))) as play:
             take_all(play, steps)
             addresses_are_aligned(play)
             sound(play)
@@ -49,10 +49,10 @@ def alignments(subject: Subject) -> None:
     for_story(subject, with_frees(steps), aligned)
 
 
-@check("sizes", "blocks of every size have that size: each of the small ones, and those at powers of two")
+@check("sizes", "blocks have the requested size: each small size, and the sizes around powers of two")
 def sizes(subject: Subject) -> None:
     def sized(steps: Steps) -> None:
-        with telling(Play(subject.heap(frames=1 << 16))) as play:
+        with with_story(Play(subject.heap(frames=1 << 16))) as play:
             take_all(play, steps)
             sound(play)
 
@@ -62,32 +62,32 @@ def sizes(subject: Subject) -> None:
 
 
 def with_frees(steps: Steps) -> list[Step]:
-    """After each three blocks the oldest one is freed."""
+    """The steps, with a free of the oldest block after every third one."""
     return [each for i, step in enumerate(steps) for each in ((step, Step("free")) if i % 3 == 2 else (step,))]
 
 
 def take_all(play: Play, steps: Steps) -> None:
-    """Make requests that must all be met."""
+    """Make requests that must all succeed."""
     for step in steps:
         play.take(step)
-        demand(play.results[-1:] != [0], f"there was memory for {step.size} bytes at a multiple of {step.align}")
+        demand(play.results[-1:] != [0], f"there was memory for {step.size} bytes aligned to {step.align}")
 
 
-@check("large_blocks", "blocks of up to some megabytes are resized, moved and freed beside each other")
+@check("large_blocks", "neighbouring blocks of up to some megabytes are resized, moved and freed")
 def large_blocks(subject: Subject) -> None:
     def beside(steps: Steps) -> None:
-        with telling(Play(subject.heap(frames=1 << 15))) as play:
+        with with_story(Play(subject.heap(frames=1 << 15))) as play:
             for step in steps:
                 play.take(step)
                 blocks_are_disjoint(play)
             sound(play)
 
     for seed in range(1 if subject.is_quick else 20):
-        for_story(subject, large_day(random.Random(seed), rounds=4 if subject.is_quick else 8), beside)
+        for_story(subject, large_day(subject.rng(seed), rounds=4 if subject.is_quick else 8), beside)
 
 
 def large_day(rng: random.Random, rounds: int) -> list[Step]:
-    """At most ten large blocks at a time, some of them aligned to more than a page, and small ones between."""
+    """Requests for at most ten large blocks at a time, some aligned to more than a page, with small ones between."""
     steps = [Step("alloc", 0, rng.choice(LARGE), rng.choice((16, 4096, 1 << 17))) for _ in range(6)]
     for _ in range(rounds):
         steps += [Step("realloc", rng.randrange(10), rng.choice(LARGE)), Step("free", rng.randrange(10))]
@@ -96,17 +96,17 @@ def large_day(rng: random.Random, rounds: int) -> list[Step]:
     return [*steps, Step("trim")]
 
 
-@check("many_blocks", "hundreds of blocks are live at once, and then few, and then none")
+@check("many_blocks", "hundreds of blocks are live at once, then few, then none")
 def many_blocks(subject: Subject) -> None:
     def crowded(steps: Steps) -> None:
-        with telling(Play(subject.heap())) as play:
+        with with_story(Play(subject.heap())) as play:
             for number, step in enumerate(steps):
                 play.take(step)
                 if number % 200 == 199:
                     play.heap.check()
             sound(play)
 
-    rng = random.Random(14)
+    rng = subject.rng(14)
     more, fewer = crowd(rng, 220), [Step("free", rng.randrange(1000)) for _ in range(200)]
     for_story(subject, [*more, *fewer[:100], *crowd(rng, 50), *fewer[100:], Step("trim"), *more[:20]], crowded)
 
@@ -116,38 +116,42 @@ def crowd(rng: random.Random, blocks: int) -> list[Step]:
     return [Step("alloc", 0, rng.choice(sizes)) for _ in range(blocks)]
 
 
-@check("largest_block", "when everything is freed, the largest block that there was can be had again")
+@check("largest_block", "when everything is freed, the largest block can be allocated again")
 def largest_block(subject: Subject) -> str:
-    most = largest(subject, 0, 2 * BIG)
-    if most == 0:
-        raise NotApplicable("it keeps no memory that was freed")
+    maximum = largest(subject, 0, 2 * BIG)
+    if maximum == 0:
+        raise NotApplicable("it keeps no freed memory")
 
     def crowded(steps: Steps) -> None:
-        with telling(Play(subject.heap())) as play:
+        with with_story(Play(subject.heap())) as play:
             prepare(play, spare=SPARE)
             play.play(steps)
             play.end()
-            take_after_all(play, most)
-            demand(play.results[-1], f"{most:,} bytes could be had before, and cannot now that everything is free")
+            take_after_all(play, maximum)
+            demand(
+                play.results[-1],
+                f"a block of {maximum:,} bytes could be allocated before, but not after everything was freed",
+            )
 
     for_story(subject, busy_day(blocks=40), crowded)
-    return f"{most:,} bytes, after {BIG:,} were freed"
+    return f"{maximum:,} bytes, after {BIG:,} were freed"
 
 
-@check("holes_are_filled", "where blocks were freed, as many of their size, or a little less, need no more memory")
+@check(
+    "holes_are_filled",
+    "where blocks were freed, as many blocks of the same or a slightly smaller size need no more memory",
+)
 def holes_are_filled(subject: Subject) -> str:
-    """Between live blocks. A class may have no smaller blocks, and a good fit none of the same size."""
+    """Free blocks between live ones. A class may have no smaller blocks, and a good fit none of the same size."""
     more = [refilled(subject, hole, size) for hole in (700, 3000, 60_000) for size in (hole, hole * 15 // 16)]
     for same, less in zip(more[::2], more[1::2], strict=True):
-        demand(
-            min(same, less) <= 0, f"{min(same, less):,} bytes more are held than when blocks lay where holes are now"
-        )
+        demand(min(same, less) <= 0, f"{min(same, less):,} bytes more are held than when the holes were blocks")
     return ", ".join(map(str, more))
 
 
 def refilled(subject: Subject, hole: int, size: int) -> int:
-    """How many bytes more are held when blocks of one size lie where those of another one were freed."""
-    with telling(Play(subject.heap(frames=1 << 14))) as play:
+    """The number of further bytes held after blocks of one size were freed and blocks of another allocated."""
+    with with_story(Play(subject.heap(frames=1 << 14))) as play:
         play.play([Step("alloc", 0, each) for _ in range(HOLES) for each in (hole, 40)])
         held = play.heap.memory.held()
         play.play([Step("free", which) for which in range(HOLES)])
@@ -155,16 +159,16 @@ def refilled(subject: Subject, hole: int, size: int) -> int:
         return play.heap.memory.held() - held
 
 
-@check("last_byte", "a heap that is in use to its last byte is told as one")
+@check("last_byte", "a heap that is in use to its last byte is described correctly")
 def last_byte(subject: Subject) -> str:
-    """All that is free in one piece is asked for, or a few words less, for there may be a header."""
+    """Request all that is free in one piece, or a few words less, because there may be a header."""
     first = Step("alloc", 0, 40)
     free = free_in_one_piece(subject, first)
     if free == 0:
-        raise NotApplicable("it asks for no more than it needs")
+        raise NotApplicable("it asks the kernel for no more than it needs")
 
     def full(steps: Steps) -> None:
-        with telling(Play(subject.heap())) as play:
+        with with_story(Play(subject.heap())) as play:
             take_all(play, steps)
             walk_tiles(play)
             sound(play)
@@ -181,7 +185,7 @@ def free_in_one_piece(subject: Subject, first: Step) -> int:
 
 
 def take_after_all(play: Play, size: int) -> None:
-    """Ask at once; then after the end of the thread, which may have kept what it freed; then after a trim."""
+    """Request a block at once; if that fails, after the end of the thread, which may cache some; then after a trim."""
     play.take(Step("alloc", 0, size))
     if play.results[-1] == 0:
         play.lines.append("the thread ends")
@@ -192,33 +196,33 @@ def take_after_all(play: Play, size: int) -> None:
 
 
 def prepare(play: Play, spare: int = 0) -> None:
-    """Have a large block freed; from then on the kernel has no more frames than it has given, and some to spare."""
+    """Free a large block; from then on the kernel has only the frames that are in use, and a few spare ones."""
     play.play([Step("alloc", 0, BIG), Step("free")])
     frames = play.heap.process.kernel.frames
     frames.budget = frames.taken + frames.reserved + spare
-    play.lines.append("the machine has no more frames")
+    play.lines.append(f"the machine has {spare or 'no'} more frames")
 
 
-def largest(subject: Subject, least: int, most: int) -> int:
-    """The largest block that a heap has for the asking after `prepare`, or a little less; 0 if there is none."""
-    while most - least > (KIB if subject.is_quick else 16):
-        middle = (least + most) // 2
+def largest(subject: Subject, minimum: int, maximum: int) -> int:
+    """The size of the largest block that a heap can allocate after `prepare`, or a little less; 0 if there is none."""
+    while maximum - minimum > (KIB if subject.is_quick else 16):
+        middle = (minimum + maximum) // 2
         play = Play(subject.heap())
         prepare(play)
         if play.heap.alloc(middle):
-            least = middle
+            minimum = middle
         else:
-            most = middle
-    return least
+            maximum = middle
+    return minimum
 
 
-@check("junk", "what was in memory before makes no difference, and the same requests get the same addresses")
+@check("junk", "old contents of memory make no difference, and the same requests get the same addresses")
 def junk(subject: Subject) -> None:
-    """The machine fills what is handed out and what is given back with junk; here it does in one of two plays."""
+    """The machine fills memory that is handed out or freed with junk; here it does so in one of two plays."""
 
     def twice(steps: list[Step]) -> None:
         clean = Play(subject.heap(junk=False))
-        with telling(Play(subject.heap(junk=True))) as play:
+        with with_story(Play(subject.heap(junk=True))) as play:
             play.play(steps)
             clean.play(steps)
             demand(play.results == clean.results, f"without the junk in freed blocks the addresses are {clean.lines}")
@@ -226,11 +230,11 @@ def junk(subject: Subject) -> None:
     for_all(subject, "junk", steps_of(*USUAL), twice)
 
 
-@check("frees_in_any_order", "blocks can be freed in any order, and then the heap is as empty as it can be")
+@check("frees_in_any_order", "blocks can be freed in any order, and the heap is then as empty as it can be")
 def any_order(subject: Subject) -> None:
     def shuffled(seed: int) -> None:
-        rng = random.Random(seed)
-        with telling(Play(subject.heap())) as play:
+        rng = subject.rng(seed)
+        with with_story(Play(subject.heap())) as play:
             for _ in range(8):
                 play.take(Step("alloc", 0, rng.choice((16, 40, 100, 1000))))
             while play.blocks:
@@ -241,32 +245,32 @@ def any_order(subject: Subject) -> None:
         shuffled(seed)
 
 
-@check("exhaustion", "when the machine has no more memory requests give 0, and freeing makes room again")
+@check("exhaustion", "when the machine has no more memory, requests return 0, and freeing makes room again")
 def exhaustion(subject: Subject) -> None:
-    with telling(Play(subject.heap(frames=FEW_FRAMES))) as play:
+    with with_story(Play(subject.heap(frames=FEW_FRAMES))) as play:
         while not play.results or play.results[-1]:
             play.take(Step("alloc", 0, 500 * KIB))
-            demand(len(play.blocks) <= FEW_FRAMES // 125, f"{FEW_FRAMES} frames hold no more of 125 pages")
-        demand(play.blocks, f"not one block of 125 pages was had from {FEW_FRAMES} frames")
+            demand(len(play.blocks) <= FEW_FRAMES // 125, f"{FEW_FRAMES} frames hold no more blocks of 125 pages")
+        demand(play.blocks, f"not one block of 125 pages could be allocated from {FEW_FRAMES} frames")
         all_intact(play)
         play.heap.check()
         play.play([Step("free", len(play.blocks) // 2), Step("alloc", 0, 470 * KIB)])  # a good fit may miss 1/32
-        demand(play.results[-1], "the room of a block that was freed is no room for one of 15/16 its size")
+        demand(play.results[-1], "a freed block has no room for a block of 15/16 its size")
         play.end()
         play.heap.check()
 
 
-@check("kept_memory_serves", "when the machine has no more memory, what was kept of freed blocks serves other sizes")
+@check("kept_memory_serves", "when the machine has no more memory, memory kept from freed blocks serves other sizes")
 def kept_memory_serves(subject: Subject) -> None:
     if isinstance(subject.constant("RETAINS", None), str):
-        raise NotApplicable("it gives nothing back")
-    with telling(Play(subject.heap(frames=FEW_FRAMES))) as play:
+        raise NotApplicable("it returns nothing to the kernel")
+    with with_story(Play(subject.heap(frames=FEW_FRAMES))) as play:
         had = [fill(play, size) for size in (50 * KIB, 3000, 50 * KIB)]
         demand(min(had[1:]) > had[0] * 3 // 4, f"filled again and again, the heap had room for {had} bytes")
 
 
 def fill(play: Play, size: int) -> int:
-    """Allocate until there is no more memory, and free it all; the bytes there were."""
+    """Allocate until there is no more memory, free it all, and return the number of bytes."""
     had = 0
     while had == 0 or play.results[-1]:
         play.take(Step("alloc", 0, size))

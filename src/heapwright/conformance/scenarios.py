@@ -1,6 +1,6 @@
-"""What two or three threads do on one heap, for `interleavings` to try in every order.
+"""Scenarios for two or three threads on one heap, which `interleavings` tries in every order.
 
-A scenario is given the threads to fill, a heap and a size, and is named by its function.
+A scenario is a function that gives each thread its work, for a heap and a size. Its name is the function's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def scenario(function: Scenario) -> Scenario:
     return function
 
 
-# --- what a thread does with a block
+# --- a thread's work with a block
 
 
 def take(heap: SharedHeap, size: int, seed: int) -> int:
@@ -39,7 +39,7 @@ def take(heap: SharedHeap, size: int, seed: int) -> int:
 
 
 def give(heap: SharedHeap, address: int, seed: int) -> None:
-    """Free a block that has what `take` wrote."""
+    """Check that a block holds what `take` wrote, and free it."""
     verify(heap, address, heap.live[address].size, seed)
     heap.dealloc(address)
 
@@ -47,7 +47,7 @@ def give(heap: SharedHeap, address: int, seed: int) -> None:
 def verify(heap: SharedHeap, address: int, size: int, seed: int) -> None:
     for offset, length in ends(size):
         found = heap.process.peek(address + offset, length)
-        assert found == bytes([seed]) * length, f"the owner of {address:#x} wrote {seed:#x}, and finds {found.hex()}"
+        assert found == bytes([seed]) * length, f"the owner of {address:#x} wrote {seed:#x}, but finds {found.hex()}"
 
 
 def give_all(heap: SharedHeap, addresses: list[int]) -> None:
@@ -64,14 +64,14 @@ def use(heap: SharedHeap, size: int, seed: int) -> None:
 
 @scenario
 def apart(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """Both allocate a block and free it; nothing was allocated before."""
+    """Both threads allocate a block and free it, on a fresh heap."""
     threads.main(lambda: use(heap, size, 1))
     threads.spawn(lambda: use(heap, size, 2))
 
 
 @scenario
 def handed_over(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """One allocates, the other frees that, and both allocate once more."""
+    """One allocates a block, the other frees it, and both allocate once more."""
     channel = threads.channel()
 
     def producer() -> None:
@@ -89,7 +89,7 @@ def handed_over(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 @scenario
 def neighbours(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """Both free every other one of blocks that were allocated in a row."""
+    """Of blocks that were allocated in a row, each thread frees every second one."""
     blocks = [take(heap, size, seed) for seed in range(4)]
 
     def free_from(first: int) -> None:
@@ -103,7 +103,7 @@ def neighbours(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 @scenario
 def uneven(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """One frees a block while the other frees a small one behind it, and takes it back."""
+    """One frees a block while the other frees the small block behind it and allocates it again."""
     block, small = take(heap, size, 1), take(heap, SMALL, 2)
     take(heap, size, 3)
 
@@ -118,21 +118,21 @@ def uneven(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 @scenario
 def free_after_exit(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """A thread ends while the other frees what it had allocated."""
+    """One thread ends while the other frees the blocks that it had allocated."""
     channel = threads.channel()
 
-    def heir() -> None:
+    def successor() -> None:
         give(heap, channel.get(), 1)
         use(heap, size, 3)
 
-    def mortal() -> None:
+    def freed() -> None:
         block = take(heap, size, 2)
         channel.put(take(heap, size, 1))
         give(heap, block, 2)
         heap.thread_exit()
 
-    threads.main(heir)
-    threads.spawn(mortal)
+    threads.main(successor)
+    threads.spawn(freed)
     threads.first(lambda: use(heap, size, 0))
 
 
@@ -152,14 +152,14 @@ def fork_beside(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 
 def check_alone(heap: Heap) -> None:
-    """The allocator's own invariants. What other threads were about to be given is lost to a child."""
-    for start, end in heap.stretches():
+    """Check the allocator's own invariants only: blocks that other threads were allocating are lost in a child."""
+    for start, end in heap.extents():
         heap.allocator.check(heap.state, start, end)
 
 
 @scenario
 def growing(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """One resizes a block while the other frees the block behind it, and then takes one."""
+    """One resizes a block while the other frees the block behind it and allocates one."""
     grown, behind = take(heap, size, 1), take(heap, size, 2)
     take(heap, size, 3)
 
@@ -182,7 +182,7 @@ def verify_prefix(heap: SharedHeap, address: int) -> None:
 
 @scenario
 def trimming(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """One gives free memory back to the kernel while the other allocates."""
+    """One returns free memory to the kernel while the other allocates."""
     use(heap, size, 1)
     threads.main(heap.trim)
     threads.spawn(lambda: use(heap, size, 2))
@@ -190,7 +190,7 @@ def trimming(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 @scenario
 def trading(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """Two caches at their edges: one has run out, the other is full of blocks of the first thread."""
+    """Two caches at their edges: one is empty, the other is full of blocks of the first thread."""
     takes, gives = edges_of_caches(heap.allocator, size)
     blocks = [take(heap, size, 1) for _ in range(takes)]
     threads.main(lambda: use(heap, size, 2))
@@ -200,7 +200,7 @@ def trading(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 @scenario
 def flowing_over(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """Two caches at their edges: both are full of blocks of a third thread, and get more of them."""
+    """Two caches at their edges: both are full of blocks of a third thread and get more of them."""
     _, gives = edges_of_caches(heap.allocator, size)
     third = heap.process.new_thread()
     blocks = threads.have(third, lambda: [take(heap, size, 1) for _ in range(2 * (gives + OVER))])
@@ -213,7 +213,7 @@ def flowing_over(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 @scenario
 def crossing(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """Two caches at their edges: each is full of blocks of the other thread and of a third one, and gets more."""
+    """Two caches at their edges: each is full of blocks of the other thread and of a third, and gets more."""
     _, gives = edges_of_caches(heap.allocator, size)
     half = (gives + OVER + 1) // 2
 
@@ -230,13 +230,13 @@ def crossing(threads: Threads, heap: SharedHeap, size: int) -> None:
 
 
 def woven(some: list[int], more: list[int]) -> list[int]:
-    """Two lists of one length as one, by turns."""
+    """Two lists of the same length, interleaved."""
     return [address for pair in zip(some, more, strict=True) for address in pair]
 
 
 @scenario
 def crowd(threads: Threads, heap: SharedHeap, size: int) -> None:
-    """Three threads: one hands a block round, all allocate; for random schedules."""
+    """Three threads pass a block around, and all allocate; for random schedules."""
     to_two, to_three = threads.channel(), threads.channel()
 
     def first() -> None:

@@ -1,4 +1,4 @@
-"""A story: requests that a program makes of a heap, told in lines that can be read and repeated.
+"""A story: the requests of a program to a heap, as lines that can be read and repeated.
 
 a = alloc(24, 16) -> 0x5010
 b = alloc(100, 64) -> 0x5040
@@ -8,23 +8,27 @@ b = realloc(b, 300) -> 0x5080
 
 from __future__ import annotations
 
+import re
 import traceback
 import unittest
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from heapwright.machine import Fault, Heap
+from heapwright.errors import UserError
+from heapwright.machine import Fault, Heap, Kind
+from heapwright.machine.kernel import FRAMES
+from heapwright.machine.source import file_name
 from heapwright.spans import KINDS, USED
 
-EDGE = 48  # bytes at either end of a block that are written and compared, unless all are
-MOST_DRAWN = 24  # spans
+EDGE = 48  # bytes at each end of a block that are written and compared, unless all are
+MAX_DRAWN = 24  # spans
+PAGE = 4096
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Step(NamedTuple):
-    """One request. `which` counts the live blocks, and starts again from the first after the last."""
+    """One request. `which` is the index of a live block, modulo their number."""
 
     name: str  # alloc, zeroed, realloc, free, usable, trim, foreign, thread, thread_exit
     which: int = 0
@@ -32,8 +36,8 @@ class Step(NamedTuple):
     align: int = 16
 
 
-class Wrong(Exception):  # noqa: N818  it is what is found, not what went wrong in finding it
-    """What a check finds wrong, in a sentence."""
+class Wrong(Exception):  # noqa: N818  a finding, not an error of the check
+    """A finding of a check, as a sentence."""
 
     def __init__(self, what: str, picture: str = ""):
         super().__init__(what)
@@ -41,25 +45,38 @@ class Wrong(Exception):  # noqa: N818  it is what is found, not what went wrong 
 
 
 class Broken(AssertionError):
-    """A property that does not hold: what is wrong, the story that shows it, and a picture of the heap."""
+    """A property that does not hold: a sentence, the story that shows it, and a picture of the heap.
 
-    def __init__(self, what: str, lines: Iterable[str] = (), picture: str = ""):
+    Two failures with the same `cause` most likely show one mistake. `machine` describes the machine of the story, as
+    options of `heapwright simulate`.
+    """
+
+    def __init__(self, what: str, lines: Iterable[str] = (), picture: str = "", cause: str = "", machine: str = ""):
         self.what, self.lines, self.picture = what, tuple(lines), picture
+        self.cause, self.machine = cause or without_numbers(what), machine
         super().__init__(str(self))
 
     def __str__(self) -> str:
         return "\n".join([self.what, *(f"  {line}" for line in (*self.lines, *self.picture.splitlines()))])
 
 
+NUMBERS = re.compile(r"\b(?:0x[0-9a-f]+|\d[\d,.]*)\b")
+
+
+def without_numbers(what: str) -> str:
+    """A sentence without its addresses, sizes and names of blocks."""
+    return re.sub(r"\b\w+ \(# bytes", "# (# bytes", NUMBERS.sub("#", what))
+
+
 def demand(condition: object, what: str) -> None:
-    """A condition that must hold, or `what` is wrong."""
+    """Raise `Wrong` with the sentence `what` unless a condition holds."""
     if not condition:
         raise Wrong(what)
 
 
 @dataclass(slots=True)
 class Held:
-    """A live block, and what its owner wrote into it."""
+    """A live block, and the contents that its owner wrote."""
 
     name: str
     address: int
@@ -72,7 +89,7 @@ class Held:
         return self.address + self.size
 
     def pattern(self, size: int) -> bytes:
-        """The bytes of the block, as far as `size`: they differ from block to block and from word to word."""
+        """The first `size` bytes of the block's contents; they differ from block to block and from word to word."""
         words = (self.seed * 0x9E3779B1 + i * 0x61C88647 for i in range(-(-size // 8)))
         return b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)[:size]
 
@@ -84,10 +101,10 @@ class Held:
 
 
 class Play:
-    """A story as it unfolds on one heap."""
+    """A story while it is played on one heap."""
 
     def __init__(self, heap: Heap):
-        self.heap = heap
+        self.heap, self.machine = heap, options_of(heap)
         self.lines: list[str] = []
         self.blocks: list[Held] = []
         self.results: list[int] = []  # of each request for memory: an address or 0
@@ -95,24 +112,26 @@ class Play:
         self.threads = [heap.process.thread]
 
     def copy(self, heap: Heap) -> Play:
-        """The story so far, which goes on by itself on a copy of the heap."""
+        """A copy of the story so far, which goes on independently on a copy of the heap."""
         twin = Play(heap)
+        twin.machine = self.machine
         twin.lines, twin.results, twin.named = list(self.lines), list(self.results), self.named
         twin.blocks = [block.copy() for block in self.blocks]
         return twin
 
     def take(self, step: Step) -> None:
-        """Make one request; one that names a block, when there is none, is left out."""
+        """Make one request; skip one that names a block if there is none."""
         if step.name in ("realloc", "free", "usable") and not self.blocks:
             return
-        getattr(self, step.name)(step)
+        with with_story(self):
+            getattr(self, step.name)(step)
 
     def play(self, steps: Iterable[Step]) -> None:
         for step in steps:
             self.take(step)
 
     def end(self) -> None:
-        """Free every live block, the oldest first."""
+        """Free every live block, oldest first."""
         while self.blocks:
             self.free(Step("free", 0))
 
@@ -161,7 +180,7 @@ class Play:
         self.write(block)
 
     def trim(self, step: Step) -> None:
-        """Have memory given back, and count the bytes that are gone, or lose their frames."""
+        """Trim the heap, and count the bytes that were unmapped or lost their frames."""
         lost: list[int] = []
 
         def count(name: str, given: tuple[int, ...], result: int, who: str) -> None:
@@ -175,17 +194,17 @@ class Play:
         stop()
         self.lines[-1] += f" -> {said}"
         gone = held - self.heap.memory.held() + sum(lost)
-        demand(said == gone >= 0, f"U13  trim says that {said} bytes went, and {gone} did")
+        demand(said == gone >= 0, f"U13  trim returned {said}, but {gone} bytes went back")
 
     def foreign(self, step: Step) -> None:
-        """The program moves the break itself, and uses what it got."""
+        """Move the break as the program, which uses the memory."""
         self.lines.append(f"sbrk({step.size}), by the program")
         address = self.heap.process.user.sbrk(step.size)
         if address != -1 and step.size > 0:
             self.heap.process.user.fill(address, step.size, 0x77)
 
     def thread(self, step: Step) -> None:
-        """Another thread goes on: one of the first four, born when it is first needed."""
+        """Switch to another thread: one of the first four, started when it is first needed."""
         number = step.which % 4
         while len(self.threads) <= number:
             self.threads.append(self.heap.process.new_thread())
@@ -196,7 +215,7 @@ class Play:
         self.heap.process.thread = self.threads[number]
 
     def thread_exit(self, step: Step) -> None:
-        """The running thread ends, and the first one goes on; the first never ends."""
+        """End the running thread and switch to the first, which never ends."""
         number = self.threads.index(self.heap.process.thread)
         if number == 0:
             return
@@ -212,18 +231,25 @@ class Play:
     # --- contents
 
     def write(self, block: Held) -> None:
-        """Fill the ends of a block with its pattern, from its begin in either of them."""
+        """Fill each end of a block with its pattern, from the pattern's beginning."""
         for offset, size in ends(block.size):
             self.heap.process.poke(block.address + offset, block.pattern(size))
 
     def intact(self, block: Held) -> None:
-        """The ends of a block are as its owner wrote them."""
+        """Check that the ends of a block are as its owner wrote them."""
         for offset, size in ends(block.size):
             data = block.pattern(size)
             found = self.heap.process.peek(block.address + offset, len(data))
             if found != data:
                 at = offset + next(i for i, (a, b) in enumerate(zip(found, data, strict=True)) if a != b)
-                raise Wrong(f"U6  byte {at} of {block} changed, and its owner did not write it")
+                raise Wrong(f"U6  byte {at} of {block} changed, but its owner did not write it")
+
+
+def options_of(heap: Heap) -> str:
+    """The options of `heapwright simulate` that describe a heap's machine, without the default ones."""
+    kernel = heap.process.kernel
+    frames = f" --frames {kernel.frames.budget}" if kernel.frames.budget != FRAMES else ""
+    return frames + (f" --page {kernel.page}" if kernel.page != PAGE else "")
 
 
 def ends(size: int) -> list[tuple[int, int]]:
@@ -243,13 +269,13 @@ def busy_day(blocks: int = 60) -> list[Step]:
     return steps + [Step("realloc", i, 50 * i) for i in range(blocks // 3)]
 
 
-# --- telling what went wrong
+# --- failures
 
 Judge = Callable[[Play], object]
 
 
-class telling:  # noqa: N801  reads as a statement
-    """Whatever goes wrong inside this block is `Broken`, with the story so far."""
+class with_story:  # noqa: N801  reads as a statement
+    """A block whose exceptions become `Broken`, with the story so far."""
 
     def __init__(self, play: Play):
         self.play = play
@@ -262,26 +288,41 @@ class telling:  # noqa: N801  reads as a statement
             raise told(error, self.play) from error
 
 
-def told(error: Exception, play: Play) -> Broken:
-    """An error with its story, and a picture: the machine's of a fault, else of the whole heap."""
+def told(error: Exception, play: Play | None = None) -> Broken:
+    """An error with its story and a picture: the fault's own, or else one of the whole heap."""
+    lines, machine = (play.lines, play.machine) if play else ((), "")
     if isinstance(error, Fault):
         what, _, rest = str(error).partition("\n")
-        return Broken(what.removeprefix("broken invariant: "), play.lines, rest)
-    if isinstance(error, Wrong):
-        return Broken(error.what, play.lines, error.picture or draw(play))
+        return Broken(what.removeprefix("broken invariant: "), lines, rest, cause_of(error), machine)
+    picture = error.picture if isinstance(error, Wrong) else ""
+    return Broken(sentence_of(error), lines, picture or (draw(play) if play else ""), machine=machine)
+
+
+def sentence_of(error: Exception) -> str:
+    """The text of an error; for an unforeseen one, also the line that raised it."""
+    if isinstance(error, Wrong | UserError):
+        return str(error)
     where = traceback.extract_tb(error.__traceback__)[-1]
-    at = f"{Path(where.filename).name}:{where.lineno}"
-    return Broken(f"{type(error).__name__} at {at} in {where.name}: {error}", play.lines, draw(play))
+    return f"{type(error).__name__} at {file_name(where.filename)}:{where.lineno} in {where.name}: {error}"
+
+
+BY_WHAT = {Kind.RESULT, Kind.MISUSE, Kind.INVARIANT}  # for others the line is enough: a wild pointer may lead anywhere
+
+
+def cause_of(fault: Fault) -> str:
+    """The line that failed; with the sentence if one line may show several mistakes."""
+    place = f"{fault.place.file}:{fault.place.line}" if fault.place else ""
+    return place if place and fault.kind not in BY_WHAT else f"{without_numbers(fault.what)} {place}"
 
 
 def draw(play: Play) -> str:
-    """The heap as `walk` sees it, a line for a span, with the names of the blocks."""
+    """The heap as `walk` yields it: a line for each span, with the names of the blocks."""
     try:
         spans = list(play.heap.spans())
-    except Exception as error:  # noqa: BLE001  a broken heap may not be walkable, and the story is told all the same
+    except Exception as error:  # noqa: BLE001  a broken heap may not be walkable, but its story must be shown
         return f"the heap cannot be walked: {str(error).splitlines()[0]}"
-    rows = [row_of(play, *span) for span in spans[:MOST_DRAWN]]
-    more = len(spans) - MOST_DRAWN
+    rows = [row_of(play, *span) for span in spans[:MAX_DRAWN]]
+    more = len(spans) - MAX_DRAWN
     return "\n".join([*rows, *([f"and {more} spans more"] if more > 0 else [])])
 
 

@@ -1,4 +1,4 @@
-"""A heap of several processes and threads: one forks, many take turns, end, and give memory back."""
+"""A heap of several processes and threads: processes fork; threads take turns, end, and return memory."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from itertools import count
 from heapwright.conformance.kernel import MACHINE, sound
 from heapwright.conformance.registry import check
 from heapwright.conformance.stories import ALLOC_LARGE, THREAD, THREAD_EXIT, USUAL, for_all_stories
-from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, telling
+from heapwright.conformance.story import Play, Step, Wrong, busy_day, demand, with_story
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.universal import all_intact, blocks_are_disjoint, survey_agrees
 
 OWN_THREADS = ("threads",)
 
 
-@check("fork", "after fork, parent and child go on, each by itself, and from the same heap")
+@check("fork", "after fork, parent and child each go on with a copy of the same heap")
 def fork(subject: Subject) -> None:
-    with telling(Play(subject.heap())) as play:
+    with with_story(Play(subject.heap())) as play:
         play.play(busy_day(blocks=24))
         child = child_of(play)
         for step in busy_day(blocks=12):
@@ -26,7 +26,7 @@ def fork(subject: Subject) -> None:
         all_intact(play)
         play.end()
         play.heap.check()
-    with telling(child):
+    with with_story(child):
         all_intact(child)
         child.heap.check()
         child.end()
@@ -52,10 +52,12 @@ def threads_take_turns(subject: Subject) -> None:
 
 
 @check(
-    "threads_give_back", "what a thread frees of its own memory goes back, and trim says how much", traits=OWN_THREADS
+    "threads_give_back",
+    "memory that a thread allocated and freed goes back to the kernel, and trim says how much",
+    traits=OWN_THREADS,
 )
 def threads_give_back(subject: Subject) -> str:
-    with telling(Play(subject.heap(**MACHINE))) as play:
+    with with_story(Play(subject.heap(**MACHINE))) as play:
         blocks = 12 if subject.is_quick else 700  # these need a second segment of 64 MiB
         play.play([Step("alloc", 0, 40), Step("thread", 1), *[Step("alloc", 0, 100_000)] * blocks])
         play.play([Step("free", 1)] * blocks)
@@ -64,17 +66,17 @@ def threads_give_back(subject: Subject) -> str:
         survey_agrees(play)
         play.take(Step("trim"))
         sound(play)
-        return f"{play.heap.memory.held():,} bytes held of {play.heap.memory.most_held():,}"
+        return f"{play.heap.memory.held():,} bytes held of {play.heap.memory.peak_held():,}"
 
 
 @check(
     "threads_come_and_go",
-    "what ended threads kept is used again: many need no more memory than a few",
+    "memory kept by ended threads is reused: many threads need no more memory than a few",
     traits=OWN_THREADS,
 )
 def threads_come_and_go(subject: Subject) -> str:
     held = []
-    with telling(Play(subject.heap())) as play:
+    with with_story(Play(subject.heap())) as play:
         for number in count(1):
             play.take(Step("thread", 1))
             play.play([Step("alloc", 0, 100), Step("alloc", 0, 3000), Step("free"), Step("free")])

@@ -1,8 +1,7 @@
-"""What holds for every heap, whatever its design: U1 to U14."""
+"""The properties of every heap, whatever its design: U1 to U14."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from itertools import pairwise
 
@@ -20,49 +19,49 @@ from heapwright.conformance.stories import (
     for_all_stories,
     for_story,
 )
-from heapwright.conformance.story import Broken, Held, Play, Step, busy_day, demand, telling
+from heapwright.conformance.story import Broken, Held, Play, Step, busy_day, demand, with_story
 from heapwright.conformance.subject import Subject
 from heapwright.machine import Heap, Process
 from heapwright.machine.tiling import check_cover
 from heapwright.spans import KINDS, USED
 
-LEAST_ALIGN = 16
-MOST = (1 << 63) - 1
-ABSURD = (-1, -(1 << 63), 1 << 40, 1 << 61, (1 << 62) - 1, 1 << 62, MOST - 4096, MOST - 16, MOST)
+MIN_ALIGN = 16
+MAX_WORD = (1 << 63) - 1
+ABSURD = (-1, -(1 << 63), 1 << 40, 1 << 61, (1 << 62) - 1, 1 << 62, MAX_WORD - 4096, MAX_WORD - 16, MAX_WORD)
 CLASS_SIZES = (1, *range(0, 300, 7), *(size + d for size in (512, 1024, 2048, 4096, 8192, 16384) for d in (-1, 0, 1)))
 
 
 # --- U1 to U4: the blocks
 
 
-@check("U1_alignment", "every address is a multiple of the alignment asked for, and of 16")
+@check("U1_alignment", "every address is a multiple of the requested alignment and of 16")
 def alignment(subject: Subject) -> None:
     for_all_stories(subject, "U1", ALLOC, ZEROED, FREE, REALLOC, each=addresses_are_aligned)
 
 
 def addresses_are_aligned(play: Play) -> None:
     for block in play.blocks:
-        align = max(block.align, LEAST_ALIGN)
+        align = max(block.align, MIN_ALIGN)
         demand(block.address % align == 0, f"U1  {block} does not lie at a multiple of {align}")
 
 
-@check("U2_containment", "every block lies in memory that the allocator asked the kernel for")
+@check("U2_containment", "every block lies in memory that the allocator got from the kernel")
 def containment(subject: Subject) -> None:
     for_all_stories(subject, "U2", each=blocks_are_contained)
 
 
 def blocks_are_contained(play: Play) -> None:
-    stretches = play.heap.stretches()
+    extents = play.heap.extents()
     for block in play.blocks:
-        inside = any(start <= block.address and block.end <= end for start, end in stretches)
-        demand(inside, f"U2  {block} is not inside one of {spelt(stretches)}")
+        inside = any(start <= block.address and block.end <= end for start, end in extents)
+        demand(inside, f"U2  {block} is not inside one of {spelt(extents)}")
 
 
-def spelt(stretches: list[tuple[int, int]]) -> str:
-    return ", ".join(f"[{start:#x}, {end:#x})" for start, end in stretches) or "no stretch at all"
+def spelt(extents: list[tuple[int, int]]) -> str:
+    return ", ".join(f"[{start:#x}, {end:#x})" for start, end in extents) or "no extent at all"
 
 
-@check("U3_disjointness", "blocks overlap neither each other nor what walk says is not in use")
+@check("U3_disjointness", "blocks overlap neither each other nor memory that walk says is not in use")
 def disjointness(subject: Subject) -> None:
     for_all_stories(subject, "U3", each=blocks_are_disjoint, last=others_hold_no_block)
 
@@ -87,7 +86,7 @@ def others_hold_no_block(play: Play) -> None:
 
 @check(
     "U4_usable_size",
-    "usable_size is at least what was asked, stays, and all of it is the owner's",
+    "usable_size is at least the requested size, never changes, and all of it is the owner's",
     traits=["usable_size"],
 )
 def usable(subject: Subject) -> None:
@@ -127,14 +126,14 @@ def walk_tiles(play: Play) -> None:
 
 
 class Account:
-    """Where the bytes of a heap are: held = payload + rounding and headers + free + cached + own + unused."""
+    """The bytes of a heap by use: held = payload + rounding and headers + free + cached + own + unused."""
 
     def __init__(self, play: Play):
         heap = play.heap
         by_kind: Counter[str] = Counter()
         for _, size, kind in heap.spans():
             by_kind[KINDS[kind]] += size
-        self.held, self.by_kind = sum(end - start for start, end in heap.stretches()), by_kind
+        self.held, self.by_kind = sum(end - start for start, end in heap.extents()), by_kind
         self.payload = sum(block.size for block in play.blocks)
         self.usable = sum(usable_of(heap, block) for block in play.blocks)
         demand(by_kind.total() == self.held, f"U5  the spans sum to {by_kind.total()} bytes of {self.held} held")
@@ -148,7 +147,7 @@ class Account:
 
 
 def usable_of(heap: Heap, block: Held) -> int:
-    """The usable bytes of a block; what was asked for, of an allocator that is told."""
+    """The usable bytes of a block; the requested size if the allocator has no `usable_size`."""
     return heap.usable_size(block.address) if heap.allocator.has_usable_size else block.size
 
 
@@ -165,7 +164,7 @@ def all_intact(play: Play) -> None:
         play.intact(block)
 
 
-@check("U6_realloc_keeps_the_prefix", "realloc keeps the bytes that both sizes have, wherever the block goes")
+@check("U6_realloc_keeps_the_prefix", "realloc keeps the bytes that both sizes have, wherever the block moves")
 def realloc_keeps(subject: Subject) -> None:
     def grow_and_shrink(play: Play) -> None:
         for block in list(play.blocks):
@@ -176,7 +175,7 @@ def realloc_keeps(subject: Subject) -> None:
 
 
 def resize(play: Play, block: Held, size: int) -> None:
-    """Resize a block whose bytes are all of its pattern, and compare them all."""
+    """Resize a block that is full of its pattern, and compare all bytes."""
     data = block.pattern(block.size)
     play.heap.process.poke(block.address, data)
     play.lines.append(f"{block.name} = realloc({block.name}, {size})")
@@ -189,7 +188,7 @@ def resize(play: Play, block: Held, size: int) -> None:
     play.write(block)
 
 
-@check("U6_zeroed", "alloc_zeroed gives zeros, also where another block lay")
+@check("U6_zeroed", "alloc_zeroed returns zeros, also where another block lay")
 def zeroed(subject: Subject) -> None:
     for_all_stories(subject, "U6z", ALLOC, ZEROED, ZEROED, FREE, FREE)  # the machine compares each byte
 
@@ -197,32 +196,32 @@ def zeroed(subject: Subject) -> None:
 # --- U7 is in kernel.py
 
 
-# --- U8 and U9: what is free
+# --- U8 and U9: free memory
 
 
-@check("U8_free_memory", "what is free is handed out once, and then there is no more")
+@check("U8_free_memory", "free memory is handed out once, and then there is no more")
 def free_memory(subject: Subject) -> None:
     for_all_stories(subject, "U8", ALLOC, FREE, FREE, REALLOC, last=drain)
 
 
 def drain(play: Play) -> None:
-    """Take all there is while the kernel gives nothing; the machine sees that no byte is given twice."""
+    """Allocate all memory while the kernel gives none; the machine checks that no byte is handed out twice."""
     play.lines.append("the kernel gives no more memory")
     play.heap.process.kernel.calls.at(1)
-    most = play.heap.memory.held() // LEAST_ALIGN + 1
+    maximum = play.heap.memory.held() // MIN_ALIGN + 1
     before = len(play.blocks)
     for size in (3000, 100, 16):
         while play.heap.alloc(size) != 0:
             demand(
-                len(play.heap.live) - before <= most,
-                f"U8  {most} blocks of {size} bytes are more than there is room for",
+                len(play.heap.live) - before <= maximum,
+                f"U8  {maximum} blocks of {size} bytes are more than there is room for",
             )
     play.heap.process.kernel.calls.never()
     blocks_are_disjoint(play)
     all_intact(play)
 
 
-@check("U9_used_or_free", "walk says of each live block that it is used, and of nothing else")
+@check("U9_used_or_free", "walk reports each live block as used, and nothing else")
 def used_or_free(subject: Subject) -> None:
     for_all_stories(subject, "U9", last=lambda play: play.heap.check(), each=used_is_live)
 
@@ -242,7 +241,7 @@ def used_is_live(play: Play) -> None:
 
 @check("U10_size_classes", "classes rise with the size, hold it, and are their own class", traits=["usable_size"])
 def size_classes(subject: Subject) -> str:
-    sizes = random.Random(10).sample(CLASS_SIZES, len(CLASS_SIZES))
+    sizes = subject.rng(10).sample(CLASS_SIZES, len(CLASS_SIZES))
     granted: dict[int, int] = {}
     for size in subject.in_time(sizes):
         usable = granted[size] = granted_by(subject, size)
@@ -259,20 +258,21 @@ def size_classes(subject: Subject) -> str:
 
 def granted_by(subject: Subject, size: int) -> int:
     """The usable size of the first block of a fresh heap."""
-    heap = subject.heap()
-    return heap.usable_size(heap.alloc(size))
+    play = Play(subject.heap())
+    play.play([Step("alloc", 0, size), Step("usable")])
+    return play.results[-1]
 
 
 def raise_wrong(subject: Subject, size: int, what: str) -> None:
-    with telling(Play(subject.heap())) as play:
+    with with_story(Play(subject.heap())) as play:
         play.take(Step("alloc", 0, size))
         play.take(Step("usable"))
         demand(False, what)
 
 
-@check("U11_zero_size", "a block of no bytes has an address of its own, and can be resized and freed")
+@check("U11_zero_size", "a block of no bytes has a distinct address, and can be resized and freed")
 def zero_size(subject: Subject) -> None:
-    with telling(Play(subject.heap())) as play:
+    with with_story(Play(subject.heap())) as play:
         for align in (16, 16, 1, 64, 4096, 16):
             play.take(Step("alloc", 0, 0, align))
         play.take(Step("zeroed"))
@@ -288,9 +288,9 @@ def zero_size(subject: Subject) -> None:
         play.heap.check()
 
 
-@check("U12_absurd_sizes", "sizes that no machine has give 0, negative ones and alignments too, and change nothing")
+@check("U12_absurd_sizes", "absurd sizes and alignments, negative ones too, return 0 and change nothing")
 def absurd_sizes(subject: Subject) -> None:
-    with telling(Play(subject.heap())) as play:
+    with with_story(Play(subject.heap())) as play:
         play.play([Step("alloc", 0, 100), Step("alloc", 0, 5000)])
         held = []
         for _ in range(2):
@@ -313,10 +313,10 @@ def ask_absurdly(play: Play) -> None:
         demand(play.results[-1] == 0, f"U12  an alignment of {align} was met")
 
 
-# --- U13 and U14: the kernel's memory
+# --- U13 and U14: memory from the kernel
 
 
-@check("U13_kernel_account", "what sbrk, mmap and munmap gave and took is what the heap says it holds")
+@check("U13_kernel_account", "the heap holds exactly the memory that sbrk, mmap and munmap gave and did not take back")
 def kernel_account(subject: Subject) -> None:
     ledgers: list[Ledger] = []
 
@@ -328,15 +328,15 @@ def kernel_account(subject: Subject) -> None:
     def balanced(play: Play) -> None:
         survey_agrees(play)
         given, held = ledgers[-1].held, play.heap.memory.held()
-        demand(given == held, f"U13  the kernel gave {given} and the machine says {held}")
+        demand(given == held, f"U13  the kernel gave {given} bytes, but the machine says {held}")
 
     for_all_stories(subject, "U13", *USUAL, TRIM, last=balanced, make=watched)
 
 
 def survey_agrees(play: Play) -> None:
-    stretches = sum(end - start for start, end in play.heap.stretches())
+    extents = sum(end - start for start, end in play.heap.extents())
     said = play.heap.survey()["heap_bytes"]
-    demand(stretches == said, f"U13  the stretches have {stretches}, survey says {said}")
+    demand(extents == said, f"U13  the extents have {extents}, survey says {said}")
 
 
 class Ledger:
@@ -365,30 +365,30 @@ class Ledger:
 ROUNDS = 3
 
 
-@check("U14_quiescence", "when everything is freed nothing is live, and no more is kept each time")
+@check("U14_quiescence", "when everything is freed, nothing is live, and the heap does not keep more each time")
 def quiescence(subject: Subject) -> str:
-    """Kept after free and trim: at most `RETAINS` bytes, or as the sentence there says, and no more with each round."""
+    """After free and trim the heap keeps at most `RETAINS` bytes, or as its sentence says, and not more each round."""
     figures: list[str] = []
     bound = subject.constant("RETAINS", None)
-    if bound is None:
-        raise Broken("U14  RETAINS is not declared: it says how much is kept at most, or in a sentence why all may be")
+    if not isinstance(bound, int | str):
+        raise Broken("U14  RETAINS is not declared: the most bytes that are kept, or a sentence why there is no limit")
 
     def rounds(day: Steps) -> None:
-        with telling(Play(subject.heap())) as play:
+        with with_story(Play(subject.heap())) as play:
             play.take(Step("trim"))
             kept = [kept_after(play, day) for _ in range(ROUNDS)]
             if not isinstance(bound, str):
                 demand(kept[-1] <= bound, f"U14  {kept[-1]:,} bytes are kept, more than the {bound:,} of RETAINS")
             demand(kept[-1] <= kept[-2], f"U14  each round keeps more: {kept}")
             said = bound if isinstance(bound, str) else f"at most {bound:,}"
-            figures.append(f"{kept[-1]:,} bytes kept of {play.heap.memory.most_held():,}: {said}")
+            figures.append(f"{kept[-1]:,} bytes kept of {play.heap.memory.peak_held():,}: {said}")
 
     for_story(subject, busy_day(), rounds)
     return figures[0]
 
 
 def kept_after(play: Play, day: Steps) -> int:
-    """The bytes held when all that a day brought is freed again, and trimmed."""
+    """The bytes held when all blocks of a day are freed and the heap is trimmed."""
     play.play(day)
     play.end()
     used = [span for span in play.heap.spans() if span[2] == USED]

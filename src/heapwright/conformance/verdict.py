@@ -1,4 +1,4 @@
-"""What a check of a heap, or of its C face, showed."""
+"""The verdict of a check of a heap or of its C face."""
 
 from __future__ import annotations
 

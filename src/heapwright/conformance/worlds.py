@@ -1,4 +1,4 @@
-"""The two worlds: what the source promises, what the linter says, and the same addresses compiled."""
+"""The two worlds: the source's promises, the linter's messages, and the same addresses when compiled."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import ast
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from heapwright.conformance.apart import Apart, run_apart
 from heapwright.conformance.cface import Suite
 from heapwright.conformance.cface import checks as rows_of_the_c_face
 from heapwright.conformance.cface.table import Check as Row
 from heapwright.conformance.registry import NotApplicable, check
-from heapwright.conformance.story import Broken, Play, Step, demand, telling
+from heapwright.conformance.story import Broken, Play, Step, demand, with_story
 from heapwright.conformance.subject import Subject
 from heapwright.conformance.verdict import Verdict
 from heapwright.describe import Invariant, invariant, invariants_in
 from heapwright.dialect import lint
 from heapwright.machine import start
 
-DISTANCE = 1 << 40  # from the machine's addresses to the compiled heap's: a multiple of any alignment
+DISTANCE = 1 << 40  # from an address in the machine to the compiled heap's: a multiple of any alignment
 REQUESTS = 20_000
-MOST_LIVE = 100
+MAX_LIVE = 100
 
 
 # --- the source
 
 
-@check("lint", "the source keeps the rules of the dialect")
+@check("lint", "the source follows the rules of the dialect")
 def dialect(subject: Subject) -> None:
     found = [each for path in subject.sources for each in lint(path) if not each.is_advice]
     if found:
@@ -50,17 +52,17 @@ def numbered_invariants(subject: Subject) -> str:
 
 
 def says(promise: Invariant, clause: Invariant) -> bool:
-    """Whether a sentence has another of the same number in it: an invariant may take two asserts."""
+    """Whether an invariant's sentence contains another one of the same number: an invariant may need two asserts."""
     return promise.name == clause.name and clause.sentence in promise.sentence
 
 
 def invariants_of(subject: Subject) -> dict[str, Invariant]:
-    """The numbered invariants of the allocator's docstring, by their names."""
+    """The numbered invariants of the allocator's docstring, by label."""
     return {each.name: each for each in invariants_in(subject.allocator.parts[-1].__doc__ or "")}
 
 
 def asserted_by(subject: Subject) -> set[Invariant]:
-    """The numbered sentences in the sources, but for layers' and what a sibling says of itself."""
+    """The numbered sentences that the sources assert, without those of layers and of siblings about themselves."""
     bottom, layers = subject.allocator.parts[-1], subject.allocator.parts[:-1]
     found = set()
     for module in subject.modules:
@@ -80,36 +82,45 @@ def texts_in(tree: ast.AST) -> Iterator[str]:
 # --- compiled
 
 
-def needs_a_linker() -> None:
-    if not any(shutil.which(name) for name in ("cc", "gcc", "clang", "ld")):
-        raise NotApplicable("there is no linker here")
-
-
 @check("same_addresses", "compiled, the same requests get the same addresses", is_slow=True)
 def same_addresses(subject: Subject) -> str:
-    needs_a_linker()
-    from heapwright.native.heap import NativeHeap
-    from heapwright.native.library import stack_for
+    library = compiled(subject)
 
-    machine = start(stack_for(subject.spec), frames=1 << 18, budget=1 << 40)
-    bottom = machine.process.heap_start
-    native = NativeHeap(subject.spec, DISTANCE + bottom, machine.process.space.areas.top - bottom)
+    def compare(apart: Apart) -> str:
+        from heapwright.native.heap import NativeHeap
+        from heapwright.native.library import stack_for
+
+        machine = start(stack_for(subject.spec), frames=1 << 18, budget=subject.budget)
+        bottom = machine.process.heap_start
+        native = NativeHeap(subject.spec, DISTANCE + bottom, machine.process.space.mappings.top - bottom, library)
+        requests = REQUESTS // (10 if subject.is_quick else 1)
+        return compare_worlds(Play(machine), native, plausible(requests, subject.rng(7)), apart)
+
+    return run_apart(compare)
+
+
+def compiled(subject: Subject) -> Path:
+    """The subject's library. An allocator that does not compile is Broken; without a compiler, the check is skipped."""
+    from heapwright.native.ingredients import CannotBuild
+    from heapwright.native.library import library_of
+
     try:
-        return compare_worlds(Play(machine), native, REQUESTS // (10 if subject.is_quick else 1))
-    finally:
-        native.close()
+        return library_of(subject.spec)
+    except CannotBuild as error:
+        raise NotApplicable(str(error)) from error
 
 
-def compare_worlds(play: Play, native: object, requests: int) -> str:
-    """Make each request in both worlds."""
+def compare_worlds(play: Play, native: object, steps: Iterator[Step], apart: Apart) -> str:
+    """Make each request in both worlds, first in the machine: a request that it refuses could do anything compiled."""
     compared = 0
-    with telling(play):
-        for step in plausible(requests, seed=7):
+    with with_story(play):
+        for step in steps:
             if step.name != "alloc" and not play.blocks:
                 continue
-            there = call_compiled(native, play, step)
+            call = compiled_call(native, play, step)
             play.take(step)
             play.lines = play.lines[-40:]
+            there = apart.call(play.lines[-1], call)
             if step.name != "free":
                 here = play.results[-1] and play.results[-1] + DISTANCE
                 demand(here == there, f"compiled, the address is {there - DISTANCE:#x}")
@@ -117,26 +128,26 @@ def compare_worlds(play: Play, native: object, requests: int) -> str:
     return f"{compared} addresses"
 
 
-def call_compiled(native: object, play: Play, step: Step) -> int:
-    """The same request of the compiled heap, before the machine gets it: blocks are then as they were."""
+def compiled_call(native: object, play: Play, step: Step) -> Callable[[], int]:
+    """The same request to the compiled heap, with the blocks as they are before the machine serves it."""
     call: Callable[..., int] = getattr(native, "dealloc" if step.name == "free" else step.name)
     if step.name == "alloc":
-        return call(step.size, step.align)
+        return partial(call, step.size, step.align)
     block = play.block(step)
     more = (step.size,) if step.name == "realloc" else ()
-    return call(block.address + DISTANCE, block.size, block.align, *more)
+    return partial(call, block.address + DISTANCE, block.size, block.align, *more)
 
 
-def plausible(requests: int, seed: int) -> Iterator[Step]:
-    """Requests with sizes as programs have them: small ones mostly, a long tail."""
-    rng, live = random.Random(seed), 0
+def plausible(requests: int, rng: random.Random) -> Iterator[Step]:
+    """Requests with realistic sizes: mostly small, with a long tail."""
+    live = 0
     for _ in range(requests):
         choice, size = rng.random(), plausible_size(rng)
-        if choice < (0.35 if live < MOST_LIVE else 0.6):
+        if choice < (0.35 if live < MAX_LIVE else 0.6):
             live = max(live - 1, 0)
-            yield Step("free", rng.randrange(MOST_LIVE))
+            yield Step("free", rng.randrange(MAX_LIVE))
         elif choice > 0.9:
-            yield Step("realloc", rng.randrange(MOST_LIVE), size)
+            yield Step("realloc", rng.randrange(MAX_LIVE), size)
         else:
             live += 1
             yield Step("alloc", 0, size, 16 if rng.random() < 0.95 else 1 << rng.randrange(5, 13))
@@ -160,13 +171,13 @@ def register_row(row: Row) -> None:
 def judge_row(subject: Subject, row: Row) -> str:
     if not shutil.which("cc"):
         raise NotApplicable("there is no C compiler here")
-    from heapwright.native.library import cache, library_of
+    from heapwright.native.library import cache
 
-    outcome = Suite(cache() / "cface").run(row, library_of(subject.spec))
+    outcome = Suite(cache() / "cface").run(row, compiled(subject))
     if outcome.verdict is Verdict.SKIPPED:
         raise NotApplicable(outcome.reason)
     if outcome.verdict is Verdict.FAILS and not row.informational:
-        raise Broken(f"{outcome.reason}; on the authority of {row.basis}")
+        raise Broken(f"{outcome.reason}; required by {row.basis}")
     return outcome.reason
 
 

@@ -1,1 +1,1 @@
-"""Measuring: replay a trace on allocators in fresh processes, and put the figures side by side."""
+"""Measurements: traces, workloads and programs on several mallocs in fresh processes, compared side by side."""

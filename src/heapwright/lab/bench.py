@@ -1,4 +1,4 @@
-"""Several mallocs on workloads and programs: fresh processes, interleaved repeats, every number kept."""
+"""Several mallocs on workloads and programs, in fresh processes. Repeats are interleaved; every figure is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from heapwright.lab.replay import Contestant
+from heapwright.lab.contestant import Contestant
 from heapwright.lab.sample import RunError, Sample
 
 TIMEOUT = 30.0  # seconds of one run
@@ -30,7 +30,7 @@ class Row(Protocol):
 
 @dataclass
 class Cell:
-    """One malloc on one row: its samples, or why there are no more."""
+    """One malloc on one row: its samples, and the error if a run failed."""
 
     samples: list[Sample] = field(default_factory=list)
     error: str = ""
@@ -45,16 +45,16 @@ class Measured:
 
 
 def empty_table(rows: Iterable[Row], contestants: Sequence[Contestant]) -> list[Measured]:
-    """All cells, with nothing in them yet."""
+    """A table of empty cells."""
     return [Measured(row, {each.name: Cell() for each in contestants}) for row in rows]
 
 
 def bench(
     table: list[Measured], contestants: Sequence[Contestant], repeats: int, progress: Callable[[str], None]
 ) -> None:
-    """Measure each row on each malloc in turn, all of it `repeats` times; a cell that failed is not tried again.
+    """Measure each row on each malloc in turn, and repeat the whole `repeats` times. A failed cell is not tried again.
 
-    The table has what was measured until then when this is interrupted.
+    If this is interrupted, the table holds what was measured so far.
     """
     for repeat in range(repeats):
         for measured in table:
@@ -64,7 +64,7 @@ def bench(
 
 
 def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
-    """The mallocs in another order for each repeat: who comes after whom must not matter."""
+    """The mallocs, rotated by one for each repeat, so that none always follows a certain other."""
     first = repeat % len(contestants)
     return [*contestants[first:], *contestants[:first]]
 

@@ -1,4 +1,4 @@
-"""What the bench's samples say: medians, spreads, ratios to the C library's malloc, geometric means."""
+"""Figures of the bench's samples: medians, spreads, ratios to the C library's malloc, geometric means."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from heapwright.lab.sample import Sample, spread
 
 BASE = "system"  # the C library's malloc: ratios are to it
 UNSTABLE = 0.15  # a spread above it deserves a warning
-NOT_RUN = "not run"  # the bench was interrupted before
-LEAST_RESIDENT = 1 << 20  # bytes: a smaller peak counts as this, for its ratio would say nothing
+NOT_RUN = "not run"  # the bench was interrupted first
+MIN_RESIDENT = 1 << 20  # bytes: a smaller peak counts as this, because its ratio would mean nothing
 
 
 def figures(table: list[Measured], clock: str) -> list[dict[str, Any]]:
-    """Each row as JSON; `clock` is `wall` or `cpu`: what ratios and spreads are made of."""
+    """Each row as JSON. `clock` is `wall` or `cpu`: the times that ratios and spreads use."""
     return [row_figures(measured, clock) for measured in table]
 
 
@@ -36,7 +36,7 @@ def row_figures(measured: Measured, clock: str) -> dict[str, Any]:
 
 
 def cell_figures(cell: Cell, clock: str) -> dict[str, Any]:
-    """The raw numbers of every repeat, and what they come to."""
+    """The raw figures of every repeat, and their medians."""
     if cell.error or not cell.samples:
         return {"error": cell.error or NOT_RUN}
     times = [time_of(sample, clock) for sample in cell.samples]
@@ -57,7 +57,7 @@ def time_of(sample: Sample, clock: str) -> float:
 
 
 def add_ratios(results: dict[str, dict[str, Any]]) -> None:
-    """How many times the C library's time and memory each took."""
+    """Add the ratios of time and memory to those of the C library's malloc."""
     base = results.get(BASE, {"error": NOT_RUN})
     for each in results.values():
         if "error" not in each and "error" not in base:
@@ -66,14 +66,14 @@ def add_ratios(results: dict[str, dict[str, Any]]) -> None:
 
 
 def floored(result: dict[str, Any]) -> int:
-    return max(int(result["peak_resident_bytes"]), LEAST_RESIDENT)
+    return max(int(result["peak_resident_bytes"]), MIN_RESIDENT)
 
 
 # --- all rows together
 
 
 def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """For each malloc, the geometric means of its ratios over a group's rows and over all."""
+    """For each malloc, the geometric means of its ratios over the rows of each group and over all rows."""
     groups = list(dict.fromkeys(row["group"] for row in rows))
     names = list(dict.fromkeys(name for row in rows for name in row["results"]))
     return {
@@ -99,7 +99,7 @@ def geometric_mean(ratios: Iterable[float]) -> float | None:
 
 
 def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """For each malloc and each row of several threads, or of as many processes, its throughput over one thread's."""
+    """For each malloc and each row with several threads or processes, its throughput as a multiple of one thread's."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         alone = next((each for each in rows if each["name"] == row["name"] and each["threads"] == 1), None)
@@ -112,7 +112,7 @@ def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-# --- what to warn of
+# --- warnings
 
 
 def failures(rows: list[dict[str, Any]]) -> list[str]:
@@ -125,7 +125,7 @@ def failures(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def unstable(rows: list[dict[str, Any]]) -> list[str]:
-    """Cells whose quartiles lie far apart, the worst first."""
+    """The cells whose quartiles are far apart, the worst first."""
     found = [
         (result["spread"], f"{row['title']} on {name}")
         for row in rows

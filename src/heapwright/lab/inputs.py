@@ -1,4 +1,4 @@
-"""Scripts and data for the bench's real programs, made anew for each bench: all of it can be read here."""
+"""Scripts and data for the bench's real programs. They are generated for each bench."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def c_source(folder: Path, scale: float) -> None:
 
 
 def git_repository(folder: Path, scale: float) -> None:
-    """A history of one branch, through `git fast-import`."""
+    """Make a repository with one branch, through `git fast-import`."""
     subprocess.run(["git", "init", "-q", "repository"], cwd=folder, check=True, capture_output=True)
     stream = "".join(commit(n) for n in range(1, int(3000 * scale) + 1))
     importer = ["git", "-C", "repository", "fast-import", "--quiet"]

@@ -1,7 +1,7 @@
-"""A process that starts one program, waits for it and says what it took: JSON in, JSON out.
+"""A process that starts one program, waits for it and reports its time and memory: JSON in, JSON out.
 
-It imports nothing of heapwright: until its exec a program is a copy of the process that starts it, and the kernel
-counts that copy's memory towards the program's peak. So whoever starts it must be small.
+It imports nothing from heapwright, so that it stays small. Until its exec, a program is a copy of the process that
+starts it, and the kernel counts that copy's memory towards the program's peak.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def become(request: dict[str, Any]) -> None:
-    """Be the program; the alarm ends it if it takes too long."""
+    """Become the program. An alarm ends it if it takes too long."""
     command = request["command"]
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)

@@ -1,27 +1,36 @@
-"""What must be known about a machine to read its numbers, and which other mallocs are installed on it."""
+"""Facts about a machine that its figures depend on, and the mallocs that are installed on it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 CPU_INFO = Path("/proc/cpuinfo")
-FOLDERS = ("/usr/local/lib", f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/lib")
+TRIPLET = f"{platform.machine()}-linux-gnu"
+FOLDERS = (
+    "/usr/local/lib",
+    f"/usr/local/lib/{TRIPLET}",
+    "/usr/local/lib64",
+    f"/usr/lib/{TRIPLET}",
+    "/usr/lib64",
+    "/usr/lib",
+)
 
 
 class Peer(NamedTuple):
-    """Another malloc: its library, and the Debian package that brings it."""
+    """A third-party malloc: the possible names of its library, the best first, and its Debian package."""
 
-    library: str
+    libraries: tuple[str, ...]
     debian: str
 
 
 PEERS = {
-    "jemalloc": Peer("libjemalloc.so.2", "libjemalloc2"),
-    "mimalloc": Peer("libmimalloc.so.2.0", "libmimalloc2.0"),
-    "tcmalloc": Peer("libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
+    "jemalloc": Peer(("libjemalloc.so*",), "libjemalloc2"),
+    "mimalloc": Peer(("libmimalloc.so*",), "libmimalloc2.0"),
+    "tcmalloc": Peer(("libtcmalloc_minimal.so*", "libtcmalloc.so*"), "libtcmalloc-minimal4"),
 }
 
 
@@ -41,11 +50,21 @@ def cpu_model() -> str:
 
 
 def installed_peers() -> dict[str, Path]:
-    """The mallocs that this machine's distribution has installed, by name."""
-    found = {name: locate(peer.library) for name, peer in PEERS.items()}
+    """The libraries of the peers that are installed, by name."""
+    found = {name: locate(name) for name in PEERS}
     return {name: path for name, path in found.items() if path is not None}
 
 
-def locate(file: str) -> Path | None:
-    """Where a library lies, if it is installed."""
-    return next((Path(folder, file) for folder in FOLDERS if Path(folder, file).exists()), None)
+def locate(peer: str) -> Path | None:
+    """The library of a peer, or None. If a folder holds several releases, the latest."""
+    for pattern in PEERS[peer].libraries:
+        for folder in FOLDERS:
+            found = [path for path in Path(folder).glob(pattern) if path.is_file()]
+            if found:
+                return max(found, key=release)
+    return None
+
+
+def release(path: Path) -> list[int]:
+    """The numbers in a library's name, so that a later release compares greater."""
+    return [int(number) for number in re.findall(r"\d+", path.name)]

@@ -1,4 +1,4 @@
-"""Real programs that the bench times as whole processes, and the inputs that it makes for them."""
+"""Real programs that the bench times as whole processes, with generated inputs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from heapwright.lab import inputs
-from heapwright.lab.replay import Contestant
+from heapwright.lab.contestant import Contestant
 from heapwright.lab.sample import RunError, Sample, ending, too_long
+from heapwright.preload import preloaded
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 C_LIBRARY = "libc.so.6"
@@ -23,7 +24,7 @@ REDIS_TOOLS = ("redis-server", "redis-benchmark", "redis-cli")
 
 @dataclass(frozen=True)
 class Program:
-    """A command in a folder with its inputs; a server has a client, which also ends it."""
+    """A command that runs in a folder with its inputs. A server has a client, which also stops it."""
 
     name: str
     needs: tuple[str, ...]
@@ -51,7 +52,7 @@ PROGRAMS = (
 
 
 class PreparedProgram:
-    """A program whose inputs lie in a folder: a row of the bench."""
+    """A program and the folder with its inputs: a row of the bench."""
 
     threads = 0
 
@@ -66,19 +67,13 @@ class PreparedProgram:
         return {"command": " ".join((Path(self.program.command[0]).name, *self.program.command[1:]))}
 
     def run(self, contestant: Contestant, timeout: float, repeat: int = 0) -> Sample:
-        """Run it once under the malloc; raises RunError when it does not end well. All repeats are alike.
+        """Run it once on the malloc. All repeats do the same. Raises RunError if it fails.
 
-        For the C library's malloc that library itself is preloaded: some programs are linked with another malloc.
+        For the C library's malloc, that library itself is preloaded, because some programs link another malloc.
         """
-        request = {
-            "command": self.program.command,
-            "client": self.program.client,
-            "folder": str(self.folder),
-            "environment": {**self.program.environment, "LD_PRELOAD": str(contestant.library or C_LIBRARY)},
-            "timeout": int(timeout),
-        }
-        launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
-        done = subprocess.run(launcher, input=json.dumps(request), capture_output=True, text=True, check=False)
+        environment = {**self.program.environment, **contestant.environment}
+        with preloaded(*filter(None, [contestant.library])) as value:
+            done = self.launch({**environment, "LD_PRELOAD": value or C_LIBRARY}, timeout)
         if done.returncode != 0:
             raise RunError(ending(done.returncode, done.stderr.encode()))
         answer = json.loads(done.stdout)
@@ -87,3 +82,15 @@ class PreparedProgram:
         if answer["status"] != 0:
             raise RunError(ending(answer["status"], (self.folder / "errors").read_bytes()))
         return Sample(answer["seconds"], answer["cpu_seconds"], answer["resident_bytes"])
+
+    def launch(self, environment: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+        """Have a small process start the program. Its answer is JSON."""
+        request = {
+            "command": self.program.command,
+            "client": self.program.client,
+            "folder": str(self.folder),
+            "environment": environment,
+            "timeout": int(timeout),
+        }
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
+        return subprocess.run(launcher, input=json.dumps(request), capture_output=True, text=True, check=False)

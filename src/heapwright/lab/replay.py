@@ -1,41 +1,48 @@
-"""One trace on one malloc, in a fresh process that does nothing else."""
+"""One trace on one malloc, in fresh processes that do nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heapwright.lab.jobs import do_job, job_file
-from heapwright.lab.latency import Latencies, Tally
-from heapwright.lab.memory import Usage
+from heapwright.lab.jobs import do_job, job_file, write_names
+from heapwright.lab.latency import Latencies, LatencyCounts
+from heapwright.lab.memory import Memory, moments_of
 from heapwright.lab.sample import RunError
+from heapwright.native.jobs.replay_job import MAX_ROUNDS, Job
 from heapwright.native.library import replayer_library
-from heapwright.native.runtime.replay_job import MOST_ROUNDS, Job
+from heapwright.traces.events import ALLOC_ZEROED, REALLOC
 
 if TYPE_CHECKING:
+    from heapwright.lab.contestant import Contestant
     from heapwright.traces.flat import Flat
 
-SECONDS = 0.5  # no round begins after so long
-SAMPLES = 2000  # times that the C library's malloc is asked for its size
+SECONDS = 0.5  # no round begins later
+FUNCTIONS = ("malloc", "calloc", "realloc", "free")
+PROBE_TIMEOUT = 30  # seconds
+SAMPLES = 2000  # of the size of the C library's heap, in one replay
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A malloc to measure: its name, and its library; None is the C library."""
+class Cold:
+    """One pass in a fresh process, on untouched pages, which writes every byte of every block."""
 
-    name: str
-    library: Path | None
+    seconds: float  # processor time, in user and kernel mode
+    page_faults: int
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What one replay measured: bytes, seconds of each round, and, where that was asked for, of each call."""
+    """The results of one replay: bytes, the seconds of each warm round, and, if requested, the times of calls."""
 
     failures: int
-    resident_bytes: int  # how much the most resident memory grew
-    heap_bytes: int  # the most that the heap held from the kernel; 0 if its allocator does not tell
-    usage: Usage
+    resident_bytes: int  # growth of the peak of resident memory
+    heap_bytes: int  # growth of the peak that the heap held from the kernel; 0 if the malloc does not report it
+    memory: Memory
+    cold: Cold
     seconds: tuple[float, ...]
     latencies: Latencies | None
 
@@ -43,36 +50,71 @@ class Replayed:
 def replay(
     flat: Flat, contestant: Contestant, rounds: int, timeout: float = 600, *, times_calls: bool = False
 ) -> Replayed:
-    """Replay flat events once with touched pages, then up to `rounds` times, or SECONDS, against the clock.
+    """Replay flat events in two fresh processes: once cold, then warm, up to `rounds` times or for SECONDS.
 
-    If `times_calls`, a last pass times each call by itself: on warm pages, as the rounds before it.
-    Raises RunError when the process dies, hangs or cannot be started.
+    The warm process begins with a pass that measures memory. If `times_calls`, a last pass times each call separately.
+    Raises RunError if a process crashes, hangs or cannot be started.
     """
-    if not 1 <= rounds <= MOST_ROUNDS:
-        raise ValueError(f"a job has 1 to {MOST_ROUNDS} rounds, not {rounds}")
-    with job_file(Job, flat.records.data) as (path, job):
-        job.events, job.slots, job.peak = len(flat), flat.slots, flat.peak
+    if not 1 <= rounds <= MAX_ROUNDS:
+        raise ValueError(f"a job has 1 to {MAX_ROUNDS} rounds, not {rounds}")
+    cold = replay_cold(flat, contestant, timeout)
+    with replay_job(flat) as (path, job):
         job.rounds, job.budget = rounds, int(SECONDS * 1e9)
         job.sample = max(1, len(flat) // SAMPLES) if contestant.library is None else 0
         job.times_calls = int(times_calls)
-        do_job(path, replayer_library(), contestant.library, timeout)
-        return read(job)
+        do_job(path, job, replayer_library(), contestant, timeout)
+        return read(job, cold)
 
 
-def read(job: Any) -> Replayed:
-    """The results in a job. Raises RunError when there are none."""
+def replay_cold(flat: Flat, contestant: Contestant, timeout: float) -> Cold:
+    with replay_job(flat) as (path, job):
+        job.is_cold = 1
+        do_job(path, job, replayer_library(), contestant, timeout)
+        return Cold(job.cold_nanoseconds / 1e9, job.cold_faults)
+
+
+@contextmanager
+def replay_job(flat: Flat) -> Iterator[tuple[Path, Any]]:
+    """Make a job with the events. Yields its path and its struct."""
+    with job_file(Job, flat.records.data) as (path, job):
+        write_names(job.claim.functions, functions_of(flat))
+        job.events, job.slots, job.peak = len(flat), flat.slots, flat.peak
+        moments = moments_of(flat)
+        job.moments = len(moments)
+        for moment, event in enumerate(moments):
+            job.timeline[moment].event = event
+        yield path, job
+
+
+def probe(contestant: Contestant) -> None:
+    """Start an idle process with the malloc. Raises RunError unless its functions come from the malloc's library."""
+    with job_file(Job) as (path, job):
+        write_names(job.claim.functions, FUNCTIONS)
+        do_job(path, job, replayer_library(), contestant, PROBE_TIMEOUT)
+
+
+def functions_of(flat: Flat) -> list[str]:
+    """The names of the malloc functions that the events call."""
+    op, log2_align = flat.records["op"], flat.records["log2_align"]
+    is_called = {"calloc": op == ALLOC_ZEROED, "realloc": op == REALLOC, "memalign": log2_align > 0}
+    return ["malloc", "free", *(name for name, events in is_called.items() if events.any())]
+
+
+def read(job: Any, cold: Cold) -> Replayed:
+    """The results of a warm job. Raises RunError if it has none."""
     if job.done == 0:
-        raise RunError("ended before its first round did")
+        raise RunError("ended before it finished a round")
     return Replayed(
         failures=job.failures,
         resident_bytes=job.resident_peak - job.resident_before,
         heap_bytes=job.heap_peak - job.heap_before,
-        usage=Usage.of(job.at_peak, job.at_end),
+        memory=Memory.of(job),
+        cold=cold,
         seconds=tuple(job.nanoseconds[i] / 1e9 for i in range(job.done)),
         latencies=latencies(job) if job.times_calls else None,
     )
 
 
 def latencies(job: Any) -> Latencies:
-    gives, frees, reads = (Tally.of(each) for each in (job.gives, job.frees, job.reads))
+    gives, frees, reads = (LatencyCounts.of(each) for each in (job.gives, job.frees, job.reads))
     return Latencies(gives, frees, reads, job.cycles, job.cycles_nanoseconds)

@@ -1,4 +1,4 @@
-"""What one run of anything measured, or how it ended instead."""
+"""The measurements of one run, or the way it failed."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from statistics import median, quantiles
 
 
 class RunError(Exception):
-    """A run that did not end well: a few words that say how."""
+    """A failed run. Its text is a few words, such as `ended by SIGSEGV`."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """One run in a process of its own."""
 
-    seconds: float  # by the clock on the wall
-    cpu_seconds: float  # of all its threads, and for a program of its children; user and system
-    resident_bytes: int  # the most; for a workload, how much it grew
-    operations: int = 0  # calls of malloc, realloc and free, where they are counted
+    seconds: float  # wall-clock time
+    cpu_seconds: float  # user and system time of all threads, and of a program's children
+    resident_bytes: int  # the peak; for a workload, its growth
+    operations: int = 0  # calls of malloc, realloc and free, if they are counted
     throughput: float = 0.0  # the sum of the threads' own operations per second
 
 
 def spread(times: Sequence[float]) -> float | None:
-    """The distance between the quartiles, as a part of the median: how far apart the middle half of the repeats lies.
+    """The distance between the quartiles, as a fraction of the median: the range of the middle half of the repeats.
 
-    None of a single repeat, which says nothing of others. A few disturbed repeats do not move it, as they do not
-    move the median.
+    None for a single repeat. A few disturbed repeats change neither the spread nor the median.
     """
     middle = median(times)
     if len(times) < 2 or not middle:
@@ -41,7 +40,7 @@ def too_long(timeout: float) -> str:
 
 
 def ending(status: int, errors: bytes) -> str:
-    """How a process ended, and the last line that it printed."""
+    """The way a process ended, and the last line that it printed."""
     how = f"ended by {Signals(-status).name}" if status < 0 else f"ended with status {status}"
     said = errors.decode(errors="replace").strip().splitlines()
     return f"{how}: {said[-1]}" if said else how

@@ -1,4 +1,4 @@
-"""The bench's workloads: one line each, and how one is run on one malloc in a fresh process."""
+"""The bench's workloads, one line each, and the code that runs one on a malloc in a fresh process."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from heapwright.lab.distributions import DISTRIBUTIONS, Step
-from heapwright.lab.jobs import do_job, job_file
-from heapwright.lab.replay import Contestant
+from heapwright.lab.contestant import Contestant
+from heapwright.lab.distributions import DISTRIBUTIONS, SizeStep
+from heapwright.lab.jobs import do_job, job_file, write_names
 from heapwright.lab.sample import RunError, Sample
-from heapwright.native.library import cached, key_of
-from heapwright.native.runtime.bench_job import BATCHES, DRAWS, GAVE_UP, Batch, Job, Slot
+from heapwright.native.ingredients import key_of
+from heapwright.native.jobs.bench_job import BATCHES, DRAWS, GAVE_UP, Batch, Job, Slot
+from heapwright.native.library import cached
 
 KIB, MIB = 1 << 10, 1 << 20
 PAIRS, ALONE, THREADS, PROCESSES = "pairs", "alone", "threads", "processes"
+GROWING = ("vectors", "strings")  # bodies that call realloc
 SLOTS_OF_A_BATCH = Batch.SIZE // Slot.SIZE
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A body of `heapwright.native.workloads_*` and its numbers: rounds of each thread, block sizes, slots."""
+    """A body of `heapwright.native.jobs.workloads_*` with its parameters: rounds per thread, block sizes, slots."""
 
     name: str
     group: str
     body: str
     rounds: int
-    least: int
-    most: int = 0  # `least` if not given
+    minimum: int
+    maximum: int = 0  # defaults to `minimum`
     blocks: int = 0
-    sizes: str = ""  # a distribution, in place of `least` and `most`
+    sizes: str = ""  # a distribution, instead of `minimum` and `maximum`
     threads: int = 0  # 0: the main thread alone
-    multiple_of: int = 1  # threads come in such groups
-    is_apart: bool = False  # each thread in a process of its own
+    multiple_of: int = 1  # the number of threads must be a multiple of this
+    is_apart: bool = False  # each thread runs in its own process
 
     @property
     def is_threaded(self) -> bool:
@@ -47,19 +49,24 @@ class Workload:
             return f"{self.name} in {self.threads}"
         return f"{self.name} x{self.threads}" if self.is_threaded else self.name
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The names of the malloc functions that its body calls."""
+        return ("malloc", "free", "realloc") if self.body in GROWING else ("malloc", "free")
+
     def with_threads(self, threads: int) -> Workload:
         return replace(self, threads=threads)
 
     def in_processes(self) -> Workload:
-        """The same by threads that share nothing: what the machine itself gives."""
+        """The same work by threads that share nothing, which shows what the machine allows."""
         return replace(self, group=PROCESSES, is_apart=True)
 
     def scaled(self, scale: float) -> Workload:
-        """The same with a part of its rounds, at least one."""
+        """The same workload with a fraction of its rounds, at least one."""
         return replace(self, rounds=max(1, int(self.rounds * scale)))
 
     def parameters(self) -> dict[str, Any]:
-        names = ("rounds", "least", "most", "blocks", "sizes")
+        names = ("rounds", "minimum", "maximum", "blocks", "sizes")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     def run(self, contestant: Contestant, timeout: float, repeat: int = 0) -> Sample:
@@ -67,12 +74,12 @@ class Workload:
         return work(self, contestant, timeout, repeat)
 
 
-def one(name: str, group: str, body: str, rounds: int, least: int = 8, most: int = 0, **more: Any) -> Workload:
-    return Workload(name, group, body, rounds, least, most or least, **more)
+def one(name: str, group: str, body: str, rounds: int, minimum: int = 8, maximum: int = 0, **more: Any) -> Workload:
+    return Workload(name, group, body, rounds, minimum, maximum or minimum, **more)
 
 
-def many(name: str, body: str, rounds: int, least: int = 8, most: int = 0, **more: Any) -> Workload:
-    return one(name, THREADS, body, rounds, least, most, threads=1, **more)
+def many(name: str, body: str, rounds: int, minimum: int = 8, maximum: int = 0, **more: Any) -> Workload:
+    return one(name, THREADS, body, rounds, minimum, maximum, threads=1, **more)
 
 
 WORKLOADS = (
@@ -102,7 +109,7 @@ WORKLOADS = (
 
 
 def expand(workloads: tuple[Workload, ...], threads: tuple[int, ...], scale: float) -> list[Workload]:
-    """Each threaded workload once for each number of threads that it can be run with."""
+    """The rows to run: each threaded workload once for each thread count that it supports."""
     rows = []
     for each in workloads:
         counts = [n for n in threads if n % each.multiple_of == 0] if each.is_threaded else [0]
@@ -111,7 +118,7 @@ def expand(workloads: tuple[Workload, ...], threads: tuple[int, ...], scale: flo
 
 
 def apart(rows: list[Workload]) -> list[Workload]:
-    """The rows of several threads that need nothing of each other, with a process for each thread."""
+    """The rows with several independent threads, with a process for each thread."""
     return [row.in_processes() for row in rows if row.threads > 1 and row.multiple_of == 1]
 
 
@@ -119,15 +126,16 @@ def apart(rows: list[Workload]) -> list[Workload]:
 
 
 def run(workload: Workload, contestant: Contestant, timeout: float, repeat: int) -> Sample:
-    """Do the work once; raises RunError when the process dies or hangs."""
+    """Do the work once. Raises RunError if the process crashes or hangs."""
     with job_file(Job) as (path, job):
         write(job, workload, repeat)
-        do_job(path, workloads_library(), contestant.library, timeout, GAVE_UP)
+        write_names(job.claim.functions, workload.functions)
+        do_job(path, job, workloads_library(), contestant, timeout, GAVE_UP)
         return read(job)
 
 
 def run_apart(workload: Workload, contestant: Contestant, timeout: float, repeat: int) -> Sample:
-    """Do each thread's part in a process of its own, all at the same time and each on another core."""
+    """Do each thread's part in its own process, all at the same time and each on another core."""
     one_thread = workload.with_threads(1)
     with ThreadPoolExecutor(workload.threads) as pool:
         started = [pool.submit(run, one_thread, contestant, timeout, repeat + i) for i in range(workload.threads)]
@@ -135,7 +143,7 @@ def run_apart(workload: Workload, contestant: Contestant, timeout: float, repeat
 
 
 def together(samples: list[Sample]) -> Sample:
-    """What processes did side by side."""
+    """The combined sample of processes that ran at the same time."""
     return Sample(
         seconds=max(each.seconds for each in samples),
         cpu_seconds=sum(each.cpu_seconds for each in samples),
@@ -146,12 +154,17 @@ def together(samples: list[Sample]) -> Sample:
 
 
 def write(job: Any, workload: Workload, repeat: int) -> None:
-    """Say what to do; the first thread's core is another one in each repeat, for cores are not alike."""
+    """Fill in the job. The first thread runs on another core in each repeat, because cores differ."""
     for i, letter in enumerate(f"heapwright_bench_{workload.body}".encode()):
         job.body[i] = letter
     job.is_threaded = int(workload.is_threaded)
     job.threads = max(1, workload.threads)
-    job.rounds, job.least, job.most, job.blocks = workload.rounds, workload.least, workload.most, workload.blocks
+    job.rounds, job.minimum, job.maximum, job.blocks = (
+        workload.rounds,
+        workload.minimum,
+        workload.maximum,
+        workload.blocks,
+    )
     cores = sorted(os.sched_getaffinity(0))
     for i in range(job.threads):
         job.workers[i].core = cores[(repeat + i) % len(cores)]
@@ -159,8 +172,8 @@ def write(job: Any, workload: Workload, repeat: int) -> None:
         write_sizes(job, DISTRIBUTIONS[workload.sizes])
 
 
-def write_sizes(job: Any, steps: tuple[Step, ...]) -> None:
-    """A distribution: the slots of each of its sizes, and which size each draw means."""
+def write_sizes(job: Any, steps: tuple[SizeStep, ...]) -> None:
+    """Fill in a distribution: the slots of each size, and the size that each draw stands for."""
     first = 0
     for i, step in enumerate(steps):
         row = job.rows[i]
@@ -175,13 +188,13 @@ def write_sizes(job: Any, steps: tuple[Step, ...]) -> None:
 
 @cache
 def workloads_library() -> Path:
-    """The library of all bodies, which does a job when it is loaded: the same for a whole bench."""
+    """The library of all bodies, which does a job when it is loaded. One library serves a whole bench."""
     return cached("workloads", key_of(None), ["workloads", ""])
 
 
 def read(job: Any) -> Sample:
     if not job.is_done:
-        raise RunError("ended before its work was done")
+        raise RunError("ended before it finished its work")
     workers = [job.workers[i] for i in range(job.threads)]
     return Sample(
         seconds=(max(each.ended for each in workers) - min(each.began for each in workers)) / 1e9,

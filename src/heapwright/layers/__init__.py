@@ -1,4 +1,7 @@
-"""Layers: modules written like an allocator, around another one that they call `inner`."""
+"""Layers: modules written like an allocator that wrap another one, called `inner`.
+
+An allocator's own C functions are written over a stack, too: `inner` is the whole stack, and `bottom` the allocator.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The whole interface: what an allocator leaves out, in terms of what it has.
+"""The complete interface: default versions of the calls that an allocator leaves out.
 
-Every allocator is handed to its users through this layer. `align` is a power of two; `size` is the one that
-was asked for or anything up to the usable size. An allocator without `usable_size` must be told the size; one
-that has it may be told 0.
+Users reach every allocator through this layer. `align` is a power of two. The `size` passed to `dealloc` or `realloc`
+is the requested size or any size up to the usable one. An allocator without `usable_size` needs it; one with
+`usable_size` accepts 0.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ dealloc = inner.dealloc
 
 
 def alloc_then_fill(heap, size, align):
-    """`alloc_zeroed` for an allocator without: 0 when there is no memory."""
+    """Default `alloc_zeroed`: allocate and clear; 0 when memory is exhausted."""
     address = alloc(heap, size, align)
     if address != 0:
         heap.memory.fill(address, size, 0)
     return address
 
 
+def alloc_elements(heap, count, size, align):
+    """Default `alloc_array`: clear `size` bytes for `count` elements in all. Only layers use the count."""
+    return alloc_zeroed(heap, size, align)
+
+
 def move(heap, address, size, align, new_size):
-    """`realloc` by a new block and a copy of `size` or `new_size` bytes, the fewer. 0 leaves the old block alone."""
+    """Default `realloc`: copy as many bytes as both sizes allow to a new block. 0 leaves the old block alone."""
     target = alloc(heap, new_size, align)
     if target != 0:
         heap.memory.copy(target, address, min(size, new_size))
@@ -33,7 +38,7 @@ def move(heap, address, size, align, new_size):
 
 
 def stay_or_move(heap, address, size, align, new_size):
-    """Stay where the block still fits and is at least half full."""
+    """Default `realloc` with `usable_size`: stay if the block still fits and remains at least half full, or move."""
     usable = inner.usable_size(heap, address)
     if usable >> 1 <= new_size <= usable:
         return address
@@ -41,30 +46,56 @@ def stay_or_move(heap, address, size, align, new_size):
 
 
 def survey_by_walk(heap, stats):
-    """Fill in statistics from a walk over what sbrk gave in one piece."""
+    """Default `survey`: fill in statistics from a walk over the last contiguous extent of memory from sbrk."""
     begin(heap.memory, stats)
-    for _, size, kind in inner.walk(heap, heap.memory.piece_start(), heap.memory.stretch_end()):
+    stats.live_blocks = 0
+    for _, size, kind in inner.walk(heap, heap.memory.piece_start(), heap.memory.extent_end()):
         add_span(stats, size, kind)
 
 
 def nothing(heap):
-    """What an allocator has no use for: 0 bytes given back, nothing to do."""
+    """Default for a call that the allocator does not need."""
+    return 0
+
+
+def keep_all(heap, pad):
+    """Default `trim`: release nothing; return 0."""
     return 0
 
 
 def no_option(heap, option, value):
-    """`tune` for an allocator without: 0, for none is set."""
+    """Default `tune`: return 0, because the option is not set."""
+    return 0
+
+
+def itself(heap):
+    """Default `innermost`: the allocator's own heap."""
+    return heap
+
+
+def nothing_counted(heap, address, size):
+    """Default for the two calls of `counted`."""
     return 0
 
 
 alloc_zeroed = getattr(inner, "alloc_zeroed", alloc_then_fill)
+alloc_array = getattr(inner, "alloc_array", alloc_elements)
+dealloc_null = getattr(inner, "dealloc_null", nothing)
 realloc = getattr(inner, "realloc", stay_or_move if hasattr(inner, "usable_size") else move)
 survey = getattr(inner, "survey", survey_by_walk)
-trim = getattr(inner, "trim", nothing)
+trim = getattr(inner, "trim", keep_all)
 tune = getattr(inner, "tune", no_option)
 thread_exit = getattr(inner, "thread_exit", nothing)
 fork_prepare = getattr(inner, "fork_prepare", nothing)
 fork_parent = getattr(inner, "fork_parent", nothing)
 fork_child = getattr(inner, "fork_child", nothing)
+release_held = getattr(inner, "release_held", nothing)
+innermost = getattr(inner, "innermost", itself)
+enter = getattr(inner, "enter", nothing)
+leave = getattr(inner, "leave", nothing)
+count_in = getattr(inner, "count_in", nothing_counted)
+count_out = getattr(inner, "count_out", nothing_counted)
+if hasattr(inner, "survey_part"):
+    survey_part = inner.survey_part
 if hasattr(inner, "usable_size"):
     usable_size = inner.usable_size

@@ -1,7 +1,7 @@
-"""Counts what the program holds and asks for, exactly, whatever threads do.
+"""Exact counts of live blocks, live bytes and requests, also with several threads.
 
-Bytes are usable bytes: what the allocator granted. Without `usable_size` they are what was asked for. A block is of
-the class of its bytes, so that the classes add up to the whole, and a death finds the class of the birth.
+Bytes are usable bytes, or requested bytes for an allocator without `usable_size`. These bytes also determine a block's
+class. So the classes add up to the total, and a block is counted in the same class when it is allocated and freed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word
 from heapwright.stats import CLASSES, class_of, raise_to, size_of_class
 
 
-class Tally(Struct):
+class Counters(Struct):
     """The blocks of one class of sizes."""
 
     live_blocks: Atomic[Word]
@@ -26,79 +26,96 @@ class Heap(Struct):
     deallocs: Atomic[Word]
     reallocs: Atomic[Word]
     failures: Atomic[Word]
-    classes: Array[Inline[Tally], CLASSES]
+    classes: Array[Inline[Counters], CLASSES]
     heap: Inline[inner.Heap]
 
 
 def granted(heap, address, size):
-    """Bytes that a block counts for, where nobody knows its usable size: those asked for."""
+    """The bytes that a block counts for if its usable size is unknown: those requested."""
     return size
 
 
 def granted_by_block(heap, address, size):
-    """Bytes that a block counts for: its usable size."""
+    """The bytes that a block counts for: its usable size."""
     return inner.usable_size(heap.heap, address)
 
 
 # --- counting
 
 
-def enter(heap, size):
-    """One more block of `size` bytes is live in its class."""
+def enter_class(heap, size):
+    """Count one more live block of `size` bytes in its class."""
     tally = heap.classes[class_of(size)]
     tally.live_blocks.add(1)
     tally.live_bytes.add(size)
     tally.requests.add(1)
 
 
-def leave(heap, size):
-    """One block fewer of `size` bytes is live in its class."""
+def leave_class(heap, size):
+    """Count one live block of `size` bytes less in its class."""
     tally = heap.classes[class_of(size)]
     tally.live_blocks.add(-1)
     tally.live_bytes.add(-size)
 
 
 def grow(heap, size):
-    """So many bytes more are live, or fewer if negative; the peak is the most there ever were."""
+    """Add `size` bytes, which may be negative, to the live bytes, and update their peak."""
     raise_to(heap.peak_bytes, heap.live_bytes.add(size) + size)
 
 
 def count_alloc(heap, address, size):
-    """Count a request and its result, a block's address or 0; hand on the address."""
+    """Count a request and its result, a block's address or 0; return the address."""
     heap.allocs.add(1)
     if address == NULL:
         heap.failures.add(1)
     else:
         usable = size_of(heap, address, size)
-        enter(heap, usable)
+        enter_class(heap, usable)
         grow(heap, usable)
     return address
 
 
-# --- the allocator below, counted
+def count_in(heap, address, size):
+    """Count a block, or a failure, of a function that only the allocator has."""
+    count_alloc(heap, address, size)
+    return inner.count_in(heap.heap, address, size)
+
+
+def count_out(heap, address, size):
+    """Count a block that such a function is about to free."""
+    count_dealloc(heap, address, size)
+    return inner.count_out(heap.heap, address, size)
+
+
+def count_dealloc(heap, address, size):
+    """Count a block that is about to be freed."""
+    heap.deallocs.add(1)
+    usable = size_of(heap, address, size)
+    leave_class(heap, usable)
+    grow(heap, -usable)
+
+
+# --- the inner allocator's calls, counted
 
 
 def alloc(heap, size, align):
-    """As below, counted."""
+    """Call `inner.alloc` and count the result."""
     return count_alloc(heap, inner.alloc(heap.heap, size, align), size)
 
 
 def alloc_zeroed(heap, size, align):
-    """As below, counted."""
+    """Call `inner.alloc_zeroed` and count the result."""
     return count_alloc(heap, inner.alloc_zeroed(heap.heap, size, align), size)
 
 
 def dealloc(heap, address, size, align):
-    """As below, counted before: afterwards the block may be somebody else's."""
-    heap.deallocs.add(1)
-    usable = size_of(heap, address, size)
-    leave(heap, usable)
-    grow(heap, -usable)
+    """Count, then call `inner.dealloc`: afterwards the block may already belong to another thread."""
+    count_dealloc(heap, address, size)
     inner.dealloc(heap.heap, address, size, align)
 
 
 def realloc(heap, address, size, align, new_size):
-    """As below, counted; a failure leaves the old block live, and counted."""
+    """Call `inner.realloc` and count the result. After a failure the old block stays live, and counted."""
     heap.reallocs.add(1)
     before = size_of(heap, address, size)
     moved = inner.realloc(heap.heap, address, size, align, new_size)
@@ -106,8 +123,8 @@ def realloc(heap, address, size, align, new_size):
         heap.failures.add(1)
     else:
         after = size_of(heap, moved, new_size)
-        leave(heap, before)
-        enter(heap, after)
+        leave_class(heap, before)
+        enter_class(heap, after)
         grow(heap, after - before)
     return moved
 
@@ -117,12 +134,12 @@ if hasattr(inner, "usable_size"):
     size_of = granted_by_block
 
     def usable_size(heap, address):
-        """As below."""
+        """Call `inner.usable_size`."""
         return inner.usable_size(heap.heap, address)
 
 
 def survey(heap, stats):
-    """As below, with exact live bytes and blocks, their peak, calls, and classes of sizes."""
+    """Call `inner.survey`, then fill in exact live bytes and blocks, their peak, calls, and size classes."""
     inner.survey(heap.heap, stats)
     survey_classes(heap, stats)
     stats.live_bytes = heap.live_bytes.load()
@@ -134,7 +151,7 @@ def survey(heap, stats):
 
 
 def survey_classes(heap, stats):
-    """Fill in the classes, and the live blocks: those of all classes."""
+    """Fill in the size classes, and the sum of their live blocks."""
     stats.live_blocks = 0
     for i in range(CLASSES):
         tally, found = heap.classes[i], stats.classes[i]

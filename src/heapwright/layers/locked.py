@@ -1,13 +1,13 @@
-"""One lock around everything: makes any allocator safe for threads, one at a time, and across fork.
+"""One lock around every call, which makes any allocator safe for threads and fork; one thread works at a time.
 
-Only what looks at a heap, `walk` and `check`, takes no lock: whoever looks has stopped the others, or holds it.
+Only `walk` and `check` take no lock: their caller has stopped the other threads or holds the lock.
 """
 
 from __future__ import annotations
 
 from heapwright.layers import inner
 from heapwright.layout import Atomic, Inline, Struct, Word
-from heapwright.locks import FREE, acquire, release
+from heapwright.locks import FREE, acquire, release, release_own
 
 THREADS = "own"
 
@@ -18,7 +18,7 @@ class Heap(Struct):
 
 
 def alloc(heap, size, align):
-    """As below, under the lock."""
+    """Call `inner.alloc` under the lock."""
     acquire(heap.memory, heap.lock)
     address = inner.alloc(heap.heap, size, align)
     release(heap.memory, heap.lock)
@@ -26,7 +26,7 @@ def alloc(heap, size, align):
 
 
 def alloc_zeroed(heap, size, align):
-    """As below, under the lock."""
+    """Call `inner.alloc_zeroed` under the lock."""
     acquire(heap.memory, heap.lock)
     address = inner.alloc_zeroed(heap.heap, size, align)
     release(heap.memory, heap.lock)
@@ -34,30 +34,44 @@ def alloc_zeroed(heap, size, align):
 
 
 def dealloc(heap, address, size, align):
-    """As below, under the lock."""
+    """Call `inner.dealloc` under the lock."""
     acquire(heap.memory, heap.lock)
     inner.dealloc(heap.heap, address, size, align)
     release(heap.memory, heap.lock)
 
 
 def realloc(heap, address, size, align, new_size):
-    """As below, under the lock, the copy included."""
+    """Call `inner.realloc` under the lock, including any copy."""
     acquire(heap.memory, heap.lock)
     moved = inner.realloc(heap.heap, address, size, align, new_size)
     release(heap.memory, heap.lock)
     return moved
 
 
-def trim(heap):
-    """As below, under the lock: how many bytes went back."""
+def enter(heap):
+    """Take the lock for one of the allocator's own functions."""
     acquire(heap.memory, heap.lock)
-    given_back = inner.trim(heap.heap)
+    inner.enter(heap.heap)
+    return 0
+
+
+def leave(heap):
+    """Release the lock after such a function."""
+    inner.leave(heap.heap)
+    release(heap.memory, heap.lock)
+    return 0
+
+
+def trim(heap, pad):
+    """Call `inner.trim` under the lock; return the number of bytes released."""
+    acquire(heap.memory, heap.lock)
+    given_back = inner.trim(heap.heap, pad)
     release(heap.memory, heap.lock)
     return given_back
 
 
 def tune(heap, option, value):
-    """As below, under the lock: whether the option is set now."""
+    """Call `inner.tune` under the lock; return whether the option is set now."""
     acquire(heap.memory, heap.lock)
     is_set = inner.tune(heap.heap, option, value)
     release(heap.memory, heap.lock)
@@ -65,14 +79,14 @@ def tune(heap, option, value):
 
 
 def survey(heap, stats):
-    """As below, under the lock: the numbers are of one moment."""
+    """Call `inner.survey` under the lock, so that all numbers belong to one moment."""
     acquire(heap.memory, heap.lock)
     inner.survey(heap.heap, stats)
     release(heap.memory, heap.lock)
 
 
 def thread_exit(heap):
-    """As below, under the lock."""
+    """Call `inner.thread_exit` under the lock."""
     acquire(heap.memory, heap.lock)
     inner.thread_exit(heap.heap)
     release(heap.memory, heap.lock)
@@ -80,30 +94,47 @@ def thread_exit(heap):
 
 
 def fork_prepare(heap):
-    """Hold the lock while the process forks: the child finds a whole heap."""
+    """Take the lock before the process forks, so that the child gets a consistent heap."""
     acquire(heap.memory, heap.lock)
     inner.fork_prepare(heap.heap)
     return 0
 
 
 def fork_parent(heap):
-    """After the fork, in the parent: go on."""
+    """Release the lock in the parent after the fork."""
     inner.fork_parent(heap.heap)
     release(heap.memory, heap.lock)
     return 0
 
 
 def fork_child(heap):
-    """Free the lock anew: whoever slept for it is not in the child."""
+    """Reset the lock in the child, which has none of the threads that waited for it."""
     inner.fork_child(heap.heap)
     heap.lock.store(FREE)
     return 0
 
 
+def release_held(heap):
+    """Release the lock before a report ends the program, so that a signal handler can still allocate."""
+    inner.release_held(heap.heap)
+    release_own(heap.memory, heap.lock)
+    return 0
+
+
+if hasattr(inner, "survey_part"):
+
+    def survey_part(heap, before, part):
+        """Call `inner.survey_part` under the lock."""
+        acquire(heap.memory, heap.lock)
+        found = inner.survey_part(heap.heap, before, part)
+        release(heap.memory, heap.lock)
+        return found
+
+
 if hasattr(inner, "usable_size"):
 
     def usable_size(heap, address):
-        """As below, under the lock."""
+        """Call `inner.usable_size` under the lock."""
         acquire(heap.memory, heap.lock)
         size = inner.usable_size(heap.heap, address)
         release(heap.memory, heap.lock)

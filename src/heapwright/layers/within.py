@@ -1,6 +1,7 @@
-"""The allocator below, for a layer with words of its own: what concerns the heap as a whole, handed on.
+"""Forwarding of calls that concern the whole heap, for a layer with its own fields.
 
-Such a layer has the heap below in its own, `heap: Inline[inner.Heap]`, and gets from here what it does not say.
+The `Heap` of such a layer contains the inner one, `heap: Inline[inner.Heap]`. Calls that the layer does not define come
+from here.
 """
 
 from __future__ import annotations
@@ -8,54 +9,91 @@ from __future__ import annotations
 from heapwright.layers import inner
 
 
-def trim(heap):
-    """As below: how many bytes went back."""
-    return inner.trim(heap.heap)
+def trim(heap, pad):
+    """Call `inner.trim`; return the number of bytes released."""
+    return inner.trim(heap.heap, pad)
 
 
 def tune(heap, option, value):
-    """As below: whether the option is set now."""
+    """Call `inner.tune`; return whether the option is set now."""
     return inner.tune(heap.heap, option, value)
 
 
 def survey(heap, stats):
-    """As below."""
+    """Call `inner.survey`."""
     inner.survey(heap.heap, stats)
 
 
 def thread_exit(heap):
-    """As below."""
+    """Call `inner.thread_exit`."""
     return inner.thread_exit(heap.heap)
 
 
 def fork_prepare(heap):
-    """As below."""
+    """Call `inner.fork_prepare`."""
     return inner.fork_prepare(heap.heap)
 
 
 def fork_parent(heap):
-    """As below."""
+    """Call `inner.fork_parent`."""
     return inner.fork_parent(heap.heap)
 
 
 def fork_child(heap):
-    """As below."""
+    """Call `inner.fork_child`."""
     return inner.fork_child(heap.heap)
 
 
+def release_held(heap):
+    """Call `inner.release_held`."""
+    return inner.release_held(heap.heap)
+
+
+def innermost(heap):
+    """The heap of the allocator below all layers, for its own C functions."""
+    return inner.innermost(heap.heap)
+
+
+def enter(heap):
+    """Call `inner.enter`: one of the allocator's own functions begins."""
+    return inner.enter(heap.heap)
+
+
+def leave(heap):
+    """Call `inner.leave`: it ends."""
+    return inner.leave(heap.heap)
+
+
+def count_in(heap, address, size):
+    """Call `inner.count_in`: such a function returned a block."""
+    return inner.count_in(heap.heap, address, size)
+
+
+def count_out(heap, address, size):
+    """Call `inner.count_out`: such a function is about to free a block."""
+    return inner.count_out(heap.heap, address, size)
+
+
 def walk(heap, start, end):
-    """As below: spans are the allocator's own."""
+    """Call `inner.walk`: spans are those of the inner allocator."""
     for span in inner.walk(heap.heap, start, end):
         yield span
 
 
 def check(heap, start, end):
-    """As below: a layer's words have no invariants of their own."""
+    """Call `inner.check`: a layer's own fields have no invariants."""
     inner.check(heap.heap, start, end)
+
+
+if hasattr(inner, "survey_part"):
+
+    def survey_part(heap, before, part):
+        """Call `inner.survey_part`."""
+        return inner.survey_part(heap.heap, before, part)
 
 
 if hasattr(inner, "lists"):
 
     def lists(heap):
-        """As below."""
+        """Call `inner.lists`."""
         return inner.lists(heap.heap)

@@ -1,11 +1,12 @@
-"""The machine: a simulated xv6 process in which every load and store of an allocator is checked and can be seen."""
+"""The machine: a simulated xv6 process that checks every load and store of an allocator and can show it."""
 
 from heapwright.machine.blocks import Block
 from heapwright.machine.fault import BrokenInvariant, Fault, Kind
 from heapwright.machine.frames import KernelPanic
 from heapwright.machine.heap import Heap, start
-from heapwright.machine.kernel import DEFECTS, SEMANTICS, Kernel
+from heapwright.machine.kernel import Kernel
 from heapwright.machine.process import Process
+from heapwright.machine.xv6rs import DEFECTS, SEMANTICS, boot
 
 __all__ = [
     "DEFECTS",
@@ -18,5 +19,6 @@ __all__ = [
     "KernelPanic",
     "Kind",
     "Process",
+    "boot",
     "start",
 ]

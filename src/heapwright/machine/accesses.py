@@ -1,7 +1,7 @@
-"""One access of one thread: what it does, to which bytes, and which line of source does it.
+"""One access of one thread: its operation, its bytes, and the line of source that makes it.
 
-The machine sees loads and stores; what makes one atomic is the method of `layout.AtomicPlace` or `View` that it
-comes from. So an access is read off the stack of the thread that is about to make it.
+The machine sees loads and stores. The method of `layout.AtomicPlace` or `View` that makes an access decides whether it
+is atomic, so an access is read from the stack of the thread that is about to make it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ATOMIC = {id(method.__code__): name for method, name in ATOMIC_METHODS.items()}
 FIELD_METHODS = {id(Field.__get__.__code__), id(Field.__set__.__code__)}
 CHANGES = frozenset({"store", "exchange", "compare_exchange", "add", "fill", "put", "get", "wake"})
 READS = frozenset({"load", "exchange", "compare_exchange", "add", "wait", "put", "get"})
-ANYTHING = -1  # the size of an access to who knows what: a kernel call
+ANYTHING = -1  # the size of an access to unknown bytes: a kernel call
 
 
 @dataclass(slots=True)
 class Access:
-    """An access that is about to happen, or did."""
+    """An access that is about to happen or has happened."""
 
     thread: int
     operation: str
@@ -41,9 +41,9 @@ class Access:
     is_atomic: bool
     code: CodeType
     line: int
-    owner: type[Struct] | None  # the struct, where it is to a field and not to an element or an atomic cell
+    owner: type[Struct] | None  # the struct if the access is to a field; None for an element or an atomic cell
     field: str
-    base: int  # where that struct lies
+    base: int  # the address of that struct
 
     @property
     def changes(self) -> bool:
@@ -58,7 +58,7 @@ class Access:
         return Place(self.code.co_filename, self.line, self.code.co_name)
 
     def conflicts_with(self, other: Access) -> bool:
-        """Whether it matters which of the two comes first."""
+        """Whether the order of the two accesses matters."""
         if ANYTHING in (self.size, other.size):
             return True
         overlap = self.address < other.address + other.size and other.address < self.address + self.size
@@ -66,7 +66,7 @@ class Access:
 
 
 def access_at_work(thread: int, operation: str, address: int, size: int, depth: int = 1) -> Access:
-    """The access that the innermost line outside the machinery is about to make; `depth` frames up are machinery."""
+    """The access that the innermost line outside the machinery is about to make; skip the top `depth` frames."""
     frame: FrameType = sys._getframe(depth)
     is_atomic, owner, field, base = False, None, "", 0
     while True:
@@ -86,7 +86,7 @@ def access_at_work(thread: int, operation: str, address: int, size: int, depth: 
 
 
 def expected_at_work() -> int:
-    """What the compare_exchange on the stack compares with."""
+    """The expected value of the compare_exchange on the stack."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not View.compare_exchange.__code__:
         frame = frame.f_back

@@ -1,7 +1,8 @@
-"""What the user's program holds: the live blocks by address, and the ones it freed last."""
+"""The blocks of the user's program: the live ones by address, and the ones it freed last."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -10,9 +11,18 @@ from heapwright.machine.source import Place
 REMEMBERED = 4096  # freed blocks kept for the text of a fault
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Block:
-    """One allocation. Sizes are in bytes; `size` is what the caller asked for."""
+    """One allocation: its address, the requested size in bytes, and the line that made it.
+
+    >>> from heapwright import start
+    >>> heap = start("kr")
+    >>> block = heap.live[heap.alloc(24)]
+    >>> block.size, block.number, block.is_live
+    (24, 1, True)
+    >>> print(block)
+    live block #1 of 24 bytes at 0x13fe0
+    """
 
     address: int
     size: int
@@ -33,9 +43,13 @@ class Block:
         state = "live" if self.is_live else "freed"
         return f"{state} block #{self.number} of {self.size} bytes at {self.address:#x}"
 
+    def __repr__(self) -> str:
+        return f"<{self}, {self.history()}>"
+
     def history(self) -> str:
         allocated = f"allocated at {self.allocated}" if self.allocated else "allocated"
-        return allocated if self.is_live else f"{allocated}, freed at {self.freed}"
+        freed = f"freed at {self.freed}" if self.freed else "freed"
+        return allocated if self.is_live else f"{allocated}, {freed}"
 
 
 class Blocks:
@@ -51,7 +65,7 @@ class Blocks:
         return block
 
     def retire(self, block: Block, place: Place | None) -> None:
-        """A live block is freed."""
+        """Move a live block to the freed ones."""
         del self.live[block.address]
         block.is_live, block.freed = False, place
         self.freed.pop(block.address, None)
@@ -60,14 +74,18 @@ class Blocks:
             del self.freed[next(iter(self.freed))]
 
     def holding(self, address: int) -> Block | None:
-        """The live block an address lies in, or else the one freed last."""
+        """The live block that an address lies in, or else the freed block that was freed last."""
         for block in self.live.values():
             if address in block:
                 return block
         return next((block for block in reversed(self.freed.values()) if address in block), None)
 
+    def overlapping(self, start: int, end: int) -> Iterator[Block]:
+        """The live blocks that overlap a range."""
+        return (block for block in self.live.values() if block.address < end and start < block.end)
+
     def nearest(self, address: int, reach: int = 256) -> Block | None:
-        """The block an address lies in, or else the live one that is closest, within `reach` bytes."""
+        """The block that an address lies in, or else the closest live one within `reach` bytes."""
         held = self.holding(address)
         if held is not None:
             return held

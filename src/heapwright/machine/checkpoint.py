@@ -1,11 +1,15 @@
-"""A machine that goes back to how it was, so that from one state much can be tried.
+"""A saved state of a machine, from which several continuations can be tried.
 
-    checkpoint = Checkpoint(heap.process)
-    heap.alloc(24)
-    checkpoint.restore()                nothing of it has happened
+    >>> from heapwright import Checkpoint, start
+    >>> heap = start("kr")
+    >>> before = Checkpoint(heap.process)
+    >>> address = heap.alloc(24)
+    >>> before.restore()                # as if the call had not happened
+    >>> heap.live
+    {}
 
-Much less work than a fork, and nothing that runs in the machine can tell. The machine has one process and
-one thread, then and now; planned failures and observers are left as they are.
+A checkpoint is much cheaper than a fork, and code in the machine cannot notice it. The machine must have one process
+and one thread, both when it is saved and when it is restored. Planned failures and observers stay as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +28,10 @@ KEPT_OF_THREAD = "words", "errno", "call"
 
 
 class Checkpoint:
-    """All that a process and its machine hold at one moment."""
+    """The whole state of a process and its machine at one moment; `restore` returns to it.
+
+    `heap.checkpoint()` makes one. Planned failures (`kernel.calls`) and observers stay as they are.
+    """
 
     def __init__(self, process: Process):
         self.process, space, frames = process, process.space, process.kernel.frames
@@ -32,7 +39,7 @@ class Checkpoint:
             (frames, kept(frames, KEPT_OF_FRAMES)),
             (space.table, kept(space.table, KEPT_OF_TABLE)),
             (space, kept(space, KEPT_OF_SPACE)),
-            (space.areas, vars(space.areas.copy())),
+            (space.mappings, vars(space.mappings.copy())),
             (process, kept(process, KEPT_OF_PROCESS)),
             (process.thread, kept(process.thread, KEPT_OF_THREAD)),
             (process.memory, kept(process.memory, ACCOUNT)),
@@ -44,14 +51,14 @@ class Checkpoint:
         self.random = process.random.getstate()
 
     def restore(self) -> None:
-        """Put everything back; this can be done any number of times."""
+        """Return to the saved state, as often as you like."""
         for thing, values in self.parts:
             for name, value in values.items():
                 setattr(thing, name, copy(value))
         for there, content in self.contents:
             there[:] = content
         self.process.space.shadow.pages = dict(self.codes)
-        self.process.space.pages.clear()  # the translations, which hold what was in use
+        self.process.space.pages.clear()  # drop the translations: they refer to the old contents
         vars(self.process.blocks).update(vars(self.blocks.copy()))
         self.process.random.setstate(self.random)
 

@@ -1,24 +1,25 @@
-"""Who goes on: what follows a schedule, and what decides at random."""
+"""Choosers of the thread that runs next: one follows a schedule, one decides at random."""
 
 from __future__ import annotations
 
 import random
 
 from heapwright.machine.accesses import Access
+from heapwright.machine.frames import Stop
 from heapwright.machine.threads import Point, Task
 
-Schedule = tuple[tuple[int, int], ...]  # (point, thread) for each place where another than the first goes on
+Schedule = tuple[tuple[int, int], ...]  # (point, thread) for each point at which another thread than the first goes on
 
 
-class Redundant(Exception):  # noqa: N818  no error
-    """What is left of this run is the same in another one."""
+class Redundant(Stop):
+    """The rest of this run is the same as in another run."""
 
 
 class Follow:
-    """Follows a schedule, and notes from its end on where another thread could have gone on.
+    """Follows a schedule; after its end, notes where another thread could have gone on.
 
-    A thread that is preempted before an operation with which nothing conflicts that the others do before it is back
-    might as well have been preempted after it: such a run is redundant.
+    A thread is preempted before an operation. If nothing that the others do before it resumes conflicts with that
+    operation, it might as well have been preempted after it: such a run is redundant.
     """
 
     def __init__(self, schedule: Schedule, is_reduced: bool = True):
@@ -27,7 +28,7 @@ class Follow:
         self.branches: list[tuple[int, int, int]] = []  # (point, thread, preemptions that it costs)
         self.points = 0
         self._preempted: Task | None = None
-        self._before: Access | None = None  # what the preempted thread is about to do, while nothing conflicts
+        self._before: Access | None = None  # the next access of the preempted thread, while nothing conflicts with it
 
     def choose(self, point: Point) -> Task:
         self.points += 1
@@ -44,7 +45,7 @@ class Follow:
         return chosen
 
     def _compare(self, point: Point, before: Access) -> None:
-        """See whether what happens conflicts with what the preempted thread waits to do."""
+        """Test whether an operation conflicts with the next access of the preempted thread."""
         if point.running is self._preempted or (point.access is None and point.ready[0] is self._preempted):
             raise Redundant
         if point.access is not None and point.access.conflicts_with(before):
@@ -52,7 +53,7 @@ class Follow:
 
 
 class Priorities:
-    """The thread with the highest priority runs; at a few random points, and when it spins, it gets the lowest."""
+    """Runs the thread with the highest priority; at a few random points, and when it spins, it drops to the lowest."""
 
     def __init__(self, rng: random.Random, points: int, depth: int):
         self._rng, self._lowest = rng, 0

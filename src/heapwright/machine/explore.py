@@ -1,11 +1,11 @@
-"""Tries the interleavings of a few threads, those with few preemptions first, and shows one that goes wrong.
+"""A search through the interleavings of a few threads, fewest preemptions first, for one that fails.
 
     explored = explore(make, preemptions=2)     make() returns new `Threads`, ready to run
     explored.demand()                           raises the failure, if there is one
     wander(make, runs=1000, seed=1)             random ones instead, for more threads or more preemptions
 
-A schedule is where it differs from letting each thread run until it ends, sleeps or spins: (point, thread) for each
-such place. Every run starts anew, so the same schedule is the same run.
+By default, each thread runs until it ends, sleeps or spins. A schedule lists the exceptions, as (point, thread). Every
+run starts from the beginning, so the same schedule gives the same run.
 
 Sources: M. Musuvathi, S. Qadeer, Iterative Context Bounding for Systematic Testing of Multithreaded Programs (2007);
 S. Burckhardt et al., A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs (2010), for `wander`.
@@ -27,11 +27,11 @@ from heapwright.machine.interleaving import Interleaving
 from heapwright.machine.threads import Chooser, Threads
 
 Make = Callable[[], Threads]
-DEPTH = 3  # places that must be ordered right for a bug to show, in `wander`
+DEPTH = 3  # operations that must come in a certain order for a bug to show, in `wander`
 
 
 class Failure(AssertionError):
-    """What went wrong, and the interleaving in which it did."""
+    """An error, and the interleaving that caused it."""
 
     def __init__(self, error: Exception, interleaving: Interleaving, schedule: Schedule, found_in: int):
         self.error, self.interleaving, self.schedule, self.found_in = error, interleaving, schedule, found_in
@@ -40,11 +40,11 @@ class Failure(AssertionError):
 
 @dataclass(slots=True)
 class Explored:
-    """What was tried: `preemptions` is the most that a schedule had, if all of these were tried."""
+    """The schedules that were tried: all with up to `preemptions` preemptions; -1 if not even all without any."""
 
     schedules: int = 0
     preemptions: int = -1
-    points: int = 0  # the most visible operations of a run
+    points: int = 0  # the largest number of visible operations in a run
     seconds: float = 0.0
     failure: Failure | None = None
 
@@ -61,7 +61,7 @@ class Explored:
 
 @dataclass(slots=True)
 class Run:
-    """What one run showed."""
+    """The result of one run."""
 
     threads: Threads
     error: Exception | None = None
@@ -70,15 +70,15 @@ class Run:
 
 @dataclass
 class Exploration:
-    """A way of making threads, and what is known from the runs so far."""
+    """A way to make threads, and the findings of the runs so far."""
 
     make: Make
     preemptions: int = 2
     is_fine: bool = False  # change threads at every access to a word that two of them use
-    is_reduced: bool = True  # leave out runs that are the same as others
-    most: int = 1 << 30
-    hot: set[int] = field(default_factory=set)  # words before whose accesses threads change
-    judged: set[int] = field(default_factory=set)  # the heaps at the end that were found good
+    is_reduced: bool = True  # skip runs that are equivalent to others
+    maximum: int = 1 << 30
+    hot: set[int] = field(default_factory=set)  # words: threads may change before each access to one
+    judged: set[int] = field(default_factory=set)  # final heaps that were checked and found good
     found: Explored = field(default_factory=Explored)
 
     def run(self, chooser: Chooser, log: Interleaving | None = None) -> Run:
@@ -93,18 +93,18 @@ class Exploration:
         return Run(threads)
 
     def count(self, run: Run, points: int) -> bool:
-        """Note a run that was tried; say whether it failed."""
+        """Count a run; return whether it failed."""
         self.found.schedules += 1
         self.found.points = max(self.found.points, points)
         if run.error is not None:
             self.found.failure = self.failure_of(run)
         return run.error is not None
 
-    # --- all of them
+    # --- all schedules
 
     def try_all(self) -> Explored:
         while not self.sweep():
-            pass  # words turned out to be shared: begin again, with points before them
+            pass  # more words turned out to be shared: start over, with points before their accesses
         return self.found
 
     def sweep(self) -> bool:
@@ -113,7 +113,7 @@ class Exploration:
         waiting[0].append(())
         for level, schedules in enumerate(waiting):
             while schedules:
-                if self.found.schedules >= self.most:
+                if self.found.schedules >= self.maximum:
                     return True
                 schedule = schedules.popleft()
                 follow = Follow(schedule, self.is_reduced)
@@ -129,13 +129,13 @@ class Exploration:
         return True
 
     def learn(self, threads: Threads) -> bool:
-        """Take in which words are shared; say whether some are new."""
+        """Add the words that the threads shared; return whether some are new."""
         words = threads.raced | threads.clocks.torn | (threads.clocks.shared if self.is_fine else set())
         known = len(self.hot)
         self.hot |= words
         return len(self.hot) > known
 
-    # --- some of them
+    # --- random schedules
 
     def try_some(self, runs: int, seed: int, depth: int) -> Explored:
         for i in range(runs):
@@ -149,7 +149,7 @@ class Exploration:
     # --- a failure
 
     def failure_of(self, run: Run) -> Failure:
-        """The failure of a run, with as few changes of thread as it needs, recorded."""
+        """The failure of a run, recorded with as few thread switches as it needs."""
         schedule = self.shortest(tuple(run.threads.schedule))
         log = Interleaving()
         error = self.run(Follow(schedule, is_reduced=False), log).error
@@ -157,7 +157,7 @@ class Exploration:
         return Failure(error, log, schedule, self.found.schedules)
 
     def shortest(self, schedule: Schedule) -> Schedule:
-        """Leave out what the failure does not need."""
+        """Remove the switches that the failure does not need."""
         for i in reversed(range(len(schedule))):
             again = self.run(Follow(schedule[:i] + schedule[i + 1 :], is_reduced=False))
             if again.error is not None and len(again.threads.schedule) < len(schedule):
@@ -166,10 +166,10 @@ class Exploration:
 
 
 def explore(make: Make, preemptions: int = 2, **options: Any) -> Explored:
-    """Try every schedule with at most so many preemptions.
+    """Try every schedule with at most `preemptions` preemptions.
 
-    Threads change before atomic operations, futex and kernel calls, and accesses that may race; `is_fine`, before
-    each access to a word that two threads touch and one of them changes. See `Exploration` for the options.
+    Threads switch before atomic operations, futex and kernel calls, and accesses that may race. With `is_fine` they
+    also switch before each access to a word that two threads touch and one changes. `Exploration` has the options.
     """
     began = time.perf_counter()
     found = Exploration(make, preemptions, **options).try_all()
@@ -178,7 +178,7 @@ def explore(make: Make, preemptions: int = 2, **options: Any) -> Explored:
 
 
 def wander(make: Make, runs: int, seed: int = 0, *, depth: int = DEPTH, **options: Any) -> Explored:
-    """Try random schedules: each finds a bug that `depth` ordered places make with a probability of its own."""
+    """Try random schedules; each has a known probability of finding a bug that needs `depth` ordered operations."""
     began = time.perf_counter()
     found = Exploration(make, **options).try_some(runs, seed, depth)
     found.seconds = time.perf_counter() - began
@@ -187,7 +187,7 @@ def wander(make: Make, runs: int, seed: int = 0, *, depth: int = DEPTH, **option
 
 @contextmanager
 def sleepy_locks(looks: int = 0) -> Iterator[None]:
-    """Locks that look so often before they sleep: spinning shows nothing that waiting does not."""
+    """Make locks look `looks` times before they sleep: spinning reveals nothing that sleeping does not."""
     before, locks.LOOKS = locks.LOOKS, looks
     try:
         yield

@@ -1,4 +1,4 @@
-"""A violation, told so that it can be understood without a debugger.
+"""A violation, reported so that it can be understood without a debugger.
 
     use after free: user load of 8 bytes at 0x5020
       0x5020 is 0 bytes into the freed block #1 of 40 bytes at 0x5020
@@ -16,12 +16,14 @@ from enum import StrEnum
 from typing import Protocol
 
 from heapwright.machine.blocks import Block, Blocks
+from heapwright.machine.frames import Stop
 from heapwright.machine.page_table import LAZY, R, U, V, W
 from heapwright.machine.shadow import ALLOCATOR, FREED, USER, WRITTEN, letter
-from heapwright.machine.source import Place, line_at_work
+from heapwright.machine.source import Place, line_of_allocator, line_of_caller
 from heapwright.machine.space import Space
 
 ROW = 16  # bytes in a row of the picture
+NOWHERE = -1  # the address of a fault that concerns no address
 LEGEND = "a allocator's  L live, the user's  f freed  . no one's  -- never written"
 
 
@@ -37,6 +39,8 @@ class Kind(StrEnum):
     UNWRITTEN = "never written"
     NUMBER = "does not fit"
     BUDGET = "access budget exceeded"
+    ENDLESS = "endless loop"
+    ERROR = "error in the allocator"
     MISUSE = "heap misuse"
     RESULT = "bad result"
     INVARIANT = "broken invariant"
@@ -45,13 +49,16 @@ class Kind(StrEnum):
 
 
 class Caller(Protocol):
-    """A thread in a call of the allocator, or in none."""
+    """A thread, whether or not it is in a call of the allocator."""
+
+    @property
+    def call(self) -> object: ...
 
     def describe_call(self) -> str: ...
 
 
 class Victim(Protocol):
-    """What must be known of a process to tell of its fault."""
+    """The parts of a process that a fault's report needs."""
 
     blocks: Blocks
     space: Space
@@ -62,25 +69,45 @@ class Victim(Protocol):
     def peek(self, address: int, size: int) -> bytes: ...
 
 
-class Fault(Exception):
-    """One violation.
+class Fault(Stop):
+    """One violation; `print` explains it.
+
+    >>> from heapwright import Fault, start
+    >>> heap = start("kr")
+    >>> block = heap.alloc(24)
+    >>> try:
+    ...     heap.user.store(block + 24, 8, 7)       # past the end
+    ... except Fault as fault:
+    ...     print(fault.kind, fault.block)
+    allocator's bytes touched by the user live block #1 of 24 bytes at 0x13fe0
 
     kind       a Kind; `what` says it in a sentence
     address    the first byte concerned
     operation  such as "load of 8 bytes", or "" where no access was made
     who        "allocator" or "user"
     call       the allocator's call that was running, such as "dealloc(0x5020, 40, 16)", or ""
-    place      the line of source: file, line, function, text
-    block      the block the address lies in or next to, live or freed
-    picture    the bytes around the address and who owns them, as text
+    place      the line of source: file, line, function, text; the allocator's during a call, else the user program's
+    block      the block that the address lies in or next to, live or freed
+    picture    the bytes around the address and their owners, as text
     """
 
-    def __init__(self, kind: Kind, what: str, process: Victim, address: int, *, operation: str = "", who: str = ""):
+    def __init__(
+        self,
+        kind: Kind,
+        what: str,
+        process: Victim,
+        address: int,
+        *,
+        operation: str = "",
+        who: str = "",
+        call: str | None = None,
+        place: Place | None = None,
+    ):
         super().__init__(what)
         self.kind, self.what, self.address = kind, what, address
         self.operation, self.who = operation, who
-        self.call = process.thread.describe_call()
-        self.place: Place | None = line_at_work()
+        self.call = process.thread.describe_call() if call is None else call
+        self.place = place or (line_of_allocator() if process.thread.call else line_of_caller())
         self.block: Block | None = process.blocks.nearest(address)
         self.picture = draw(process, address)
 
@@ -96,11 +123,11 @@ class Fault(Exception):
 
 
 class BrokenInvariant(Fault, AssertionError):
-    """An allocator's `check`, or one of the invariants that hold for all of them, failed."""
+    """An allocator's `check` failed, or one of the invariants of all heaps."""
 
 
 def position(address: int, block: Block) -> str:
-    """Where an address lies as seen from a block."""
+    """The position of an address relative to a block."""
     if address < block.address:
         return f"{block.address - address} bytes before the {block}"
     if address in block:
@@ -109,7 +136,9 @@ def position(address: int, block: Block) -> str:
 
 
 def draw(process: Victim, address: int, around: int = 2) -> str:
-    """The rows of 16 bytes around an address: the bytes, then one letter each for who owns them."""
+    """The rows of 16 bytes around an address: the bytes, then one letter for the owner of each."""
+    if address == NOWHERE:
+        return ""
     middle = address - address % ROW
     rows = range(middle - around * ROW, middle + (around + 1) * ROW, ROW)
     drawn = [draw_row(process, row, row == middle) for row in rows if 0 <= row < process.space.kernel.maxva]
@@ -132,7 +161,7 @@ def cell(byte: int, code: int) -> str:
 
 
 def diagnose(process: Victim, own: int, operation: str, address: int, size: int) -> tuple[Kind, int, str]:
-    """Why an access that was refused is one: its kind, its first bad byte, and what lies there."""
+    """Why an access was refused: the kind of violation, the first bad byte, and what lies there."""
     for byte in range(address, address + size):
         kind = diagnose_page(process, byte) or diagnose_byte(process, own, operation, byte)
         if kind:
@@ -167,12 +196,12 @@ def was_freed(process: Victim, code: int, address: int) -> bool:
 
 
 def named_place(process: Victim, address: int) -> str:
-    """Which part of the address space an address lies in, for a fault's sentence."""
+    """The part of the address space that an address lies in, for a fault's sentence."""
     space = process.space
     if not 0 <= address < space.kernel.maxva:
         return "outside every address space"
-    if address < space.trapframe and space.areas.find(address):
-        return "in a mapped area"
+    if address < space.trapframe and space.mappings.find(address):
+        return "in a mapping"
     parts = [
         (space.page, "near null, in the program's text"),
         (space.data, "in the program's text"),

@@ -1,19 +1,23 @@
-"""Physical memory: frames of one page each, on a list from which the last one freed is the first one taken.
+"""Physical memory: frames of one page each, on a last-in, first-out free list.
 
-As xv6 kernel/kalloc.c: frames lie from 0x80000000 up, the highest is taken first, a taken frame is full of
-0x05 and a freed one of 0x01. Unlike xv6's, a frame knows its owner, a budget bounds how many there are, some
-can be reserved for pages that nobody touched yet, and any request can be made to fail.
+As in xv6 kernel/kalloc.c, frames lie from 0x80000000 up, and the highest is taken first. A taken frame is filled with
+0x05, a freed one with 0x01. Unlike xv6's, a frame knows its owner, and a budget bounds their number. Frames can be
+reserved for pages that nobody has touched yet, and any request can be made to fail.
 """
 
 from __future__ import annotations
 
 KERNBASE = 0x80000000
 PAGE_SIZES = (4096, 16384, 65536)
-TAKEN, FREED = 5, 1  # what kalloc and kfree fill a frame with
+TAKEN, FREED = 5, 1  # the bytes with which kalloc and kfree fill a frame
 
 
-class KernelPanic(Exception):
-    """The simulated kernel stopped: xv6 would print `panic:` and this text."""
+class Stop(Exception):  # noqa: N818  not an error of Python's: the machine raises it
+    """The machine stops the running program."""
+
+
+class KernelPanic(Stop):
+    """The simulated kernel stopped; xv6 would print `panic:` and this text."""
 
 
 class Failures:
@@ -31,7 +35,7 @@ class Failures:
         self.at(0)
 
     def due(self, requests: int = 1) -> bool:
-        """Count some requests; say whether one of them is to fail."""
+        """Count requests; return whether one of them must fail."""
         if self.left == 0:
             return self.failing
         self.left -= min(requests, self.left)
@@ -42,17 +46,17 @@ class Failures:
 
 
 class Frames:
-    """All the frames of one machine. A frame is named by its physical address; 0 means that there was none."""
+    """All frames of one machine. A frame is known by its physical address; 0 means that none was available."""
 
     def __init__(self, budget: int, page: int):
         if page not in PAGE_SIZES:
             raise ValueError(f"a page is {', '.join(map(str, PAGE_SIZES))} bytes, not {page}")
         self.budget, self.page = budget, page
         self.failures = Failures()
-        self.reserved = 0  # frames promised to pages that nobody touched yet
-        self.peak = 0  # the most frames ever taken at once
+        self.reserved = 0  # frames promised to pages that nobody has touched yet
+        self.peak = 0  # the largest number of frames taken at once
         self.owners: dict[int, int] = {}  # taken frame -> process id
-        self._untouched = budget  # the frames below this index were never taken
+        self._untouched = budget  # the frames below this index have never been taken
         self._free: list[int] = []
         self._bytes: dict[int, bytearray] = {}
         self._poison = bytes([TAKEN]) * page, bytes([FREED]) * page
@@ -68,18 +72,18 @@ class Frames:
         return self.budget - self.taken - self.reserved
 
     def take(self, owner: int) -> int:
-        """A frame full of 0x05, or 0."""
+        """Take a frame full of 0x05; return 0 if there is none."""
         if self.failures.due() or self.available <= 0:
             return 0
         return self._pop(owner)
 
     def take_reserved(self, owner: int) -> int:
-        """A frame that `reserve` promised: never fails."""
+        """Take a frame that `reserve` promised; never fails."""
         self.reserved -= 1
         return self._pop(owner)
 
     def reserve(self, count: int) -> bool:
-        """Promise `count` frames, or none; each counts as one request."""
+        """Promise `count` frames, all or none; each counts as one request."""
         if self.failures.due(count) or self.available < count:
             return False
         self.reserved += count

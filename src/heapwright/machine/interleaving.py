@@ -1,7 +1,7 @@
-"""A run of several threads as a table: who did what, to which field, with which value, in which line.
+"""A run of several threads as a table: thread, operation, field, value and line.
 
-Only what others can notice is a row of its own: atomic operations, kernel calls, sleeping and waking, and accesses to
-words that two threads touched. The rest of what a thread did in between is counted.
+Only operations that other threads can notice have a row each: atomic operations, kernel calls, sleeping and waking, and
+accesses to words that two threads touched. The operations in between are counted.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from heapwright.machine.accesses import Access
 from heapwright.machine.threads import Task, Threads
 
 WORD = 8
-SMALL = 1 << 12  # a number from here on is shown as an address
+SMALL = 1 << 12  # larger numbers are shown as addresses
 
 
 @dataclass(slots=True)
-class Step:
+class Switch:
     """One operation of one thread, during one call of the allocator."""
 
     thread: str
@@ -46,13 +46,13 @@ class Interleaving:
     """The steps of a run, in order; `str` is the table."""
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[Switch] = []
         self._touched: defaultdict[int, set[str]] = defaultdict(set)
         self._changed: set[int] = set()
 
     def add(self, threads: Threads, task: Task, operation: str, access: Access | None) -> None:
         name = threads.name(access) if access is not None else ""
-        self.steps.append(Step(task.name, operation, access, task.thread.describe_call(), name))
+        self.steps.append(Switch(task.name, operation, access, task.thread.describe_call(), name))
         if access is not None:
             self._touched[access.address // WORD].add(task.name)
             if access.changes:
@@ -62,8 +62,8 @@ class Interleaving:
         if self.steps:
             self.steps[-1].values.append(value)
 
-    def matters(self, step: Step) -> bool:
-        """Whether another thread could notice it."""
+    def matters(self, step: Switch) -> bool:
+        """Whether another thread could notice the step."""
         access = step.access
         if access is None or access.is_atomic or step is self.steps[-1]:
             return True
@@ -71,7 +71,7 @@ class Interleaving:
         return word in self._changed and len(self._touched[word]) > 1
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """(thread, what, where): a row for each step that matters, each call, and each stretch of steps that do not."""
+        """(thread, what, where): a row for each step that matters, each call, and each group of steps that do not."""
         rows: list[tuple[str, str, str]] = []
         calls: dict[str, str] = {}
         silent = 0
@@ -103,6 +103,6 @@ class Interleaving:
         return "\n".join(lines)
 
 
-def source(step: Step) -> str:
+def source(step: Switch) -> str:
     access = step.access
     return f"{access.place} in {access.place.function}" if access is not None else ""

@@ -1,43 +1,45 @@
-"""The memory that code sees: every load and store checked against page table and shadow.
+"""The memory as code sees it: every load and store is checked against the page table and the shadow.
 
-A process has two of these views. The allocator's may not touch live payload; the user's may touch nothing else.
-An access is an aligned number of 1, 2, 4 or 8 bytes; what allocators do most, words that were written before,
-takes the short way at the top of `load` and `store`, and everything else the long one.
+A process has two of these views. The allocator's may not touch live payload; the user's may touch nothing else. An
+access is an aligned number of 1, 2, 4 or 8 bytes. The most common accesses, to words that were written before, take the
+fast path at the top of `load` and `store`; all others take the slow path.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from heapwright.machine.callbacks import call_function
 from heapwright.machine.fault import Fault, Kind, diagnose
-from heapwright.machine.frames import KernelPanic
-from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, REPEAT, USER, WRITTEN, codes_with
-from heapwright.machine.space import Page
+from heapwright.machine.names import contents
+from heapwright.machine.pages import Page
+from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, NOT_THE_HEAPS, REPEAT, USER, WRITTEN, codes_with
 from heapwright.machine.state import ProcessState
 
 if TYPE_CHECKING:
-    from heapwright.layout import Memory
+    from heapwright.layout import Struct
+    from heapwright.memory import Memory
 
     def is_a_memory(view: View) -> Memory:
         return view
 
 
-LEAST, MOST = -(1 << 63), (1 << 63) - 1
+MIN_WORD, MAX_WORD = -(1 << 63), (1 << 63) - 1
 UNLIMITED = 1 << 62
 INTRUSION = 4096  # bytes
-ACCOUNT = "_held", "_most_held", "_growths", "_shrinks", "_decommits"  # what a view keeps of kernel calls
+ACCOUNT = "_held", "_peak_held", "_growths", "_shrinks", "_decommits"  # the account that a view keeps of kernel calls
 NAMES = {ALLOCATOR: "allocator", USER: "user"}
-KEPT = bytes(code & WRITTEN for code in range(256))  # what a copy carries over of the owners' codes
+KEPT = bytes(code & WRITTEN for code in range(256))  # the bits of the shadow's codes that a copy keeps
 
 
 class View:
-    """The `Memory` of heapwright.layout, as the owner of the bytes marked `own` sees it."""
+    """The `Memory` of heapwright.layout, with the rights of the owner of bytes marked `own`."""
 
     def __init__(self, process: ProcessState, own: int):
         space = process.space
         self.process, self.own, self.who = process, own, NAMES[own]
-        self.PAGE = space.page
-        self.left = UNLIMITED  # accesses until a fault says that this will never end
+        self.PAGE, self.MAX_SBRK = space.page, space.MAX_SBRK
+        self.left = UNLIMITED  # accesses left until a fault reports an endless loop
         self._shift, self._mask = space.page.bit_length() - 1, space.page - 1
         self._storable = codes_with(own)
         self._loadable = codes_with(own | WRITTEN) if space.kernel.unwritten else self._storable
@@ -45,13 +47,13 @@ class View:
         self._loadable_words = frozenset(code * REPEAT for code in self._loadable)
         self._storable_words = frozenset(code * REPEAT for code in self._storable)
         self._atomic = False
-        self._held = self._most_held = 0
+        self._held = self._peak_held = 0
         self._growths = self._shrinks = self._decommits = 0
         self._table: dict[int, Page] = space.pages
         process.when_watched.append(self.watch)
 
     def watch(self) -> None:
-        """Take the short way only while nobody wants to see each access."""
+        """Use the fast path only while nobody observes each access."""
         process = self.process
         self._table = {} if process.access_observers or process.scheduler else process.space.pages
 
@@ -71,7 +73,7 @@ class View:
     def store(self, address: int, size: int, value: int) -> None:
         if size == 8 and not address & 7:
             page = self._table.get(address >> self._shift)
-            if page is not None and LEAST <= value <= MOST:
+            if page is not None and MIN_WORD <= value <= MAX_WORD:
                 index = (address & self._mask) >> 3
                 owners = page[1][index]
                 if (owners == self._usual or owners in self._storable_words) and self.left > 0:
@@ -99,14 +101,14 @@ class View:
         self._tell("store", address, size, value)
 
     def _place(self, operation: str, address: int, size: int) -> tuple[bytearray, bytearray, int]:
-        """The page of an aligned access, and the offset in it."""
+        """The page of an aligned access, and the offset in that page."""
         self._step(operation, address, size)
         if size not in (1, 2, 4, 8):
             raise ValueError(f"an access has 1, 2, 4 or 8 bytes, not {size}")
-        if not LEAST <= address <= MOST:
+        if not MIN_WORD <= address <= MAX_WORD:
             self._fault(Kind.NUMBER, f"the address {address:#x} needs more than 64 bits", 0, operation)
         if address & (size - 1):
-            what = f"{self.who} {operation} of {size} bytes at {address:#x}, which is no multiple of {size}"
+            what = f"{self.who} {operation} of {size} bytes at {address:#x}, which is not a multiple of {size}"
             self._fault(Kind.MISALIGNED, what, address, f"{operation} of {size} bytes")
         page = self.process.space.reach(address >> self._shift)
         if page is None:
@@ -114,13 +116,13 @@ class View:
         return page[2], page[3], address & self._mask
 
     def _fit(self, address: int, size: int, value: int) -> None:
-        least, most = (LEAST, MOST) if size == 8 else (0, (1 << 8 * size) - 1)
-        if not least <= value <= most:
+        minimum, maximum = (MIN_WORD, MAX_WORD) if size == 8 else (0, (1 << 8 * size) - 1)
+        if not minimum <= value <= maximum:
             bits = "64 bits and a sign" if size == 8 else f"{8 * size} bits"
             what = f"{self.who} store of {value} at {address:#x}: a number there has {bits}"
             self._fault(Kind.NUMBER, what, address, f"store of {size} bytes")
 
-    # --- cells for many threads
+    # --- atomic cells
 
     def exchange(self, address: int, value: int) -> int:
         old = self.load(address, 8)
@@ -140,7 +142,7 @@ class View:
         return old
 
     def _write_through(self, address: int, value: int) -> None:
-        """The second half of an atomic operation: no other thread runs between the two."""
+        """The second half of an atomic operation; no other thread runs between the two halves."""
         self._atomic = True
         try:
             self.store(address, 8, value)
@@ -156,7 +158,7 @@ class View:
         self._tell("fill", address, size, byte)
 
     def copy(self, target: int, source: int, size: int) -> None:
-        """Bytes that were never written may be copied, and then the copy never was."""
+        """Copy bytes; those that were never written count as never written in the copy, too."""
         self._check_range("load", source, size, self._storable)
         self._check_range("store", target, size, self._storable)
         space, kept = self.process.space, self.process.space.shadow.read(source, size).translate(KEPT)
@@ -166,7 +168,7 @@ class View:
 
     def _check_range(self, operation: str, address: int, size: int, allowed: bytes) -> None:
         self._step(operation, address, size)
-        if size < 0 or not LEAST <= address <= MOST:
+        if size < 0 or not MIN_WORD <= address <= MAX_WORD:
             self._fault(Kind.NUMBER, f"a range of {size} bytes at {address:#x}", 0, operation)
         bad = self.process.space.shadow.first_not(address, size, allowed)
         if bad is not None:
@@ -178,45 +180,76 @@ class View:
     # --- the kernel
 
     def sbrk(self, n: int) -> int:
+        """Move the break; the kernel gets `n` as its sbrk reads it: see `Space.sbrk_argument`."""
+        if not MIN_WORD <= n <= MAX_WORD:
+            self._fault(Kind.NUMBER, f"sbrk({n}): the number needs more than 64 bits", 0, "sbrk")
         space = self.process.space
-        if n < 0 and space.brk + n >= space.heap_start:
-            self._keep_live("sbrk", space.brk + n, -n)
-        if n > 0 and space.kernel.intrusions.due():
+        told = space.sbrk_argument(n)
+        if told < 0:
+            self._keep_break(n, told)
+        if told > 0 and space.kernel.intrusions.due():
             space.sbrk(INTRUSION, USER)
-        return self._called("sbrk", (n,), space.sbrk(n, self.own))
+        return self._called("sbrk", (n,), space.sbrk(told, self.own))
+
+    def _keep_break(self, n: int, told: int) -> None:
+        space = self.process.space
+        if space.may_shrink_to(space.brk + told):
+            start = max(space.brk + told, space.heap_start)
+            self._keep(f"sbrk({n})", start, space.brk - start)
 
     def mmap(self, size: int) -> int:
         return self._called("mmap", (size,), self.process.space.mmap(size, self.own))
 
     def munmap(self, address: int, size: int) -> int:
-        self._keep_live("munmap", address, size)
+        self._keep(f"munmap({address:#x}, {size})", address, size)
         return self._called("munmap", (address, size), self.process.space.munmap(address, size))
 
     def mremap(self, address: int, old_size: int, new_size: int, may_move: int) -> int:
-        self._keep_live("mremap", address, old_size)
+        self._keep(f"mremap({address:#x}, {old_size}, {new_size})", address, old_size)
         result = self.process.space.mremap(address, old_size, new_size, may_move, self.own)
         return self._called("mremap", (address, old_size, new_size, may_move), result)
 
     def decommit(self, address: int, size: int) -> int:
-        self._keep_live("decommit", address, size)
+        if self.own == ALLOCATOR:  # a program may discard the contents of its own blocks
+            self._keep(f"decommit({address:#x}, {size})", address, size)
         result = self.process.space.decommit(address, size)
         self._decommits += result == 0
         return self._called("decommit", (address, size), result)
 
-    def _keep_live(self, operation: str, address: int, size: int) -> None:
-        """An allocator must not take live payload away from under its owner."""
-        if self.own == ALLOCATOR and 0 < size <= self.process.space.kernel.maxva:
-            bad = self.process.space.shadow.first_not(address, size, NOT_LIVE)
-            if bad is not None:
-                what = f"{operation} of {size} bytes at {address:#x} takes live payload at {bad:#x} away"
-                self._fault(Kind.LIVE, what, bad, operation)
+    def is_mapped(self, address: int) -> bool:
+        """Whether memory of the allocator or the user lies there; text and guard pages do not count."""
+        self._step("is_mapped", address, 1)
+        return MIN_WORD <= address <= MAX_WORD and self.process.space.shadow.read(address, 1)[0] != 0
+
+    def _keep(self, call: str, address: int, size: int) -> None:
+        """Check that an allocator does not unmap live payload, and a program does not unmap its heap."""
+        if not 0 < size <= self.process.space.kernel.maxva:
+            return
+        if self.own == ALLOCATOR:
+            self._keep_live(call, address, size)
+        else:
+            self._keep_heap(call, address, size)
+
+    def _keep_live(self, call: str, address: int, size: int) -> None:
+        bad = self.process.space.shadow.first_not(address, size, NOT_LIVE)
+        if bad is not None:
+            self._fault(Kind.LIVE, f"{call} takes live payload at {bad:#x} away", bad, call.partition("(")[0])
+
+    def _keep_heap(self, call: str, address: int, size: int) -> None:
+        end, operation = address + size, call.partition("(")[0]
+        block = min(self.process.blocks.overlapping(address, end), key=lambda block: block.address, default=None)
+        if block is not None:
+            self._fault(Kind.MISUSE, f"{call} takes the {block} away", max(address, block.address), operation)
+        bad = self.process.space.shadow.first_not(address, size, NOT_THE_HEAPS)
+        if bad is not None:
+            self._fault(Kind.MISUSE, f"{call} takes memory of the heap away, at {bad:#x}", bad, operation)
 
     def _called(self, name: str, arguments: tuple[int, ...], result: int) -> int:
-        """Tell who watches, and keep the account of what the kernel gave."""
+        """Notify the observers, and update the account of memory from the kernel."""
         held = self.held()
         self._growths += held > self._held
         self._shrinks += held < self._held
-        self._held, self._most_held = held, max(self._most_held, held)
+        self._held, self._peak_held = held, max(self._peak_held, held)
         for observer in self.process.call_observers:
             observer(name, arguments, result, self.who)
         return result
@@ -224,8 +257,8 @@ class View:
     def held(self) -> int:
         return self.process.space.held(self.own)
 
-    def most_held(self) -> int:
-        return self._most_held
+    def peak_held(self) -> int:
+        return self._peak_held
 
     def growths(self) -> int:
         return self._growths
@@ -236,21 +269,29 @@ class View:
     def decommits(self) -> int:
         return self._decommits
 
-    def stretch_start(self) -> int:
-        return self.process.space.stretch(self.own)[0]
+    def extent_start(self) -> int:
+        return self.process.space.extent(self.own)[0]
 
     def piece_start(self) -> int:
-        return self.process.space.stretch(self.own)[1]
+        return self.process.space.extent(self.own)[1]
 
-    def stretch_end(self) -> int:
-        return self.process.space.stretch(self.own)[2]
+    def extent_end(self) -> int:
+        return self.process.space.extent(self.own)[2]
+
+    def contents(self, pointer: Struct) -> str:
+        """The fields of a struct for `repr`, read without checks."""
+        return contents(self.process, pointer)
 
     def inherit(self, parent: View) -> None:
-        """Go on with the account of a parent that forked."""
+        """Continue the account of a parent that forked."""
         for name in ACCOUNT:
             setattr(self, name, getattr(parent, name))
 
     # --- the thread
+
+    def call(self, function: int, address: int, size: int) -> int:
+        self._charge("call", address)
+        return call_function(self.process, function, address, size)
 
     def local(self, slot: int) -> int:
         return self.process.thread.words[slot]
@@ -264,6 +305,9 @@ class View:
 
     def set_errno(self, number: int) -> None:
         self.process.thread.errno = number
+
+    def setting(self, option: int) -> int:
+        return self.process.settings.get(option, -1)
 
     def record(self, operation: int, log2_align: int, address: int, old: int, size: int) -> None:
         self.process.records.append((self.thread_id(), operation, log2_align, address, old, size))
@@ -295,17 +339,26 @@ class View:
     def random(self) -> int:
         return self.process.random.getrandbits(63)
 
-    # --- refusing
+    def call_with(self, function: int, a: int, b: int, c: int, d: int) -> int:
+        """Call a function that the program has: see `Process.function`."""
+        self._charge("call", function)
+        found = self.process.functions.get(function)
+        if found is None:
+            self._fault(Kind.NUMBER, f"a call of {function:#x}, where the program has no function", function, "call")
+        return found(a, b, c, d) or 0
 
-    def fault(self, what: str, address: int) -> NoReturn:
-        """The allocator found a misuse of its heap."""
-        self._fault(Kind.MISUSE, f"{what}: {address:#x}", address)
+    # --- faults
+
+    def fault(self, what: str, address: int, size: int = 0) -> NoReturn:
+        """Report a misuse that the allocator found."""
+        known = f" ({size} bytes)" if size else ""
+        self._fault(Kind.MISUSE, f"{what}: {address:#x}{known}", address)
 
     def _refuse(self, operation: str, address: int, size: int, bad: int | None = None) -> NoReturn:
         start = address if bad is None else bad
         kind, byte, where = diagnose(self.process, self.own, operation, start, address + size - start)
-        if kind == Kind.UNMAPPED and self.process.kernel.has("S8"):
-            raise KernelPanic(f"page fault outside every area at {byte:#x}")
+        if kind == Kind.UNMAPPED:
+            self.process.space.meet_unmapped(byte)
         what = f"{self.who} {operation} of {size} bytes at {address:#x}, {where}"
         self._fault(kind, what, byte, f"{operation} of {size} bytes")
 

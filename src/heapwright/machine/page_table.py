@@ -7,12 +7,11 @@ As xv6 kernel/riscv.h and kernel/vm.c. An entry, 8 bytes:
      |    0     | physical address / 4096    | soft|D|A|G|U|X|W|R|V|
      +----------+----------------------------+-----+-+-+-+-+-+-+-+-+
 
-An entry without R, W and X points to the next level. The two bits left to software mark a page that has no
-frame yet: LAZY (it gets one, full of zeros, when it is touched) and RESERVED (and that frame is promised).
-With pages of 16 or 64 KiB each level has more entries; the rest is the same.
+An entry without R, W and X points to the next level. The two bits left to software mark a page that has no frame yet:
+LAZY (the page gets a zeroed frame when it is touched) and RESERVED (that frame is promised). With pages of 16 or 64 KiB
+each level has more entries; the rest is the same.
 
-Unlike xv6, a level that holds no entry any more is freed at once, so that a call that fails leaves the number
-of frames as it was.
+Unlike in xv6, a level without entries is freed at once, so that a failed call leaves the number of frames unchanged.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ LEVELS = 3
 
 
 class PageTable:
-    """Maps pages to frames for the process `owner`. Addresses are virtual ones, in bytes."""
+    """Maps pages to frames for the process `owner`. Addresses are virtual, in bytes."""
 
     def __init__(self, frames: Frames, owner: int):
         self.frames, self.owner = frames, owner
         self.shift = frames.page.bit_length() - 1
-        self.bits = self.shift - 3  # of the index into one level
-        self.used: dict[int, int] = {}  # node frame -> how many of its entries are not 0
+        self.bits = self.shift - 3  # bits of the index into one level
+        self.used: dict[int, int] = {}  # node frame -> the number of its entries that are not 0
         self._words: dict[int, memoryview] = {}
         self.root = self._new_node()
         if not self.root:
@@ -61,7 +60,7 @@ class PageTable:
         return self._target(entry) + (address & (self.frames.page - 1)) if entry & V else 0
 
     def map(self, address: int, frame: int, flags: int) -> bool:
-        """Map one page to a frame; False when there is no frame for a level."""
+        """Map one page to a frame; return False if there is no frame for a level."""
         return self._set(address, frame >> 12 << 10 | flags | V)
 
     def map_lazily(self, address: int, flags: int) -> bool:
@@ -76,13 +75,13 @@ class PageTable:
         self._words[node][index] = frame >> 12 << 10 | flags | V
 
     def change_flags(self, address: int, set_bits: int, clear_bits: int) -> None:
-        """As uvmclear in xv6 kernel/vm.c, which takes U from the page below the stack."""
+        """Set and clear flags of a page, as uvmclear in xv6 kernel/vm.c does for the page below the stack."""
         node = self._path(address)[-1]
         index = self.index(0, address)
         self._words[node][index] = self._words[node][index] & ~clear_bits | set_bits
 
     def unmap(self, address: int) -> int:
-        """Remove a page; return the entry it had, and free the levels that are empty now."""
+        """Remove a page, free the levels that become empty, and return the page's entry."""
         path = self._path(address)
         entry = self._words[path[-1]][self.index(0, address)]
         if entry == 0:
@@ -108,7 +107,7 @@ class PageTable:
         return set(self.used)
 
     def free(self) -> None:
-        """Free the levels; all pages must be unmapped before (freewalk in xv6 kernel/vm.c)."""
+        """Free the levels; all pages must be unmapped already (freewalk in xv6 kernel/vm.c)."""
         if self.used != {self.root: 0}:
             raise KernelPanic("freewalk: leaf")
         self._free_node(self.root)
@@ -126,7 +125,7 @@ class PageTable:
         return True
 
     def _extend(self, path: list[int], address: int) -> list[int] | None:
-        """Add the missing levels to a path; None, and nothing added, when frames are lacking."""
+        """Add the missing levels to a path; without enough frames, add nothing and return None."""
         fresh: list[int] = []
         for _ in range(LEVELS - len(path)):
             fresh.append(self._new_node())
@@ -142,7 +141,7 @@ class PageTable:
         return fresh
 
     def _path(self, address: int) -> list[int]:
-        """The nodes on the way to an address, as far as they exist."""
+        """The existing nodes on the path to an address."""
         path = [self.root]
         for level in (2, 1):
             entry = self._words[path[-1]][self.index(level, address)]

@@ -1,7 +1,10 @@
-"""One process: what it is made of, its two views of memory, fork, exit and wait."""
+"""One process: its parts, its two views of memory, fork, exit and wait."""
 
 from __future__ import annotations
 
+import weakref
+
+from heapwright.machine.callbacks import Function, enter_function
 from heapwright.machine.fault import Fault, Kind
 from heapwright.machine.kernel import Kernel
 from heapwright.machine.memory import View
@@ -9,20 +12,22 @@ from heapwright.machine.page_table import U, V
 from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN
 from heapwright.machine.space import Space
 from heapwright.machine.state import ProcessState, Thread
+from heapwright.machine.xv6rs import space_for
 
 
 class Process(ProcessState):
-    """A running program: `memory` is its memory as the allocator sees it, `user` as the program does.
+    """A running program: `memory` is its memory with the allocator's rights, `user` with the program's.
 
-    A kernel call returns -1 on failure; a `Fault` is the end of the process.
+    A kernel call returns -1 on failure. A `Fault` ends the process.
     """
 
     def __init__(self, kernel: Kernel, space: Space, parent: Process | None = None):
         super().__init__(kernel, space)
         self.parent = parent
+        self.weak = weakref.ref(self)
         self.children: list[Process] = []
         self.exit_code: int | None = None
-        self._bss = space.data  # the first byte of data that nothing lies in
+        self._bss = space.data  # the first unused byte of data
         self.memory, self.user = View(self, ALLOCATOR), View(self, USER)
 
     @classmethod
@@ -30,7 +35,7 @@ class Process(ProcessState):
         """A process without a parent; the sizes of its text, data and stack are in bytes, rounded up to pages."""
         pid = kernel.next_pid()
         try:
-            space = Space(kernel, pid)
+            space = space_for(kernel, pid)
             space.load_image(text, data, stack)
         except MemoryError:
             for frame in kernel.frames.owned_by(pid):
@@ -46,13 +51,13 @@ class Process(ProcessState):
 
     @property
     def brk(self) -> int:
-        """The break: the end of the heap, by the byte."""
+        """The break: the end of the heap, to the byte."""
         return self.space.brk
 
     @property
-    def areas(self) -> list[tuple[int, int]]:
-        """The mapped areas as (start, end), in address order."""
-        return list(self.space.areas)
+    def mappings(self) -> list[tuple[int, int]]:
+        """The mappings as (start, end), in address order."""
+        return list(self.space.mappings)
 
     def sbrk(self, n: int) -> int:
         return self.memory.sbrk(n)
@@ -70,7 +75,7 @@ class Process(ProcessState):
         return self.memory.decommit(address, size)
 
     def reserve(self, size: int, align: int = 16) -> int:
-        """Room for an allocator's own words in the program's zeroed data; return its address."""
+        """Reserve room for an allocator's own words in the program's zeroed data; return its address."""
         address = -(-self._bss // align) * align
         if address + size > self.space.guard:
             raise MemoryError(f"the process has no {size} bytes of data left: start it with data={size} or more")
@@ -78,19 +83,23 @@ class Process(ProcessState):
         self.space.shadow.fill(address, size, ALLOCATOR | WRITTEN)
         return address
 
+    def function(self, function: Function) -> int:
+        """The address of a function of the program, for its allocator to call."""
+        return enter_function(self, function)
+
     def new_thread(self) -> Thread:
-        """A second thread, for a scheduler to run: it sets `process.thread` when it switches."""
+        """A further thread; the scheduler that runs it sets `process.thread` when it switches."""
         self.threads_ever += 1
         return Thread(self.kernel.next_thread())
 
     # --- fork, exit, wait
 
     def fork(self) -> Process | None:
-        """A child with a copy of every page; None when there are too few frames, and then none is taken."""
+        """A child with a copy of every page; without enough frames, take none and return None."""
         pid = self.kernel.next_pid()
         space = None
         try:
-            space = Space(self.kernel, pid)
+            space = space_for(self.kernel, pid)
             copied = self.space.copy_to(space)
         except MemoryError:
             copied = False
@@ -108,13 +117,14 @@ class Process(ProcessState):
     def _adopt(self, space: Space) -> Process:
         child = Process(self.kernel, space, self)
         child.blocks, child._bss = self.blocks.copy(), self._bss
+        child.settings, child.functions = dict(self.settings), dict(self.functions)
         child.thread.words = list(self.thread.words)
         child.memory.inherit(self.memory)
         self.children.append(child)
         return child
 
     def exit(self, code: int = 0) -> None:
-        """End: all memory goes back. (xv6 frees it when the parent waits; nothing can tell the difference.)"""
+        """End the process and free its memory. (xv6 frees it when the parent waits; no program can tell.)"""
         if self.exit_code is None:
             self.exit_code = code
             self.space.free()
@@ -145,7 +155,7 @@ class Process(ProcessState):
             assert address in entries and is_open == (address != space.guard), what
         beyond = set(entries) - set(image) - {space.trapframe, space.trapframe + page}
         for address in beyond:
-            assert space.areas.find(address), f"V2 no page lies above the break but areas: {address:#x}"
+            assert space.mappings.find(address), f"V2 no page lies above the break but mappings: {address:#x}"
         frames = {space.table.frame_of(entry) for entry in entries.values() if entry & V} - {self.kernel.trampoline}
         owned = self.kernel.frames.owned_by(self.pid)
         assert owned == frames | space.table.nodes(), "V3 frames owned = frames mapped + page-table frames"

@@ -1,9 +1,9 @@
-"""Data races: two accesses of one place by two threads, a store among them, that nothing puts into an order.
+"""Data races: unordered accesses of two threads to one place, at least one of them a store.
 
 Source: C. Flanagan, S. Freund, FastTrack: Efficient and Precise Dynamic Race Detection (2009). Each thread has a
-clock for every thread; an atomic cell carries the clock of those who stored to it to those who load from it. An
-access races with an earlier one of another thread that its own clock does not know of. Two atomic accesses never
-race. Here an access keeps its bytes, for two halves of a word may have two owners.
+clock for every thread. An atomic cell passes the clocks of the threads that stored to it to those that load from it.
+An access races with an earlier access of another thread that its own clock does not include. Two atomic accesses never
+race. Here each access is kept with its bytes, because two halves of a word may have two owners.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 
 from heapwright.machine.accesses import Access
+from heapwright.machine.frames import Stop
 
 WORD = 8
 Shape = tuple[int, int, int, bool, bool]  # thread, first byte, end, changes, is atomic
 
 
-class Race(Exception):
-    """Two accesses that nothing orders."""
+class Race(Stop):
+    """Two conflicting accesses without an order."""
 
     def __init__(self, where: str, first: Access, second: Access, threads: tuple[str, ...]):
         self.where, self.first, self.second = where, first, second
@@ -32,23 +33,23 @@ def sentence(access: Access, threads: tuple[str, ...]) -> str:
 
 
 def words_of(address: int, size: int) -> range:
-    """The words, counted from address 0, that a range touches."""
+    """The words that a range touches, counted from address 0."""
     return range(address // WORD, -(-(address + size) // WORD))
 
 
 class Clocks:
-    """Who knows what of whom, and the last accesses to each word."""
+    """The vector clocks of the threads, and the last accesses to each word."""
 
     def __init__(self, threads: int):
         self._of = [[int(i == thread) for i in range(threads)] for thread in range(threads)]
         self._released: dict[int, list[int]] = {}  # address of an atomic cell -> the clock it carries
         self._seen: defaultdict[int, dict[Shape, tuple[int, Access]]] = defaultdict(dict)  # word -> last accesses
         self._copies: list[tuple[int, int]] = []  # (thread, its time) of each copy of all memory
-        self.shared: set[int] = set()  # words that two threads touched, a store among it
-        self.torn: set[int] = set()  # words that changed while all memory was copied, for all that is known
+        self.shared: set[int] = set()  # words that two threads touched, at least one with a store
+        self.torn: set[int] = set()  # words that may have changed while all memory was copied
 
     def note(self, access: Access, changes: bool) -> Access | None:
-        """Take an access in; return an earlier one that it races with."""
+        """Record an access; return an earlier one that it races with."""
         if access.is_atomic and access.reads:
             self._acquire(access.thread, access.address)
         found = None
@@ -78,7 +79,7 @@ class Clocks:
         return found
 
     def copy_all(self, copier: int) -> None:
-        """A fork copies what others may just be changing, of which no lock is the owner or the forking thread's."""
+        """Record that a fork copies all memory, including words that other threads may be changing."""
         mine = self._of[copier]
         for word, seen in self._seen.items():
             if any(
@@ -99,6 +100,6 @@ class Clocks:
         self._of[thread][thread] += 1
 
     def forget(self, start: int, size: int) -> None:
-        """A range that the kernel gave or took has no past."""
+        """Forget the accesses to a range that the kernel mapped or unmapped."""
         for word in [word for word in self._seen if start <= word * WORD < start + size]:
             del self._seen[word]

@@ -1,22 +1,23 @@
-"""Who owns each byte of a process, and whether it was ever written.
+"""The shadow: who owns each byte of a process, and whether it was ever written.
 
-One byte of shadow for each byte of memory, made of these bits:
+Each byte of memory has one byte of shadow, a code made of these bits:
 
     ALLOCATOR  allocator code may touch it         USER     the user's program may touch it
     WRITTEN    a store reached it, or the kernel   FREED    it was a caller's byte, and nobody wrote it since
                documents it as zero
 
-A live payload is USER alone. A block that its owner just gave back is ALLOCATOR, and one that is being
-reallocated is both. 0 is memory that no one may touch: beyond the break, text, not mapped.
+Live payload is USER alone. A block that was just freed is ALLOCATOR, and one that is being reallocated is both. 0 is
+memory that no one may touch: beyond the break, text, unmapped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 ALLOCATOR, USER, WRITTEN, FREED = 1, 2, 4, 8
 CODES = range(16)
-REPEAT = 0x0101010101010101  # a code times this is a word of it
+REPEAT = 0x0101010101010101  # a code times this is a word full of the code
 
 
 def codes_with(wanted: int, unwanted: int = 0) -> bytes:
@@ -26,7 +27,8 @@ def codes_with(wanted: int, unwanted: int = 0) -> bytes:
 
 LIVE = codes_with(USER, ALLOCATOR)
 NOT_LIVE = bytes(code for code in CODES if code not in LIVE)
-TAKEABLE = codes_with(ALLOCATOR, USER)  # what an allocator may hand out
+NOT_THE_HEAPS = codes_with(0, ALLOCATOR)
+TAKEABLE = codes_with(ALLOCATOR, USER)  # bytes that an allocator may hand out
 
 
 def letter(code: int) -> str:
@@ -39,23 +41,29 @@ def letter(code: int) -> str:
 
 
 def adding(bits: int) -> bytes:
-    """A translation that sets bits in every code."""
+    """A table for `bytes.translate` that sets bits in every code."""
     return bytes(code | bits for code in range(256))
 
 
-class Shadow:
-    """The codes of a process's bytes, one page at a time; a page that is not here is no one's.
+@cache
+def uniform_pages(page: int) -> list[bytes]:
+    """For each code, a page full of it; all shadows share these objects."""
+    return [bytes([code]) * page for code in CODES]
 
-    A page whose bytes all have one code, and that nobody looked at closely, shares one `bytes` object.
+
+class Shadow:
+    """The codes of a process's bytes, page by page; a page that is not here belongs to no one.
+
+    Pages whose bytes all have one code share one `bytes` object, until somebody needs the codes of a page to change.
     """
 
     def __init__(self, page: int):
         self.page = page
         self.pages: dict[int, bytes | bytearray] = {}
-        self._uniform = [bytes([code]) * page for code in CODES]
+        self._uniform = uniform_pages(page)
 
     def own_page(self, number: int) -> bytearray:
-        """The codes of one page, to be changed in place."""
+        """The codes of one page, which may be changed in place."""
         codes = self.pages.get(number, self._uniform[0])
         if not isinstance(codes, bytearray):
             codes = self.pages[number] = bytearray(codes)
@@ -78,7 +86,14 @@ class Shadow:
             self.own_page(number)[start:end] = codes[at : at + end - start]
 
     def add_bits(self, address: int, size: int, bits: int) -> None:
-        self.write(address, self.read(address, size).translate(adding(bits)))
+        table = adding(bits)
+        for number, start, end in self.pieces(address, size):
+            codes = self.pages.get(number, self._uniform[0])
+            if end - start == self.page and codes is self._uniform[codes[0]]:
+                self.pages[number] = self._uniform[codes[0] | bits]
+            else:
+                own = self.own_page(number)
+                own[start:end] = own[start:end].translate(table)
 
     def drop(self, number: int) -> None:
         """Forget a page that is no longer mapped."""
@@ -88,10 +103,13 @@ class Shadow:
         self.pages = {n: codes for n, codes in self.pages.items() if n < number}
 
     def first_not(self, address: int, size: int, allowed: bytes) -> int | None:
-        """The address of the first byte whose code is not an allowed one."""
+        """The address of the first byte whose code is not allowed."""
         zeros = self._uniform[0]
         for number, start, end in self.pieces(address, size):
-            rest = self.pages.get(number, zeros)[start:end].lstrip(allowed)
+            codes = self.pages.get(number, zeros)
+            if codes is self._uniform[codes[0]] and codes[0] in allowed:
+                continue
+            rest = codes[start:end].lstrip(allowed)
             if rest:
                 return number * self.page + end - len(rest)
         return None
@@ -102,7 +120,7 @@ class Shadow:
         return twin
 
     def pieces(self, address: int, size: int) -> Iterator[tuple[int, int, int]]:
-        """The pages of a range, each with the part of it that lies inside."""
+        """The pages of a range, each with its part that lies in the range."""
         end = address + size
         while address < end:
             number, start = divmod(address, self.page)

@@ -1,4 +1,4 @@
-"""A heap whose calls may overlap: what a block is while several threads are in the allocator at once."""
+"""A heap whose calls may overlap: the state of a block while several threads are in the allocator."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ GIVEN = bytes((code & ~USER) | ALLOCATOR if code & USER else code for code in ra
 
 
 class SharedHeap(Heap):
-    """A block that is being resized is the allocator's until the call returns.
+    """A heap in which a block that is being resized is the allocator's until the call returns.
 
-    The allocator may free it on the way, and another thread may have got its bytes before the call is over. If it
-    lets go of them too early, the contents tell.
+    The allocator may free the block during the call, and another thread may get its bytes before the call ends. If the
+    allocator frees it too early, its contents are wrong.
     """
 
-    at_fork: Callable[[], None] | None = None  # called when the allocator is prepared for one
+    at_fork: Callable[[], None] | None = None  # called when the allocator is ready for a fork
 
     def _call(self, name: str, *arguments: int) -> Any:
         result = super()._call(name, *arguments)
@@ -34,10 +34,10 @@ class SharedHeap(Heap):
         self.blocks.retire(block, line_of_caller())
 
     def _let_go(self, block: Block, target: int, kept: int) -> None:
-        """It was let go of before."""
+        """Do nothing: `_lend` took the block from the user already."""
 
     def _take_up(self, block: Block) -> None:
-        """The block is live as before, and must be nobody else's."""
+        """Make the block live again; nobody else may have it."""
         self._verify(block.address, block.size, block.align)
         del self.blocks.freed[block.address]
         block.is_live, block.freed = True, None

@@ -1,4 +1,4 @@
-"""The address space of one process: its image, its heap up to the break, its mapped areas.
+"""The address space of one process: its image, its heap up to the break, its mappings.
 
     0           text            R X U
                 data and bss    R W U   the words of the allocator's `Heap`
@@ -6,45 +6,40 @@
                 stack           R W U
     heap_start  heap            R W U   up to the break, which moves by the byte (sys_sbrk)
                 ...
-                areas           R W U   from the top down, with a frame when touched
-    trapframe   R W             the kernel's
+                mappings        R W U   from the top down, with a frame when touched
+    maxva - 2p  trapframe       R W     the kernel's
     maxva - 1p  trampoline      R X     the kernel's
 
-As kernel/memlayout.h, kernel/vm.c (uvmalloc, uvmdealloc, uvmcopy) and kernel/proc.c (growproc) of xv6.
-Sizes and addresses are in bytes; calls return -1 on failure and then have changed nothing.
+As in xv6 kernel/memlayout.h, kernel/vm.c (uvmalloc, uvmdealloc, uvmcopy) and kernel/proc.c (growproc).
+Sizes and addresses are in bytes. A call that fails returns -1 and changes nothing.
 """
 
 from __future__ import annotations
 
-from heapwright.machine.areas import Areas
-from heapwright.machine.frames import KernelPanic
+from collections.abc import Iterator
+from itertools import takewhile
+
 from heapwright.machine.kernel import Kernel
-from heapwright.machine.page_table import FLAGS, LAZY, RESERVED, PageTable, R, U, V, W, X
-from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN, Shadow
+from heapwright.machine.mappings import Mappings
+from heapwright.machine.page_table import FLAGS, LAZY, RESERVED, R, U, V, W, X
+from heapwright.machine.pages import Pages
+from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN
 
-# What a page that may be read and written looks like: words, their owners' codes, and the same as bytes.
-Page = tuple[memoryview, memoryview, bytearray, bytearray]
+HEAP = R | W | U  # the flags of the heap's pages
 
 
-class Space:
+class Space(Pages):
     """The memory of the process `owner`."""
 
-    def __init__(self, kernel: Kernel, owner: int):
-        self.kernel, self.frames, self.owner = kernel, kernel.frames, owner
-        self.page = kernel.page
-        self.trapframe = kernel.maxva - 2 * self.page
-        self.table = PageTable(self.frames, owner)
-        self.shadow = Shadow(self.page)
-        self.pages: dict[int, Page] = {}  # the translations in use, by page number: the TLB
-        self.areas = Areas(self.trapframe)
-        self.data = self.guard = self.heap_start = self.brk = 0
-        self.segments: list[tuple[int, int, int]] = []  # (start, end, who asked for it): the heap in order
-        self.broken: list[str] = []  # violations of V4 that were seen
-        self._map_kernel_pages()
+    MAX_SBRK = (1 << 63) - 1  # the largest argument of sbrk, an intptr_t as in sbrk(2)
 
-    def round_up(self, size: int) -> int:
-        """To whole pages."""
-        return -(-size // self.page) * self.page
+    def __init__(self, kernel: Kernel, owner: int):
+        super().__init__(kernel, owner)
+        self.mappings = Mappings(self.trapframe, kernel.merges)
+        self.data = self.guard = self.heap_start = self.brk = 0
+        self.segments: list[tuple[int, int, int]] = []  # (start, end, owner): the heap in address order
+        self.broken: list[str] = []  # violations of V4 so far
+        self._map_kernel_pages()
 
     # --- the image
 
@@ -72,11 +67,13 @@ class Space:
 
     # --- sbrk
 
+    def sbrk_argument(self, n: int) -> int:
+        """The argument that the kernel's sbrk gets when a program passes `n`, a number of 64 bits."""
+        return n
+
     def sbrk(self, n: int, own: int = ALLOCATOR) -> int:
-        """Move the break by `n` bytes and return the old one; the new bytes are for `own`."""
+        """Move the break by `n` bytes and return the old one; `own` owns the new bytes."""
         old, frames = self.brk, self.frames.taken
-        if self.kernel.has("S9"):
-            n = (n + (1 << 31)) % (1 << 32) - (1 << 31)
         done = self._grow(n, own) if n > 0 else self._shrink(n, own) if n < 0 else True
         if done:
             return old
@@ -89,7 +86,7 @@ class Space:
         new = self.brk + n
         if self.kernel.calls.due() or self.kernel.breaks.due():
             return False
-        if new > self.areas.bottom and not self.kernel.has("S4"):
+        if not self.may_grow_to(new):
             return False
         first, last = self.round_up(self.brk), self.round_up(new)
         if not self._map_heap(first, last):
@@ -99,54 +96,27 @@ class Space:
         self.brk = new
         return True
 
-    def _map_heap(self, first: int, last: int) -> bool:
-        flags = R | W | U | (X if self.kernel.has("S5") else 0)
+    def may_grow_to(self, new: int) -> bool:
+        """Whether the break may rise to `new`: the heap must end below the mappings."""
+        return new <= self.mappings.bottom
+
+    def _map_heap(self, first: int, last: int, flags: int = HEAP) -> bool:
         if self.kernel.lazy:
             return self._map_lazily(first, last, flags)
-        hopeless = (last - first) // self.page > self.frames.available
-        if hopeless and not self.kernel.has("S1") and not self.kernel.has("S4"):
-            return False  # as after a roll-back, without the work
-        return self._map_range(first, last, flags)
+        return not self._is_hopeless(first, last) and self._map_range(first, last, flags)
 
-    def _map_range(self, first: int, last: int, flags: int) -> bool:
-        """Map pages to new frames full of zeros, all or none of them (uvmalloc)."""
-        for address in range(first, last, self.page):
-            if not self._map_new(address, flags):
-                if not self.kernel.has("S1"):  # there, the roll-back has its arguments swapped
-                    self._release(first, address)
-                return False
-        return True
-
-    def _map_new(self, address: int, flags: int) -> bool:
-        if self.table.entry(address) and self.kernel.has("S1"):
-            return False  # xv6rs returns an error where xv6 panics with "remap"
-        frame = self.frames.take(self.owner)
-        if not frame:
-            return False
-        self.frames.zero(frame)
-        if self.table.map(address, frame, flags):
-            return True
-        self.frames.give(frame)
-        return False
-
-    def _map_lazily(self, first: int, last: int, flags: int) -> bool:
-        for address in range(first, last, self.page):
-            if not self.table.map_lazily(address, flags):
-                for mapped in range(first, address, self.page):
-                    self.table.unmap(mapped)
-                return False
-        return True
+    def _is_hopeless(self, first: int, last: int) -> bool:
+        """Whether there are too few frames for a range; the growth then fails at once instead of after a roll-back."""
+        return (last - first) // self.page > self.frames.available
 
     def _shrink(self, n: int, own: int) -> bool:
         old, new = self.brk, self.brk + n
-        if new < 0:
-            return self.kernel.has("S3")  # the sum wraps, looks larger than the size, and is left alone
-        if (new < self.heap_start and not self.kernel.has("S7")) or self.kernel.returns.due():
+        if not self.may_shrink_to(new) or self.kernel.returns.due():
             return False
         first, last = self.round_up(new), self.round_up(old)
         if not self._release(first, last):
             return False
-        self.brk = first if self.kernel.has("S2") else new
+        self.brk = self._break_after(new)
         if self.brk > old:
             self.shadow.fill(old, self.brk - old, own)
         elif self.brk < first:
@@ -154,59 +124,51 @@ class Space:
         self._note(min(old, self.brk), self.brk, own)
         return True
 
-    def _release(self, first: int, last: int) -> bool:
-        """Unmap pages and free their frames; pages that are missing are skipped (uvmunmap)."""
-        for address in range(first, last, self.page):
-            if self.table.entry(address):
-                self._release_page(address)
-            elif self.kernel.has("S6"):
-                return False
-        return True
+    def may_shrink_to(self, new: int) -> bool:
+        """Whether the break may fall to `new`: it must stay above the heap's start."""
+        return new >= self.heap_start
 
-    def _release_page(self, address: int) -> None:
-        entry = self.table.unmap(address)
-        if entry & V:
-            self.frames.give(self.table.frame_of(entry))
-        elif entry & RESERVED:
-            self.frames.unreserve(1)
-        self._forget(address)
-
-    def _forget(self, address: int) -> None:
-        number = address // self.page
-        self.pages.pop(number, None)
-        self.shadow.drop(number)
+    def _break_after(self, new: int) -> int:
+        """The break after a shrink to `new`."""
+        return new
 
     def _note(self, start: int, end: int, own: int) -> None:
-        """Cut the segments at `start`, then add one to `end`."""
+        """Cut the segments off at `start`, then add one up to `end`."""
         kept = [(low, min(high, start), who) for low, high, who in self.segments if low < start]
         if kept and kept[-1][1:] == (start, own):
             start = kept.pop()[0]
         self.segments = [*kept, (start, end, own)] if start < end else kept
 
-    def stretch(self, own: int) -> tuple[int, int, int]:
-        """Where the heap that `own` asked for begins, its last piece begins, and both end; zeros if there is none."""
+    def extent(self, own: int) -> tuple[int, int, int]:
+        """The start of the heap of `own`, the start of its last segment, and the end of both; zeros if it has none."""
         mine = [(start, end) for start, end, who in self.segments if who == own]
         return (mine[0][0], *mine[-1]) if mine else (0, 0, 0)
 
     def held(self, own: int) -> int:
-        """The bytes of heap and areas that `own` asked for."""
-        return sum(end - start for start, end, who in self.segments if who == own) + self.areas.size_of(own)
+        """The bytes of heap and mappings that `own` has."""
+        return sum(end - start for start, end, who in self.segments if who == own) + self.mappings.size_of(own)
 
-    # --- mapped areas
+    # --- mappings
 
     def mmap(self, size: int, own: int = ALLOCATOR) -> int:
-        """Map zeroed pages at the highest place with room; their frames are promised now and taken when touched."""
+        """Map zeroed pages at the highest free place; their frames are promised now and taken on first touch."""
         size = self.round_up(size)
         if size <= 0 or self.kernel.calls.due():
             return -1
-        start = self.areas.place(size, self.round_up(self.brk))
-        if not start or not self._map_area(start, start + size):
+        start = self._place(size, own)
+        if not start or not self._map_mapping(start, start + size):
             return -1
-        self.areas.add(start, start + size, own)
+        self.mappings.add(start, start + size, own)
         self.shadow.fill(start, size, own | WRITTEN)
         return start
 
-    def _map_area(self, start: int, end: int) -> bool:
+    def _place(self, size: int, own: int, more: int = 0) -> int:
+        """An address for a mapping of this size; 0 if there is no room, or if it and `more` others exceed the limit."""
+        start = self.mappings.place(size, self.round_up(self.brk))
+        count = self.mappings.count_with(start, start + size, own) + more
+        return start if count <= self.kernel.max_mappings else 0
+
+    def _map_mapping(self, start: int, end: int) -> bool:
         count = (end - start) // self.page
         if not self.frames.reserve(count):
             return False
@@ -216,45 +178,47 @@ class Space:
         return True
 
     def munmap(self, address: int, size: int) -> int:
-        """Unmap every page of a range that lies in areas; 0, also where nothing was mapped (munmap(2))."""
+        """Unmap every page of a range that lies in mappings; return 0 even if nothing was mapped (munmap(2))."""
         end = address + self.round_up(size)
-        is_wrong = address % self.page or size <= 0 or address < self.round_up(self.brk) or end > self.areas.top
+        is_wrong = address % self.page or size <= 0 or address < self.round_up(self.brk) or end > self.mappings.top
         if is_wrong or self.kernel.returns.due():
             return -1
-        self._unmap_areas(address, end)
+        if self.mappings.splits(address, end) and len(self.mappings) >= self.kernel.max_mappings:
+            return -1
+        self._unmap_mappings(address, end)
         return 0
 
-    def _unmap_areas(self, first: int, last: int) -> None:
-        for start, end in self.areas.inside(first, last):
+    def _unmap_mappings(self, first: int, last: int) -> None:
+        for start, end in self.mappings.inside(first, last):
             for page in range(start, end, self.page):
                 self._release_page(page)
-            self.areas.cut(start, end)
+            self.mappings.cut(start, end)
 
     def mremap(self, address: int, old_size: int, new_size: int, may_move: int, own: int = ALLOCATOR) -> int:
-        """Resize a mapping that lies in one area, in place if there is room, else elsewhere if it may move."""
+        """Resize a range inside one mapping: in place if there is room, else elsewhere if it may move."""
         old_size, new_size = self.round_up(old_size), self.round_up(new_size)
-        end, area = address + old_size, self.areas.find(address)
-        if address % self.page or old_size <= 0 or new_size <= 0 or area is None or end > area[1]:
+        end, mapping = address + old_size, self.mappings.find(address)
+        if address % self.page or old_size <= 0 or new_size <= 0 or mapping is None or end > mapping[1]:
             return -1
         if new_size <= old_size:
             return address if new_size == old_size or self.munmap(address + new_size, old_size - new_size) == 0 else -1
         if self.kernel.calls.due():
             return -1
         extra = new_size - old_size
-        if end == area[1] and self.areas.room_above(end) >= extra:
-            return self._extend(area[0], address, end, end + extra, own)
+        if end == mapping[1] and self.mappings.room_above(end) >= extra:
+            return self._extend(mapping[0], address, end, end + extra, own)
         return self._move(address, old_size, new_size, own) if may_move else -1
 
-    def _extend(self, area: int, address: int, end: int, new_end: int, own: int) -> int:
-        if not self._map_area(end, new_end):
+    def _extend(self, mapping: int, address: int, end: int, new_end: int, own: int) -> int:
+        if not self._map_mapping(end, new_end):
             return -1
-        self.areas.extend(area, new_end)
+        self.mappings.extend(mapping, new_end)
         self.shadow.fill(end, new_end - end, own | WRITTEN)
         return address
 
     def _move(self, address: int, old_size: int, new_size: int, own: int) -> int:
-        target = self.areas.place(new_size, self.round_up(self.brk))
-        if not target or not self._map_area(target + old_size, target + new_size):
+        target = self._place(new_size, own, self.mappings.splits(address, address + old_size))
+        if not target or not self._map_mapping(target + old_size, target + new_size):
             return -1
         if not self._map_lazily(target, target + old_size, R | W | U):
             for page in range(target + old_size, target + new_size, self.page):
@@ -262,13 +226,13 @@ class Space:
             return -1
         for offset in range(0, old_size, self.page):
             self._move_page(address + offset, target + offset)
-        self.areas.cut(address, address + old_size)
-        self.areas.add(target, target + new_size, own)
+        self.mappings.cut(address, address + old_size)
+        self.mappings.add(target, target + new_size, own)
         self.shadow.fill(target + old_size, new_size - old_size, own | WRITTEN)
         return target
 
     def _move_page(self, source: int, target: int) -> None:
-        """Move one page with its frame, or the promise of one, and its owners."""
+        """Move one page with its frame (or the promise of one) and its shadow."""
         entry = self.table.unmap(source)
         if entry & V:
             self.table.back(target, self.table.frame_of(entry))
@@ -280,7 +244,7 @@ class Space:
             self.shadow.pages[target // self.page] = codes
 
     def decommit(self, address: int, size: int) -> int:
-        """Take the frames of whole pages of heap or areas; they stay mapped and read as zero."""
+        """Release the frames of whole pages of heap or mappings; the pages stay mapped and read as zero."""
         end = address + size
         is_wrong = address % self.page or size % self.page or size < 0 or not self._is_heap(address, end)
         if is_wrong or self.kernel.returns.due():
@@ -298,58 +262,25 @@ class Space:
     def _is_heap(self, start: int, end: int) -> bool:
         if start >= self.heap_start and end <= self.round_up(self.brk):
             return True
-        return sum(b - a for a, b in self.areas.inside(start, end)) == end - start
-
-    # --- touching pages
-
-    def reach(self, number: int) -> Page | None:
-        """The contents and owners of a page that a program may read and write; None if there is no such page."""
-        page = self.pages.get(number)
-        if page is not None:
-            return page
-        address = number * self.page
-        if number < 0 or address >= self.trapframe:
-            return None
-        entry = self._touch(address)
-        if entry & (V | R | W | U) != V | R | W | U:
-            return None
-        data, codes = self.frames.bytes_of(self.table.frame_of(entry)), self.shadow.own_page(number)
-        page = self.pages[number] = (memoryview(data).cast("q"), memoryview(codes).cast("Q"), data, codes)
-        return page
-
-    def _touch(self, address: int) -> int:
-        """The entry of a page, which gets its frame now if it has none yet (vmfault in xv6 kernel/vm.c)."""
-        entry = self.table.entry(address)
-        if entry & LAZY:
-            frame = self.frames.take_reserved(self.owner) if entry & RESERVED else self.frames.take(self.owner)
-            if not frame:
-                return 0
-            self.frames.zero(frame)
-            self.table.back(address, frame)
-        elif not entry and self.kernel.has("S8") and self.areas.find(address - 1):
-            self._map_new(address, R | W | X | U)  # `address <= end` where `<` was meant
-            self.shadow.fill(address, self.page, USER | ALLOCATOR | WRITTEN)
-        return self.table.entry(address)
+        return sum(b - a for a, b in self.mappings.inside(start, end)) == end - start
 
     # --- fork and exit
 
     def copy_to(self, child: Space) -> bool:
-        """Give a child a copy of every page (uvmcopy); False when there are too few frames."""
-        inherits_areas = not self.kernel.has("S10")
-        for address, entry in self.table.pages():
-            if address >= self.trapframe or (address >= self.areas.bottom and not inherits_areas):
-                break
-            if not entry & V and not inherits_areas:
-                raise KernelPanic("uvmcopy: page not present")
-            if not self._copy_page(child, address, entry):
-                return False
+        """Give a child a copy of every page (uvmcopy); return False if there are too few frames."""
+        if not all(self._copy_page(child, *page) for page in self._inherited()):
+            return False
         child.data, child.guard, child.heap_start, child.brk = self.data, self.guard, self.heap_start, self.brk
         child.shadow, child.segments = self.shadow.copy(), list(self.segments)
-        if inherits_areas:
-            child.areas = self.areas.copy()
-        else:
-            child.shadow.drop_from(self.round_up(self.brk) // self.page)
+        self._copy_mappings(child)
         return True
+
+    def _inherited(self) -> Iterator[tuple[int, int]]:
+        """The pages that are copied to a child, as (address, entry): all but the kernel's."""
+        return takewhile(lambda page: page[0] < self.trapframe, self.table.pages())
+
+    def _copy_mappings(self, child: Space) -> None:
+        child.mappings = self.mappings.copy()
 
     def _copy_page(self, child: Space, address: int, entry: int) -> bool:
         flags = entry & (R | W | X | U)
@@ -367,7 +298,7 @@ class Space:
         return False
 
     def abandon(self) -> None:
-        """Free everything of a space that could not be made whole."""
+        """Free a space whose construction failed."""
         for address, _ in list(self.table.pages()):
             if address < self.trapframe:
                 self._release_page(address)
@@ -377,8 +308,8 @@ class Space:
         """Unmap everything and free it (proc_freepagetable in xv6 kernel/proc.c)."""
         self.table.unmap(self.trapframe + self.page)
         self._release_page(self.trapframe)
-        for start, end in self.areas:
-            self._unmap_areas(start, end)
+        for start, end in self.mappings:
+            self._unmap_mappings(start, end)
         for address in range(0, self.round_up(self.brk), self.page):
             if self.table.entry(address):
                 self._release_page(address)
@@ -387,7 +318,7 @@ class Space:
 
 
 def zeroed(code: int) -> int:
-    """What a byte is once the kernel made it zero; one that its user has just handed over is the allocator's now."""
+    """The code of a byte after the kernel zeroed it; a freed byte becomes the allocator's."""
     if code & ALLOCATOR:
         return code & ~USER | WRITTEN
     return code | WRITTEN if code & USER else code

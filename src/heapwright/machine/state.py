@@ -1,4 +1,4 @@
-"""What a running process is made of: its address space, its threads, its blocks, and who watches it."""
+"""The state of a running process: its address space, its threads, its blocks and its observers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from heapwright.machine.blocks import Blocks
+from heapwright.machine.callbacks import Function
 from heapwright.machine.fault import Fault, Kind
 from heapwright.machine.kernel import Kernel
 from heapwright.machine.space import Space
@@ -18,14 +19,15 @@ ADDRESSES = {
     "walk": 2,
     "check": 2,
     "survey": 0,
+    "trim": 0,
     "lists": 0,
-}  # how many arguments of a call are addresses: or 1
+}  # the number of a call's arguments that are addresses, if it is not 1
 AccessObserver = Callable[[str, int, int, int, str], None]  # (operation, address, size, value, who)
 CallObserver = Callable[[str, tuple[int, ...], int, str], None]  # (name, arguments, result, who)
 
 
 class Scheduler(Protocol):
-    """What runs several simulated threads: it is told of each access before it happens, and may switch."""
+    """The runner of several simulated threads; it learns of each access before it happens, and may switch."""
 
     def step(self, operation: str, address: int, size: int) -> None: ...
 
@@ -37,7 +39,7 @@ class Scheduler(Protocol):
 
 
 class Thread:
-    """One simulated thread: its words, and the call of the allocator it is in."""
+    """One simulated thread: its words, and its running call of the allocator."""
 
     def __init__(self, number: int, words: list[int] | None = None):
         self.id = number
@@ -46,33 +48,37 @@ class Thread:
         self.call: tuple[str, tuple[Any, ...]] | None = None
 
     def describe_call(self) -> str:
-        """Such as `dealloc(0x5020, 40, 16)`."""
-        if self.call is None:
-            return ""
-        name, arguments = self.call
+        """The running call, such as `dealloc(0x5020, 40, 16)`; "" if there is none."""
+        return self.describe(self.call) if self.call else ""
+
+    @staticmethod
+    def describe(call: tuple[str, tuple[Any, ...]]) -> str:
+        name, arguments = call
         texts = [f"{a:#x}" if i < ADDRESSES.get(name, 1) else str(a) for i, a in enumerate(arguments)]
         return f"{name}({', '.join(texts)})"
 
 
 class ProcessState:
-    """All that the two views of a process's memory, its heap and its scheduler share."""
+    """The state that the two views of a process's memory, its heap and its scheduler share."""
 
     def __init__(self, kernel: Kernel, space: Space):
         self.kernel, self.space, self.pid = kernel, space, space.owner
         self.blocks = Blocks()
         self.thread = Thread(kernel.next_thread())
         self.threads_ever = 1
-        self.records: list[tuple[int, ...]] = []  # what the `traced` layer recorded: its thread, then its five numbers
+        self.records: list[tuple[int, ...]] = []  # records of the `traced` layer: the thread, then five numbers
+        self.functions: dict[int, Function] = {}  # of the program, by address: see heapwright.machine.callbacks
+        self.settings: dict[int, int] = {}  # options that a heap reads when it is initialized, as from an environment
         self.random = random.Random(f"{kernel.seed} {self.pid}")
         self.access_observers: list[AccessObserver] = []
         self.call_observers: list[CallObserver] = []
-        self.when_watched: list[Callable[[], None]] = []  # what to call when someone begins to watch, or ends
+        self.when_watched: list[Callable[[], None]] = []  # called when an observer is added or removed
         self._scheduler: Scheduler | None = None
 
-    # --- memory as the machine itself sees it, unchecked
+    # --- unchecked access, for the machine itself
 
     def peek(self, address: int, size: int) -> bytes:
-        """The bytes of a range, zero where there is no page or no frame yet."""
+        """The bytes of a range; zero where there is no page, or no frame yet."""
         return b"".join(self._peek_page(n, start, stop) for n, start, stop in self.space.shadow.pieces(address, size))
 
     def _peek_page(self, number: int, start: int, stop: int) -> bytes:
@@ -84,7 +90,7 @@ class ProcessState:
         return bytes(self.kernel.frames.bytes_of(frame)[start:stop]) if frame else bytes(stop - start)
 
     def poke(self, address: int, data: bytes) -> None:
-        """Change bytes of pages that may be written, whoever owns them."""
+        """Change bytes of writable pages, regardless of their owner."""
         for number, start, stop in self.space.shadow.pieces(address, len(data)):
             page = self.space.reach(number)
             if page is None:
@@ -95,7 +101,7 @@ class ProcessState:
     # --- watching
 
     def observe(self, access: AccessObserver | None = None, call: CallObserver | None = None) -> Callable[[], None]:
-        """Have functions called after each load and store, and each kernel call; return how to stop that."""
+        """Call functions after each load and store, and after each kernel call; return a function that stops this."""
         if access:
             self.access_observers.append(access)
         if call:

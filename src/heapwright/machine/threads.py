@@ -1,4 +1,4 @@
-"""Simulated threads: functions that take turns in one process, wherever a scheduler says so.
+"""Simulated threads: functions that take turns in one process, as a scheduler decides.
 
     threads = Threads(heap)
     threads.main(lambda: heap.dealloc(heap.alloc(40)))      the process's own thread
@@ -6,9 +6,9 @@
     threads.run()
 
 Each thread is a greenlet with its own words, call, errno and access budget. It may be stopped before each visible
-operation: an atomic access, a futex call, a kernel call, and an access to one of the `hot` words. What happens in
-between touches only what other threads do not, or else there is a race, which is reported; so no interleaving is
-missed (M. Musuvathi, S. Qadeer, Iterative Context Bounding for Systematic Testing of Multithreaded Programs, 2007).
+operation: an atomic access, a futex call, a kernel call, and an access to one of the `hot` words. Between these it
+touches only memory that no other thread touches; anything else is a race, and is reported. So no interleaving is missed
+(M. Musuvathi, S. Qadeer, Iterative Context Bounding for Systematic Testing of Multithreaded Programs, 2007).
 Memory is sequentially consistent: code without races cannot tell the difference.
 """
 
@@ -35,17 +35,17 @@ from heapwright.machine.state import Thread
 Body = Callable[[], Any]
 T = TypeVar("T")
 NAMES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
-MACHINERY_ABOVE = 4  # frames that say nothing of an access: access_at_work, step, View._step, View._place
-BUDGET = 1_000_000  # operations that a run may have in all: its threads may also chase each other for ever
+MACHINERY_ABOVE = 4  # frames of the machinery above an access: access_at_work, step, View._step, View._place
+BUDGET = 1_000_000  # operations in a whole run: threads may also chase each other for ever
 
 
 class Task:
-    """One thread at work: a function, and where it is in it."""
+    """A running thread: a function, and the point that it has reached."""
 
     def __init__(self, number: int, thread: Thread, body: Body):
         self.number, self.thread, self.name = number, thread, NAMES[number]
         self.greenlet = greenlet.greenlet(body)
-        self.left = UNLIMITED  # of the budget of its call, while others run
+        self.left = UNLIMITED  # the rest of its call's budget, while others run
         self.waits_for = ""  # why it sleeps
         self.is_done = False
 
@@ -56,34 +56,34 @@ class Task:
 
 @dataclass(slots=True)
 class Point:
-    """A moment at which another thread may go on."""
+    """A point in a run at which another thread may take over."""
 
     number: int  # counts the operations of a run
-    running: Task  # who got here
-    access: Access | None  # what it is about to do; None if it ended, sleeps or spins
-    ready: list[Task]  # who may go on, the one that does if nobody interferes first
+    running: Task  # the thread that reached this point
+    access: Access | None  # its next access; None if it ended, sleeps or spins
+    ready: list[Task]  # the threads that may go on; the first does unless the chooser interferes
 
     @property
     def is_preemption(self) -> bool:
-        """Whether it would be one to let any other than the first go on."""
+        """Whether it would be a preemption to let any thread but the first go on."""
         return self.access is not None
 
 
 class Chooser(Protocol):
-    """What decides who goes on."""
+    """Chooses the thread that goes on."""
 
     def choose(self, point: Point) -> Task: ...
 
 
 class Undisturbed:
-    """Each thread runs until it ends, sleeps or spins."""
+    """Lets each thread run until it ends, sleeps or spins."""
 
     def choose(self, point: Point) -> Task:
         return point.ready[0]
 
 
 class Log(Protocol):
-    """What wants to know of each operation of a run."""
+    """An observer of each operation of a run."""
 
     def add(self, threads: Threads, task: Task, operation: str, access: Access | None) -> None: ...
 
@@ -91,25 +91,25 @@ class Log(Protocol):
 
 
 class Threads:
-    """The threads of a process, or of a heap's; it is their scheduler while they run."""
+    """The threads of a process or of a heap's process, and their scheduler while they run."""
 
     def __init__(self, subject: Heap | Process):
         self.heap = subject if isinstance(subject, Heap) else None
         self.process = subject.process if isinstance(subject, Heap) else subject
-        self.state: Struct | None = subject.state if isinstance(subject, Heap) else None  # whose fields have names
+        self.state: Struct | None = subject.state if isinstance(subject, Heap) else None  # gives names to fields
         self.tasks: list[Task] = []
-        self.endings: list[Body] = []  # what must hold when all threads have ended
-        self.benign: dict[str, str] = {}  # fields that may race, and why
+        self.endings: list[Body] = []  # checks to run when all threads have ended
+        self.benign: dict[str, str] = {}  # fields that may race -> the reason
         self.hot: Collection[int] = ()  # words whose accesses are visible
-        self.raced: set[int] = set()  # words that raced, as they may
-        self.schedule: list[tuple[int, int]] = []  # (point, thread) where another than the first went on
+        self.raced: set[int] = set()  # words that raced and may do so
+        self.schedule: list[tuple[int, int]] = []  # (point, thread) at which another thread than the first went on
         self.points = 0
         self.clocks = Clocks(0)
         if isinstance(subject, SharedHeap):
             subject.at_fork = self._fork
         self._first = self.process.thread
         self._running: Task | None = None
-        self._sleepers: list[tuple[int, Task]] = []  # (address, who), the longest first
+        self._sleepers: list[tuple[int, Task]] = []  # (address, task), the longest sleeper first
         self._chooser: Chooser = Undisturbed()
         self._log: Log | None = None
         self._channels = 0
@@ -117,21 +117,21 @@ class Threads:
     # --- before the run
 
     def main(self, body: Body) -> None:
-        """What the process's own thread is to do."""
+        """Set the function that the process's own thread runs."""
         self.tasks.append(Task(len(self.tasks), self._first, body))
 
     def spawn(self, body: Body) -> Thread:
-        """What a new thread is to do."""
+        """Add a thread that runs a function."""
         self.tasks.append(Task(len(self.tasks), self.process.new_thread(), body))
         return self.tasks[-1].thread
 
     def first(self, body: Body) -> None:
-        """Have each thread do something before the run, one after the other."""
+        """Make each thread run a function before the run, one after the other."""
         for task in self.tasks:
             self.have(task.thread, body)
 
     def have(self, thread: Thread, body: Callable[[], T]) -> T:
-        """Have one thread do something before the run; it may be one that then does nothing more."""
+        """Make one thread run a function before the run; the thread need not take part in the run."""
         self.process.thread = thread
         try:
             return body()
@@ -145,7 +145,7 @@ class Threads:
     # --- the run
 
     def run(self, chooser: Chooser | None = None, hot: Collection[int] = (), log: Log | None = None) -> None:
-        """Run all threads to their ends. An exception in one of them is the end of all."""
+        """Run all threads to their ends. An exception in one of them ends all."""
         self._chooser, self.hot, self._log = chooser or Undisturbed(), hot, log
         self.clocks = Clocks(len(self.tasks))
         stop_watching = self.process.observe(call=self._called, access=self._valued if log else None)
@@ -161,7 +161,7 @@ class Threads:
                 task.greenlet.throw()
 
     def _run_all(self) -> None:
-        """Let threads run until one ends, and then others."""
+        """Run a thread until it ends, then another, until none is left."""
         last = self.tasks[-1]
         for task in self.tasks:
             task.greenlet.parent = greenlet.getcurrent()
@@ -182,14 +182,14 @@ class Threads:
         task.greenlet.switch()
 
     def _ready(self, after: Task) -> list[Task]:
-        """The threads that can go on, in turn, beginning with the one after `after`."""
+        """The threads that can go on, in turn, starting with the one after `after`."""
         turn = self.tasks[after.number + 1 :] + self.tasks[: after.number + 1]
         return [task for task in turn if task.is_ready]
 
     # --- after the run
 
     def judge(self, judged: set[int]) -> None:
-        """Check what must hold at the end; of a heap, unless it is as one that was judged before."""
+        """Run the final checks; skip a heap's check if an equal heap was judged before."""
         for ending in self.endings:
             ending()
         if self.heap is not None:
@@ -199,14 +199,14 @@ class Threads:
                 judged.add(state)
 
     def _state(self) -> int:
-        """A number that differs, in all likelihood, for heaps that differ."""
+        """A hash of the heap: it very likely differs for heaps that differ."""
         space, live = self.process.space, self.process.blocks.live.values()
         pages = [(number, bytes(page[2]), bytes(page[3])) for number, page in sorted(space.pages.items())]
         blocks = sorted((block.address, block.size) for block in live)
         words = [tuple(task.thread.words) for task in self.tasks]
-        return hash((tuple(pages), tuple(blocks), tuple(words), tuple(space.segments), tuple(space.areas)))
+        return hash((tuple(pages), tuple(blocks), tuple(words), tuple(space.segments), tuple(space.mappings)))
 
-    # --- where threads may change
+    # --- points at which threads may switch
 
     def _choose(self, running: Task, access: Access | None, ready: list[Task]) -> Task:
         self.points += 1
@@ -218,7 +218,7 @@ class Threads:
         return chosen
 
     def _pause(self, me: Task, access: Access) -> None:
-        """Before a visible operation: let another thread go first, if the chooser wants it."""
+        """Stop before a visible operation, and let another thread go first if the chooser wants it."""
         others = [task for task in self._ready(me) if task is not me]
         chosen = self._choose(me, access, [me, *others])
         if chosen is not me:
@@ -241,7 +241,7 @@ class Threads:
         waiting = [f"{task.name} {task.waits_for}" for task in self.tasks if task.waits_for]
         raise Fault(Kind.DEADLOCK, "nobody can go on: " + "; ".join(waiting), self.process, 0, operation="wait")
 
-    # --- what the machine says
+    # --- calls from the machine
 
     def step(self, operation: str, address: int, size: int) -> None:
         me = self._running
@@ -261,7 +261,7 @@ class Threads:
         return any(word in self.hot for word in words_of(address, size))
 
     def _judge(self, access: Access) -> None:
-        """Report a race, unless it is one that the allocator's author knows and can bear."""
+        """Report a race, unless the allocator declares it harmless."""
         changes = access.changes
         if access.operation == "compare_exchange":
             now = int.from_bytes(self.process.peek(access.address, 8), "little", signed=True)
@@ -275,7 +275,7 @@ class Threads:
         self.raced.update(words_of(access.address, access.size))
 
     def name(self, access: Access) -> str:
-        """The field that an access is to, or its address."""
+        """The field that an access touches, or else its address."""
         state = self.state
         if access.owner is not None:
             return f"{access.owner.__name__}.{access.field}"
@@ -284,7 +284,7 @@ class Threads:
         return f"{access.address:#x}" if access.address >= 0 else "channel"
 
     def visible(self, operation: str, address: int) -> None:
-        """An atomic operation that is none of memory's."""
+        """Stop before an atomic operation that is not an access to memory."""
         me = self._running
         if me is None:
             return
@@ -314,7 +314,7 @@ class Threads:
                 return
 
     def relax(self) -> None:
-        """Who spins lets others go on, if there is one: alone it would see the same again."""
+        """Let another thread go on while this one spins; if there is none, nothing can change what this one sees."""
         me = self._running
         if me is None:
             return
@@ -323,7 +323,7 @@ class Threads:
             self._go(self._choose(me, None, others))
 
     def _called(self, name: str, arguments: tuple[int, ...], result: int, who: str) -> None:
-        """A kernel call, after which others may see what it did."""
+        """Note a kernel call, whose effects other threads may see."""
         me = self._running
         if me is None:
             return
@@ -335,7 +335,7 @@ class Threads:
         self._pause(me, access)
 
     def _fork(self) -> None:
-        """All memory is about to be copied."""
+        """Note that a fork is about to copy all memory."""
         me = self._running
         if me is None:
             return
@@ -358,7 +358,7 @@ class Threads:
 
 
 class Channel(Generic[T]):
-    """Hands things from one thread to another, in order, and with them all that was done before."""
+    """Passes values from one thread to another in order; all that the sender did before happens before."""
 
     def __init__(self, threads: Threads, address: int):
         self._threads, self._address = threads, address
@@ -372,7 +372,7 @@ class Channel(Generic[T]):
             self._takers.popleft().waits_for = ""
 
     def get(self) -> T:
-        """The next thing, waiting for it if need be."""
+        """Take the next value; wait for it if necessary."""
         threads = self._threads
         while True:
             threads.visible("get", self._address)

@@ -1,5 +1,5 @@
-"""The compiled world: the same modules as LLVM code in a library that needs no Python.
+"""The compiled world: the same modules, compiled by LLVM to a library that needs no Python.
 
-The only package that imports Numba. `pointers` gives structs their machine meaning, `intrinsics` the memory,
-`compiler` turns functions into one LLVM module, `library` links and caches it.
+Only this package imports Numba. `pointers` defines structs in machine code and `intrinsics` defines memory. `compiler`
+turns functions into one LLVM module; `library` links and caches it.
 """

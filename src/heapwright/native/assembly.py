@@ -1,4 +1,4 @@
-"""Assembler text for readers: one function, its names as they are in the source, and how long it is."""
+"""Assembler text for readers: single functions, with the names of the source and their lengths."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 FUNCTION = re.compile(r"^(?P<name>[\w.]+):[^\n]*\n(?P<body>.*?)^\.Lfunc_end\d+:", re.S | re.M)
 MANGLED = re.compile(r"_ZN(?=10heapwright)\w+")
-NOISE = re.compile(r"\t\.|[#;]")  # directives and remarks
+NOISE = re.compile(r"\t\.|[#;]")  # directives and comments
 SIGNS = {"_5b": "[", "_5d": "]", "_28": "(", "_29": ")"}
 
 
 def functions(assembly: str) -> dict[str, str]:
-    """Each function's text by its readable name: C's names as they are, ours as `allocators[kr].take_fit`."""
+    """Each function's text by its readable name: C names unchanged, others as `allocators[kr].take_fit`."""
     return {readable(found["name"]): tidy(found["name"], found["body"]) for found in FUNCTION.finditer(assembly)}
 
 
 def named(assembly: str, name: str) -> list[str]:
-    """The functions of that name: C's own; if there is none, ours that are called so in whichever module."""
+    """The functions of that name: the C function, or if there is none, those of any module."""
     found = functions(assembly)
     if name in found:
         return [found[name]]
@@ -25,7 +25,7 @@ def named(assembly: str, name: str) -> list[str]:
 
 
 def tidy(name: str, body: str) -> str:
-    """Labels and instructions only."""
+    """The labels and instructions of a function, without directives and comments."""
     lines = [f"{name}:", *(line for line in body.splitlines() if line.strip() and not NOISE.match(line))]
     return MANGLED.sub(lambda found: readable(found[0]), "\n".join(lines))
 
@@ -38,7 +38,7 @@ def instructions(text: str) -> int:
 
 
 def readable(symbol: str) -> str:
-    """Numba's mangled name without package, version and types: module and function."""
+    """The module and function in a name that Numba mangled, without package, version and types."""
     if not MANGLED.fullmatch(symbol):
         return symbol
     _, *parts = pieces(symbol.removeprefix("_ZN"))
@@ -48,7 +48,7 @@ def readable(symbol: str) -> str:
 
 
 def pieces(mangled: str) -> Iterator[str]:
-    """The names that a mangled one begins with, each behind its length."""
+    """The names at the start of a mangled name, where each follows its length."""
     while found := re.match(r"\d+", mangled):
         end = found.end() + int(found[0])
         yield mangled[found.end() : end]

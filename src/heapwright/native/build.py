@@ -1,7 +1,7 @@
 """`python -m heapwright.native.build KIND SPEC OUTPUT [object|llvm|asm]`: compile one library's code.
 
-A process of its own, for `heapwright.native.lean` leaves Numba unfit for anything else. KIND is heap, recorder,
-replayer or workloads. What does not compile is one line on standard error, and status 2.
+It runs in its own process, because `heapwright.native.lean` leaves Numba unfit for anything else. KIND is heap,
+recorder, counter, replayer, workloads or functions. A compile error is one line on standard error, with status 2.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from heapwright.allocator import AllocatorError, load
-from heapwright.native import compiler, face, lean
+from heapwright.allocator import load
+from heapwright.errors import AllocatorError
+from heapwright.native import compiler, face, functions, lean
 from heapwright.native.workloads_unit import workloads_unit
 
 UNITS: dict[str, Callable[[str], Any]] = {
     "heap": lambda spec: face.unit_of(load(spec)),
     "recorder": lambda spec: face.recorder_unit(load(spec)),
+    "counter": lambda spec: face.counter_unit(load(spec)),
     "replayer": lambda spec: face.replayer_unit(),
     "workloads": lambda spec: workloads_unit(),
+    "functions": functions.functions_unit,
 }
 EMIT = {
     "object": compiler.object_of,
@@ -30,7 +33,7 @@ EMIT = {
 
 
 def main(kind: str, spec: str, output: str, form: str = "object") -> None:
-    gc.disable()  # nothing here lives long
+    gc.disable()  # the process is short-lived
     lean.enter()
     module = compiler.compile_unit(UNITS[kind](spec))
     Path(output).write_bytes(EMIT[form](module))

@@ -1,8 +1,8 @@
-"""The C library and the library's own words, as functions of compiled code.
+"""The C library and the library's own data, as functions for compiled code.
 
-A C function is declared once with `c_function`; numbers are 64-bit on our side and cut or extended to its own
-widths; pointers are longs. `heap_words`, `runtime_words` and `thread_words` are addresses inside the library:
-functions that only its own module defines, so that Numba's in-process engine never meets their relocations.
+`c_function` declares a C function. Numbers are 64 bits wide in the dialect and are cut or extended to the function's
+widths; pointers are longs. `heap_words`, `runtime_words`, `thread_words` and `heap_name` return addresses inside the
+library. Only the library's own module defines them, so Numba's in-process engine never meets their relocations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def declare(builder, name, result, arguments, variadic=False):
 
 
 def c_function(name: str, result: str = "long", *arguments: str):
-    """A C function of ints and longs, callable from compiled code."""
+    """Declare a C function of ints and longs, callable from compiled code."""
     widths = [WIDTHS[each] for each in arguments]
 
     def generate(context, builder, sig, args):
@@ -38,7 +38,7 @@ def c_function(name: str, result: str = "long", *arguments: str):
 
 
 def typing_of(arity: int, generate):
-    """A typing function with `arity` named arguments, as `intrinsic` wants one."""
+    """A typing function with `arity` named arguments, as `intrinsic` requires."""
     names = "".join(f", a{i}" for i in range(arity))
     scope = {"signature": types.int64(*[types.int64] * arity), "generate": generate}
     exec(f"def typed(context{names}):\n    return signature, generate", scope)  # noqa: S102  a signature of any length
@@ -46,7 +46,7 @@ def typing_of(arity: int, generate):
 
 
 def own_function(name: str, *arguments: str):
-    """A function that the library's own module defines; Numba's engine resolves it and never calls it."""
+    """Declare a function that the library's own module defines. Numba's engine resolves it and never calls it."""
     if not llvm.address_of_symbol(name):
         llvm.add_symbol(name, 1)
     return c_function(name, "long", *arguments)
@@ -56,7 +56,12 @@ heap_words = own_function("heapwright_heap_words")
 runtime_words = own_function("heapwright_runtime_words")
 thread_words = own_function("heapwright_thread_words")
 recorder_words = own_function("heapwright_recorder_words")
-random_word = own_function("heapwright_random")
+heap_name = own_function("heapwright_heap_name")
+library_start = own_function("heapwright_library_start")
+library_end = own_function("heapwright_library_end")
+main_stack_end = own_function("heapwright_main_stack_end")
+probe = own_function("heapwright_probe", "long")
+release_held = own_function("heapwright_release_held")
 
 sbrk = c_function("sbrk", "long", "long")
 mmap = c_function("mmap", "long", "long", "long", "int", "int", "int", "long")
@@ -65,6 +70,9 @@ mremap = c_function("mremap", "long", "long", "long", "long", "int")
 madvise = c_function("madvise", "int", "long", "long", "int")
 syscall = c_function("syscall", "long", "long", "long", "long", "long", "long", "long")
 errno_place = c_function("__errno_location")
+pthread_self = c_function("pthread_self")
+pthread_getcpuclockid = c_function("pthread_getcpuclockid", "int", "long", "long")
+pthread_getspecific = c_function("pthread_getspecific", "long", "int")
 pthread_setspecific = c_function("pthread_setspecific", "int", "int", "long")
 list_lock = c_function("_IO_list_lock")
 list_unlock = c_function("_IO_list_unlock")
@@ -86,19 +94,24 @@ malloc = c_function("malloc", "long", "long")
 calloc = c_function("calloc", "long", "long", "long")
 realloc = c_function("realloc", "long", "long", "long")
 memalign = c_function("memalign", "long", "long", "long")
+valloc = c_function("valloc", "long", "long")
 free = c_function("free", "long", "long")
 malloc_usable_size = c_function("malloc_usable_size", "long", "long")
 mallinfo2 = c_function("mallinfo2", "long", "long")
 
 dladdr = c_function("dladdr", "int", "long", "long")
 dlsym = c_function("dlsym", "long", "long", "long")
+strcmp = c_function("strcmp", "int", "long", "long")
+strlen = c_function("strlen", "long", "long")
 exit_now = c_function("_exit", "long", "int")
 getpid = c_function("getpid", "int")
-getppid = c_function("getppid", "int")
+getrusage = c_function("getrusage", "int", "int", "long")
 getenv = c_function("getenv", "long", "long")
+getauxval = c_function("getauxval", "long", "long")
+secure_getenv = c_function("secure_getenv", "long", "long")
 c_open = c_function("open", "int", "long", "int", "int")
 c_read = c_function("read", "long", "int", "long", "long")
-posix_fallocate = c_function("posix_fallocate", "int", "int", "long", "long")
+getrlimit = c_function("getrlimit", "int", "int", "long")
 nanoseconds = own_function("heapwright_nanoseconds", "long")
 c_write = c_function("write", "long", "int", "long", "long")
 c_close = c_function("close", "int", "int")
@@ -114,39 +127,33 @@ def text(context, literal):
     return types.int64(literal), generate
 
 
-@intrinsic(prefer_literal=True)
-def say(context, file, form, number):
-    """Print one number by a printf format, to a FILE or, for 0, to standard error without a buffer."""
+@intrinsic
+def abort(context):
+    """End the process with SIGABRT."""
 
     def generate(context, builder, sig, args):
-        place = builder.inttoptr(args[0], pointer)
+        builder.call(declare(builder, "abort", ir.VoidType(), []), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic(prefer_literal=True)
+def say(context, file, form, number):
+    """Print one number to a FILE in a printf format. This may allocate."""
+
+    def generate(context, builder, sig, args):
         constant = context.insert_const_string(builder.module, form.literal_value)
-        with builder.if_else(builder.icmp_signed("==", args[0], i64(0))) as (unbuffered, buffered):
-            with unbuffered:
-                builder.call(declare(builder, "dprintf", i32, [i32, pointer], True), [i32(2), constant, args[2]])
-            with buffered:
-                builder.call(declare(builder, "fprintf", i32, [pointer, pointer], True), [place, constant, args[2]])
+        fprintf = declare(builder, "fprintf", i32, [pointer, pointer], True)
+        builder.call(fprintf, [builder.inttoptr(args[0], pointer), constant, args[2]])
         return context.get_dummy_value()
 
     return types.void(types.int64, form, types.int64), generate
 
 
-@intrinsic
-def file_name(context, place, size, folder, pid, execs):
-    """snprintf(place, size, "%s/%ld.%ld.hwraw", folder, pid, execs)"""
-
-    def generate(context, builder, sig, args):
-        form = context.insert_const_string(builder.module, "%s/%ld.%ld.hwraw")
-        snprintf = declare(builder, "snprintf", i32, [pointer, i64, pointer], True)
-        answer = builder.call(snprintf, [builder.inttoptr(args[0], pointer), args[1], form, *args[2:]])
-        return builder.sext(answer, i64)
-
-    return types.int64(*[types.int64] * 5), generate
-
-
 @intrinsic(prefer_literal=True)
 def address_if_any(context, name):
-    """The address of a C function of one long, or 0 if no library has it: unlike dlsym, it never allocates."""
+    """The address of a C function of one long, or 0 if no library has it. Unlike dlsym, this never allocates."""
 
     def generate(context, builder, sig, args):
         function = declare(builder, name.literal_value, i64, [i64])
@@ -168,8 +175,53 @@ def call(context, function, argument):
 
 
 @intrinsic
+def ticks(context):
+    """The processor's clock, read after all earlier loads are done: what caused them has a smaller number."""
+
+    def generate(context, builder, sig, args):
+        builder.call(declare(builder, "llvm.x86.sse2.lfence", ir.VoidType(), []), [])
+        return builder.call(declare(builder, "llvm.readcyclecounter", i64, []), [])
+
+    return types.int64(), generate
+
+
+@intrinsic
+def call_with_two(context, function, first, second):
+    """Call a C function of two longs by its address, for an int."""
+
+    def generate(context, builder, sig, args):
+        kind = ir.FunctionType(i32, [i64, i64]).as_pointer()
+        return builder.sext(builder.call(builder.inttoptr(args[0], kind), args[1:]), i64)
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def frame_address(context):
+    """The frame pointer of the function that this becomes a part of. Only with `Unit.has_frames` do its callers have
+    one, too."""
+
+    def generate(context, builder, sig, args):
+        frame = declare(builder, "llvm.frameaddress.p0", pointer, [i32])
+        return builder.ptrtoint(builder.call(frame, [i32(0)]), i64)
+
+    return types.int64(), generate
+
+
+@intrinsic
+def call_with(context, function, a, b, c, d):
+    """Call a C function of up to four longs by its address."""
+
+    def generate(context, builder, sig, args):
+        kind = ir.FunctionType(i64, [i64] * 4).as_pointer()
+        return builder.call(builder.inttoptr(args[0], kind), args[1:])
+
+    return types.int64(*[types.int64] * 5), generate
+
+
+@intrinsic
 def on_stack(context, struct):
-    """A pointer to room for a struct in the caller's own stack frame."""
+    """A pointer to space for a struct in the caller's stack frame. It is zero when the function begins."""
     words = -(-struct.struct.SIZE // WORD)
 
     def generate(context, builder, sig, args):
@@ -179,14 +231,27 @@ def on_stack(context, struct):
 
 
 @intrinsic
+def unset_on_stack(context, struct):
+    """The same for a struct that is too large to be set to zero each time."""
+    words = -(-struct.struct.SIZE // WORD)
+
+    def generate(context, builder, sig, args):
+        with builder.goto_entry_block():
+            place = builder.alloca(ir.ArrayType(i64, words))
+        return builder.ptrtoint(place, i64)
+
+    return PointerType(struct.struct)(struct), generate
+
+
+@intrinsic
 def process_memory(context):
-    """This process's memory, to make a struct's pointer with: `Stats(process_memory(), address)`."""
+    """This process's memory, for struct pointers: `Stats(process_memory(), address)`."""
     return MEMORY(), lambda context, builder, sig, args: context.get_dummy_value()
 
 
 @intrinsic
 def load_int(context, address):
-    """The C int at an address, with its sign."""
+    """The C int at an address, sign-extended."""
 
     def generate(context, builder, sig, args):
         return builder.sext(builder.load(builder.inttoptr(args[0], i32.as_pointer())), i64)

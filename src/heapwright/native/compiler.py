@@ -1,9 +1,9 @@
-"""Functions to one object file: Numba types them, LLVM joins and optimises them as a whole.
+"""Compile functions to one object file: Numba types them, LLVM links and optimises them as a whole.
 
-What is not public in Numba, and must be looked at with each of its releases: a compiled function's `fndesc` and
-`library`, its calling convention, `int32 f(result *, trouble **, arguments...)`, the code library that
-`heapwright.native.lean` puts in place of Numba's own, and, in the modules that give structs and memory their meaning,
-what they take from `numba.core`: data models, casts, attribute templates and `cgutils`.
+This relies on parts of Numba that are not public and must be checked with each of its releases: the `fndesc` and
+`library` of a compiled function; its calling convention, `int32 f(result *, trouble **, arguments...)`; the code
+library that `heapwright.native.lean` replaces; and what the modules for structs and memory take from `numba.core`: data
+models, casts, attribute templates and `cgutils`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from numba.core.errors import NumbaError
 
 from heapwright.native import (
     cxx,
-    intrinsics,  # noqa: F401  gives memory and bits their meaning
+    exports,
+    intrinsics,  # noqa: F401  defines memory and bits in compiled code
 )
 from heapwright.native.lean import LeanLibrary, modules_of
 from heapwright.native.portable import portable
-from heapwright.native.shell import shell_text
+from heapwright.native.shell import CARD, shell_text
 from heapwright.native.slow_paths import call_by_value, keep_apart
 
 OPTIONS = {
@@ -39,7 +40,7 @@ CPU = "x86-64-v2"
 
 
 class Export(NamedTuple):
-    """A C function to offer: its name, the function of numbers behind it, and whether it answers."""
+    """A C function to export: its name, the compiled function behind it, and whether it returns a value."""
 
     name: str
     function: FunctionType
@@ -48,31 +49,35 @@ class Export(NamedTuple):
 
 
 class CompileError(Exception):
-    """A function that does not compile; its text names the allocator's line and says what to do."""
+    """A function that does not compile. The text names the allocator's line and says what to do."""
 
 
 class Unit(NamedTuple):
-    """What goes into one library: C functions, other names for them, the heap's words, what not to inline."""
+    """The contents of one library: C functions, their other names, the heap's words, functions not to inline."""
 
     exports: tuple[Export, ...]
     aliases: dict[str, str]
     heap_bytes: int
     slow_paths: frozenset[str]
-    is_heap: bool = True  # else it does one job when it is loaded, and ends the process
+    is_heap: bool = True  # otherwise it does one job when it is loaded, and ends the process
+    name: str = ""  # of the allocator, for its reports
+    spec: str = ""  # of the stack, for the library's card
+    has_frames: bool = False  # all functions keep a frame pointer, so that the library finds who called it
 
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:
-    """One optimised LLVM module that holds the unit's exports and nothing else that is visible."""
-    shell, texts = [shell_text(unit.heap_bytes, unit.is_heap)], {}
+    """One optimised LLVM module in which only the unit's exports are visible."""
+    shell, texts = [shell_text(unit.heap_bytes, unit.is_heap, unit.name, unit.spec)], {}
     for export in unit.exports:
         mangled, library = lower(export)
         shell.append(face_text(export, mangled))
         texts.update(dict.fromkeys(modules_of(library)))
     shell += [f"@{alias} = alias ptr, ptr @{name}" for alias, name in unit.aliases.items()]
-    module = llvm.parse_assembly("\n".join(shell))
+    frames = with_frames if unit.has_frames else str
+    module = llvm.parse_assembly(frames("\n".join(shell)))
     for text in texts:
-        module.link_in(llvm.parse_assembly(mergeable(call_by_value(text, unit.slow_paths))))
-    hide(module, {"dlopen", *cxx.NAMES, *unit.aliases, *(export.name for export in unit.exports)})
+        module.link_in(llvm.parse_assembly(frames(mergeable(call_by_value(text, unit.slow_paths)))))
+    hide(module, {"dlopen", CARD, *cxx.NAMES, *unit.aliases, *(export.name for export in unit.exports)})
     keep_apart(module, unit.slow_paths)
     module.verify()
     optimise(module)
@@ -88,7 +93,7 @@ def assembly_of(module: llvm.ModuleRef) -> str:
 
 
 def lower(export: Export) -> tuple[str, LeanLibrary]:
-    """The mangled name of one function, and its LLVM code with that of all that it calls."""
+    """The mangled name of a function, and its LLVM code with that of everything it calls."""
     kind = (types.int64 if export.returns else types.void)(*[types.int64] * export.arity)
     try:
         compiled = njit(kind, **OPTIONS)(portable(export.function))
@@ -98,18 +103,18 @@ def lower(export: Export) -> tuple[str, LeanLibrary]:
     return overload.fndesc.llvm_func_name, overload.library
 
 
-MACHINERY = (os.path.dirname(__file__), os.path.dirname(numba.__file__))  # no line of theirs is what a user can mend
+MACHINERY = (os.path.dirname(__file__), os.path.dirname(numba.__file__))  # users cannot correct lines in these folders
 
 
 def explain(error: NumbaError) -> str:
-    """The innermost reason of Numba's report, at the line of source that it is about."""
+    """The innermost reason in Numba's report, with the source line that it is about."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     inner = text.split("raised from")[0]
     inner = inner[inner.rfind("Failed in nopython mode pipeline") :]
     lines = [line.strip() for line in inner.splitlines()[1:]]
     reason = next((line for line in lines if line and not line.startswith("During:")), str(error).splitlines()[0])
     places = re.findall(r"at (\S+\.py) \((\d+)\)|File \"([^\"]+)\", line (\d+)", inner)
-    found = [(os.path.abspath(a or c), b or d) for a, b, c, d in places]  # Numba may say it relative to where we are
+    found = [(os.path.abspath(a or c), b or d) for a, b, c, d in places]  # Numba may give relative paths
     outside = (each for each in found if not each[0].startswith(MACHINERY))
     path, line = next(outside, found[0] if found else ("the allocator", "?"))
     return f"{path}:{line}: {reason}"
@@ -119,13 +124,18 @@ def explain(error: NumbaError) -> str:
 
 
 def face_text(export: Export, mangled: str) -> str:
-    """A C function that calls a compiled one by Numba's convention."""
+    """The LLVM text of a C function that calls a compiled one by Numba's convention.
+
+    A function with a name of the C library's is never inlined. A call of that name, even from this library, must reach
+    the process's function of that name, which may belong to another library.
+    """
+    inlining = "" if export.name.startswith(exports.PREFIX) else "noinline"
     names = [f"i64 %a{i}" for i in range(export.arity)]
     result = "i64" if export.returns else "void"
     answer = "%word = load i64, ptr %result\n  ret i64 %word" if export.returns else "ret void"
     return f"""
 declare i32 @{mangled}({", ".join(["ptr", "ptr"] + ["i64"] * export.arity)})
-define {result} @{export.name}({", ".join(names)}) nounwind "no-builtins" {{
+define {result} @{export.name}({", ".join(names)}) nounwind {inlining} "no-builtins" {{
   %result = alloca i64
   %trouble = alloca ptr
   %status = call i32 @{mangled}({", ".join(["ptr %result", "ptr %trouble", *names])})
@@ -138,8 +148,13 @@ define {result} @{export.name}({", ".join(names)}) nounwind "no-builtins" {{
 
 
 def mergeable(text: str) -> str:
-    """Definitions that may meet their like from another function's text, declared by its own shell or not."""
+    """The text with definitions made mergeable, because the text of another function may contain the same ones."""
     return re.sub(r"^define (?!linkonce_odr|internal)", "define linkonce_odr ", text, flags=re.M)
+
+
+def with_frames(text: str) -> str:
+    """The text with functions that keep a frame pointer. A jump table in an unwinder is mispredicted at each frame."""
+    return re.sub(r"^(define .*?)( ?\{)$", r'\1 "frame-pointer"="all" "no-jump-tables"="true"\2', text, flags=re.M)
 
 
 def hide(module: llvm.ModuleRef, visible: Iterable[str]) -> None:

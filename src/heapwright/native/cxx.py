@@ -1,8 +1,9 @@
 """C++'s operators new and delete, over malloc, memalign and free of the same library.
 
-The nothrow forms stay libstdc++'s: they call these. When memory is exhausted the new handler is called until it
-frees some; without one bad_alloc is thrown. Both are libstdc++'s own functions, looked up then: the library may
-have come by dlopen. Names are those of the Itanium C++ ABI for x86-64. Source: C++17 [new.delete.single].
+The nothrow forms remain libstdc++'s, which call these. If memory is exhausted, the new handler is called until it frees
+some; without a handler, bad_alloc is thrown. Both are functions of libstdc++ and are looked up only then, because
+libstdc++ may have been loaded by dlopen. Names follow the Itanium C++ ABI for x86-64.
+Source: C++17 [new.delete.single].
 """
 
 from __future__ import annotations
@@ -92,6 +93,6 @@ def operators_text() -> str:
 
 
 def deletes(names: tuple[str, ...], more: int) -> list[str]:
-    """Operators delete with `more` arguments after the block, which free does not need."""
+    """Operators delete with `more` arguments after the block; free does not need them."""
     parameters = "".join(f", i64 %a{i}" for i in range(more))
     return [DELETE_TEXT.format(name=name, parameters=parameters) for name in names]

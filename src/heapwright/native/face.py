@@ -1,4 +1,4 @@
-"""Which C functions a library offers: the C face over a stack, and the doors that heapwright itself uses."""
+"""The C functions that a library exports: the C face over a stack, and the exports that heapwright itself uses."""
 
 from __future__ import annotations
 
@@ -7,67 +7,81 @@ from types import FunctionType, ModuleType
 
 from heapwright.allocator import Allocator
 from heapwright.layout import StructMeta
-from heapwright.native import doors
+from heapwright.native import exports
 from heapwright.native.c import heap_words, process_memory
 from heapwright.native.compiler import Export, Unit
+from heapwright.native.jobs import replayer
 from heapwright.native.portable import portable
-from heapwright.native.runtime import kernel, replayer
+from heapwright.native.runtime import kernel, recorder
+from heapwright.native.runtime.stacks import modules
 
 LIBC = Path(__file__).parent.parent / "libc.py"
 RUNTIME = Path(__file__).parent / "runtime"
 
-# functions of libc.py and of report.py, with their numbers of arguments
+# The functions of libc.py, relatives.py and report.py, with their numbers of arguments.
 CALLS = {
     "malloc": 1,
     "calloc": 2,
     "realloc": 2,
-    "reallocarray": 3,
     "memalign": 2,
     "aligned_alloc": 2,
     "posix_memalign": 3,
     "valloc": 1,
-    "pvalloc": 1,
     "free": 1,
-    "free_sized": 2,
-    "free_aligned_sized": 3,
 }
-QUESTIONS = {"malloc_usable_size": 1, "malloc_trim": 1, "mallopt": 2}
+RELATIVES = {"reallocarray": 3, "pvalloc": 1, "free_sized": 2, "free_aligned_sized": 3, "cfree": 1}
+USABLE = {"malloc_usable_size": 1}
+QUESTIONS = {**USABLE, "malloc_trim": 1, "mallopt": 2}
 REPORTS = {"mallinfo2": 1, "mallinfo": 1, "malloc_info": 2, "malloc_stats": 0}
-SILENT = ("free", "free_sized", "free_aligned_sized", "malloc_stats", *doors.SILENT)  # they answer nothing
+SILENT = ("free", "free_sized", "free_aligned_sized", "cfree", "malloc_stats", *exports.SILENT)  # they return nothing
 ALIASES = {
-    "cfree": "free",
     "__libc_malloc": "malloc",
     "__libc_calloc": "calloc",
     "__libc_realloc": "realloc",
     "__libc_free": "free",
     "__libc_memalign": "memalign",
     "__libc_valloc": "valloc",
-    "__libc_pvalloc": "pvalloc",
 }
 
 
 def unit_of(stack: Allocator) -> Unit:
-    """All that the library of a stack offers; the stack can be called by many threads and knows its sizes."""
+    """The unit of a stack's library. The stack must be thread-safe and know the sizes of its blocks."""
     report, heap = stack.bind(RUNTIME / "report.py"), stack.module.Heap
-    exports = (
+    exported = (
         *c_face(stack, CALLS | QUESTIONS),
+        Export("__libc_pvalloc", over_heap(heap, stack.bind(LIBC).pvalloc, 1), 1),
+        *relatives(stack),
         *exports_of(report, heap, REPORTS),
-        *exports_of(stack.module, heap, doors.STACK, doors.PREFIX),
-        *exports_of(report, heap, doors.REPORT, doors.PREFIX),
+        *exports_of(stack.module, heap, exports.STACK, exports.PREFIX),
+        *exports_of(report, heap, exports.REPORT, exports.PREFIX),
         *lifecycle(stack),
-        *(Export(doors.PREFIX + name, getattr(kernel, name), arity) for name, arity in doors.KERNEL.items()),
+        *own_functions(stack),
+        *(Export(exports.PREFIX + name, getattr(kernel, name), arity) for name, arity in exports.KERNEL.items()),
     )
-    return Unit(exports, ALIASES, heap.SIZE, stack.slow_paths)
+    return Unit(exported, ALIASES, heap.SIZE, stack.slow_paths, name=stack.name, spec=stack.spec)
 
 
 def recorder_unit(stack: Allocator) -> Unit:
-    """The calls alone, over the C library's own: its other functions still answer for its heap."""
-    nothing = Export("heapwright_leave_record", over_heap(stack.module.Heap, stack.module.trim, 0), 0)
-    return Unit((*c_face(stack, CALLS), *lifecycle(stack), nothing), {"cfree": "free"}, 0, frozenset())
+    """The unit of the recorder: only the calls, over the C library's allocator, whose other functions stay in place."""
+    heap = stack.module.Heap
+    nothing = Export("heapwright_leave_record", over_heap(heap, stack.module.fork_parent, 0), 0)
+    closing = Export("dlclose", over_heap(heap, modules.dlclose, 1), 1)
+    asking = Export("prctl", over_heap(heap, recorder.prctl, 5), 5)
+    calls = c_face(stack, CALLS | USABLE)  # a malloc that the program is linked with does not know the blocks
+    exported = (*calls, *relatives(stack), *lifecycle(stack), nothing, closing, asking)
+    return Unit(exported, {}, 0, frozenset(), has_frames=True)
+
+
+def counter_unit(stack: Allocator) -> Unit:
+    """The unit of the counter: only the calls, counted over the C library's allocator, and the record at exit."""
+    heap, report = stack.module.Heap, stack.bind(RUNTIME / "report.py")
+    record = exports_of(report, heap, {"leave_record": exports.REPORT["leave_record"]}, exports.PREFIX)
+    calls = (*c_face(stack, CALLS | USABLE), *relatives(stack))
+    return Unit((*calls, *lifecycle(stack), *record), {}, heap.SIZE, stack.slow_paths)
 
 
 def replayer_unit() -> Unit:
-    """The function that replays a job, which runs when the library is loaded; it interposes nothing."""
+    """The unit of the replayer: one function that replays a job when the library is loaded. It interposes nothing."""
     return Unit((Export("heapwright_job", portable(replayer.replay), 0),), {}, 0, frozenset(), is_heap=False)
 
 
@@ -75,12 +89,22 @@ def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:
     return exports_of(stack.bind(LIBC), stack.module.Heap, names)
 
 
+def own_functions(stack: Allocator) -> list[Export]:
+    """The C functions that only this allocator has."""
+    own = stack.interface
+    return exports_of(own, stack.module.Heap, dict(own.EXPORTS)) if own else []
+
+
+def relatives(stack: Allocator) -> list[Export]:
+    return exports_of(stack.bind(RUNTIME / "relatives.py"), stack.module.Heap, RELATIVES)
+
+
 def lifecycle(stack: Allocator) -> list[Export]:
-    return exports_of(stack.bind(RUNTIME / "lifecycle.py"), stack.module.Heap, doors.LIFECYCLE, doors.PREFIX)
+    return exports_of(stack.bind(RUNTIME / "lifecycle.py"), stack.module.Heap, exports.LIFECYCLE, exports.PREFIX)
 
 
 def exports_of(module: ModuleType, heap: StructMeta, names: dict[str, int], prefix: str = "") -> list[Export]:
-    """C functions of a module, each over the library's own heap, with their numbers of arguments."""
+    """The exports for the named functions of a module, each over the library's own heap."""
     return [
         Export(prefix + name, over_heap(heap, getattr(module, name), arity), arity, name not in SILENT)
         for name, arity in names.items()
@@ -88,7 +112,7 @@ def exports_of(module: ModuleType, heap: StructMeta, names: dict[str, int], pref
 
 
 def over_heap(heap: StructMeta, function: FunctionType, arity: int) -> FunctionType:
-    """The function with its heap filled in: the words of the library itself."""
+    """The function with its heap bound to the library's own words."""
     names = ", ".join(f"a{i}" for i in range(arity))
     scope = {"function": function, "Heap": heap, "memory": process_memory, "words": heap_words}
     exec(f"def face({names}):\n    return function(Heap(memory(), words()), {names})", scope)  # noqa: S102  any arity

@@ -1,4 +1,4 @@
-"""What `heap.memory` and `heapwright.bits` mean in machine code."""
+"""`heap.memory` and `heapwright.bits` in machine code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numba.extending import intrinsic, overload, overload_attribute, overload_me
 
 from heapwright import bits
 from heapwright.native import (
-    places,  # noqa: F401  gives arrays and atomics their meaning
+    places,  # noqa: F401  defines arrays and atomics in machine code
 )
-from heapwright.native.c import declare, i32, random_word
+from heapwright.native.c import call_with, call_with_two, declare, text
 from heapwright.native.pointers import MemoryType, i64
 from heapwright.native.portable import given, portable
-from heapwright.native.runtime import kernel, linux, recorder
+from heapwright.native.runtime import kernel, linux, misuse, recorder, settings
+from heapwright.native.runtime.stacks import sites
 
 i1, i8 = ir.IntType(1), ir.IntType(8)
 
@@ -26,7 +27,13 @@ def method(name: str):
 
 # --- the kernel and the thread
 
-for function in (*vars(kernel).values(), *vars(recorder).values()):
+for function in (
+    *vars(kernel).values(),
+    *vars(recorder).values(),
+    *vars(sites).values(),
+    *vars(settings).values(),
+    *vars(misuse).values(),
+):
     if isinstance(function, FunctionType):
         portable(function)
 
@@ -34,22 +41,25 @@ method("sbrk")(lambda self, n: lambda self, n: kernel.sbrk(n))
 method("mmap")(lambda self, size: lambda self, size: kernel.mmap(size))
 method("munmap")(lambda self, address, size: lambda self, address, size: kernel.munmap(address, size))
 method("decommit")(lambda self, address, size: lambda self, address, size: kernel.decommit(address, size))
+method("is_mapped")(lambda self, address: lambda self, address: kernel.is_mapped(address))
 method("local")(lambda self, slot: lambda self, slot: kernel.local(slot))
 method("set_local")(lambda self, slot, value: lambda self, slot, value: kernel.set_local(slot, value))
 method("thread_id")(lambda self: lambda self: kernel.thread_id())
 method("wait")(lambda self, address, value: lambda self, address, value: kernel.wait(address, value))
 method("wake")(lambda self, address: lambda self, address: kernel.wake(address))
 method("held")(lambda self: lambda self: kernel.held())
-method("most_held")(lambda self: lambda self: kernel.most_held())
+method("peak_held")(lambda self: lambda self: kernel.peak_held())
 method("growths")(lambda self: lambda self: kernel.growths())
 method("shrinks")(lambda self: lambda self: kernel.shrinks())
 method("decommits")(lambda self: lambda self: kernel.decommits())
-method("stretch_start")(lambda self: lambda self: kernel.stretch_start())
+method("extent_start")(lambda self: lambda self: kernel.extent_start())
 method("piece_start")(lambda self: lambda self: kernel.piece_start())
-method("stretch_end")(lambda self: lambda self: kernel.stretch_end())
+method("extent_end")(lambda self: lambda self: kernel.extent_end())
 method("set_errno")(lambda self, number: lambda self, number: kernel.set_errno(number))
-method("random")(lambda self: lambda self: random_word())
+method("setting")(lambda self, option: lambda self, option: settings.setting(option))
+method("random")(lambda self: lambda self: kernel.random())
 overload_attribute(MemoryType, "PAGE")(lambda memory: lambda memory: linux.PAGE)
+overload_attribute(MemoryType, "MAX_SBRK")(lambda memory: lambda memory: bits.MAX_WORD)
 
 
 @method("mremap")
@@ -59,12 +69,12 @@ def memory_mremap(self, address, old_size, new_size, may_move):
 
 @method("record")
 def memory_record(self, operation, log2_align, address, old, size):
-    return lambda self, operation, log2_align, address, old, size: recorder.record(
+    return lambda self, operation, log2_align, address, old, size: sites.record(
         operation, log2_align, address, old, size
     )
 
 
-method("record_anew")(lambda self: lambda self: recorder.record_anew())
+method("record_anew")(lambda self: lambda self: sites.record_anew())
 
 
 # --- bytes
@@ -102,6 +112,11 @@ def memory_copy(self, target, source, size):
     return lambda self, target, source, size: copy(target, source, size)
 
 
+@method("call")
+def memory_call(self, function, address, size):
+    return lambda self, function, address, size: call_with_two(function, address, size)
+
+
 @intrinsic
 def relax(context):
     def generate(context, builder, sig, args):
@@ -118,9 +133,9 @@ def memory_relax(self):
 
 @intrinsic
 def cycles(context):
-    """The processor's clock, read when all before is done and before anything after begins.
+    """The processor's clock, read after all earlier instructions are done and before any later one begins.
 
-    It ticks steadily on processors with `constant_tsc`: x86-64 since about 2008.
+    It ticks at a constant rate on processors with `constant_tsc`: x86-64 since about 2008.
     """
 
     def generate(context, builder, sig, args):
@@ -135,7 +150,7 @@ def cycles(context):
 
 @intrinsic
 def single_threaded(context):
-    """glibc's own flag (2.32 and later): false for good once a second thread was started."""
+    """glibc's own flag (2.32 and later): false for good once a second thread has started."""
 
     def generate(context, builder, sig, args):
         flag = cgutils.add_global_variable(builder.module, i8, "__libc_single_threaded")
@@ -150,28 +165,16 @@ def memory_single_threaded(self):
     return lambda self: single_threaded()
 
 
-@intrinsic(prefer_literal=True)
-def fault(context, what, address):
-    """Print one line and abort: `heapwright: double free: 0x55...`."""
-    if not isinstance(what, types.StringLiteral):
-        return None
-
-    def generate(context, builder, sig, args):
-        dprintf = declare(builder, "dprintf", i32, [i32, i8.as_pointer()], variadic=True)
-        text = f"heapwright: {what.literal_value}: %p\n"
-        constant = context.insert_const_string(builder.module, text)
-        builder.call(dprintf, [i32(2), constant, args[1]])
-        builder.call(declare(builder, "abort", ir.VoidType(), []), [])
-        return context.get_dummy_value()
-
-    return types.void(what, types.int64), generate
+@method("call_with")
+def memory_call_with(self, function, a, b, c, d):
+    return lambda self, function, a, b, c, d: call_with(function, a, b, c, d)
 
 
 @overload_method(MemoryType, "fault", prefer_literal=True)
-def memory_fault(self, what, address):
+def memory_fault(self, what, address, size=0):
     if isinstance(what, types.StringLiteral):
-        text = what.literal_value
-        return lambda self, what, address: fault(text, address)
+        words = what.literal_value
+        return lambda self, what, address, size=0: misuse.report(text(words), address, size)
     return None
 
 
@@ -218,8 +221,9 @@ for python, compiled in (
     (bits.lowest_bit, lambda n: lambda n: trailing_zeros(n)),
     (bits.count_bits, lambda n: lambda n: population(n)),
     (bits.shift_right, lambda n, k: lambda n, k: logical_shift(n, k)),
-    (bits.below, lambda a, b: lambda a, b: unsigned_less(a, b)),
-    (bits.times, lambda a, b: lambda a, b: a * b),
+    (bits.unsigned_less, lambda a, b: lambda a, b: unsigned_less(a, b)),
+    (bits.wrapping_add, lambda a, b: lambda a, b: a + b),
+    (bits.wrapping_mul, lambda a, b: lambda a, b: a * b),
 ):
     overload(python)(compiled)
     given(python)

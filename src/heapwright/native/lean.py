@@ -1,8 +1,9 @@
-"""Numba as a front end only: each function is typed and lowered once, and neither optimised nor made executable.
+"""Numba as a front end only: each function is typed and lowered once, but neither optimised nor made executable.
 
-Numba links into every function's module all that it calls, optimises and emits it, so that it can be run at
-once: quadratic work for what is linked, optimised and emitted here as one module. A library class that leaves
-this out is all it takes; it is private to Numba, so a process that uses it does nothing else (`native.build`).
+Numba links everything that a function calls into the function's module, and optimises and emits it, so that it can run
+at once. That is quadratic work, and it is wasted here, because all functions are linked, optimised and emitted as one
+module later. The library class below leaves it out. The class that it replaces is private to Numba, so a process that
+uses it does nothing else (`native.build`).
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ class LeanLibrary(JITCodeLibrary):
 
 
 def enter() -> None:
-    """From now on, Numba compiles nothing in this process that could be run."""
+    """Switch Numba over: from now on, it compiles nothing executable in this process."""
     codegen = cpu_target.target_context.codegen()
     codegen._library_class = LeanLibrary
     codegen.set_env = lambda name, environment: None
 
 
 def modules_of(library: LeanLibrary) -> Iterator[str]:
-    """The LLVM texts of a function and of all that it calls, each once."""
+    """The LLVM texts of a function and of everything it calls, each once."""
     seen, waiting = set(), [library]
     while waiting:
         each = waiting.pop()

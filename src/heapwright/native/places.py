@@ -1,4 +1,4 @@
-"""Array and atomic fields in machine code: places inside a struct, with operations of their own."""
+"""Array and atomic fields in machine code: places inside a struct that have operations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What `layout` means in machine code: a pointer is an address in a register, a field one load or store.
+"""`layout` in machine code: a pointer is an address in a register, and a field access is one load or store.
 
-The types mirror the kinds of `layout`: PointerType for structs, ArrayType and AtomicType for what lies in
-place, StructClass for a struct's name itself (`Block(memory, address)`, `Block.SIZE`, `Block.next.offset`).
+The types mirror the kinds of `layout`: PointerType for structs, ArrayType and AtomicType for fields that lie in place,
+StructClass for the name of a struct (`Block(memory, address)`, `Block.SIZE`, `Block.next.offset`).
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ i64 = ir.IntType(64)
 
 
 class MemoryType(types.Opaque):
-    """The process's own memory: it has operations and no value."""
+    """The process's own memory. It has operations but no value."""
 
 
 MEMORY = MemoryType("memory")
 
 
-class Place(types.Type):
-    """A type whose value is an address: what is there is known to the compiler."""
+class PlaceType(types.Type):
+    """A type whose value is an address, where the compiler knows what lies there."""
 
 
-class PointerType(Place):
+class PointerType(PlaceType):
     def __init__(self, struct: StructMeta):
         self.struct = struct
         super().__init__(f"pointer({name_of(struct)})")
 
 
-class ArrayType(Place):
+class ArrayType(PlaceType):
     def __init__(self, kind: ArrayKind, where: str):
         self.kind = kind
         super().__init__(f"array({where})")
 
 
-class AtomicType(Place):
+class AtomicType(PlaceType):
     def __init__(self, cell: Scalar | Pointer):
         self.cell = cell
         super().__init__(f"atomic({cell_name(cell)})")
@@ -129,7 +129,7 @@ def constant_name(context, builder, kind, value):
 
 
 def type_of(kind, where: str):
-    """The type of the value that reading a field of this kind gives."""
+    """The type that a field of this kind has when it is read."""
     if isinstance(kind, Pointer | InlineKind):
         return PointerType(kind.struct)
     if isinstance(kind, ArrayKind):
@@ -138,7 +138,7 @@ def type_of(kind, where: str):
 
 
 def read(builder, kind, address):
-    """Load a number or a pointer; what lies in place is its address."""
+    """Load a number or a pointer. For a field that lies in place, the result is its address."""
     if isinstance(kind, InlineKind | ArrayKind | AtomicKind):
         return address
     width = ir.IntType(8 * kind.size)
@@ -154,7 +154,7 @@ def write(builder, kind, address, value):
 
 def word(context, builder, given, value):
     """The word to store for a number or a pointer."""
-    return value if isinstance(given, Place) else context.cast(builder, value, given, types.int64)
+    return value if isinstance(given, PlaceType) else context.cast(builder, value, given, types.int64)
 
 
 def offset(builder, address, n: int):
@@ -203,7 +203,7 @@ def set_field(context, builder, sig, args, name):
 
 @lower_cast(types.Integer, PointerType)
 def address_as_pointer(context, builder, given, pointer, value):
-    """An address may be assigned to a field that holds a pointer."""
+    """Cast an address to a pointer, so that it can be assigned to a pointer field."""
     return context.cast(builder, value, given, types.int64)
 
 

@@ -1,7 +1,7 @@
-"""The library's own module: its words, and what happens when it is loaded and when the process ends.
+"""The library's own module: its words, its constructors and its destructors.
 
-LLVM text, because this is all that cannot be said in the dialect: thread-local storage, constructors, and a
-function that must leave its caller's return address in place.
+It is LLVM text, because the dialect cannot express thread-local storage, constructors, and a function that must leave
+its caller's return address in place.
 """
 
 from __future__ import annotations
@@ -12,24 +12,43 @@ from heapwright.native.cxx import operators_text
 from heapwright.native.runtime.kernel import Runtime
 from heapwright.native.runtime.recorder import Recorder
 
+CARD = "heapwright_card"
 
-def shell_text(heap_bytes: int, is_heap: bool) -> str:
+
+def shell_text(heap_bytes: int, is_heap: bool, name: str, spec: str) -> str:
     offsets = {name: Runtime.fields[name].offset for name in ("exit_key", "has_exit_key")}
     life = LIFE.format(**offsets) + DLOPEN + operators_text()
     return f"""
 target triple = "{llvm.get_process_triple()}"
 @heap = internal global [{heap_bytes + 8} x i8] zeroinitializer, align 64
+@name = internal constant {text(name)}
 @runtime = internal global [{Runtime.SIZE} x i8] zeroinitializer, align 64
 @recorder = internal global [{Recorder.SIZE} x i8] zeroinitializer, align 64
 @thread = internal thread_local(initialexec) global [8 x i64] zeroinitializer, align 8
 {WORDS}
 {life if is_heap else JOB}
+{card_text(spec) if spec else ""}
 """
 
 
+def text(name: str) -> str:
+    """A C string as LLVM text: its type, then its bytes."""
+    data = name.encode() + b"\0"
+    escaped = "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\{byte:02x}" for byte in data)
+    return f'[{len(data)} x i8] c"{escaped}"'
+
+
+def card_text(spec: str) -> str:
+    """The card that says which heap this is and where its words are; `heapwright.live.own` reads it."""
+    kind = text(spec).partition(" c")[0]
+    places = ", ".join(f"ptr getelementptr (i8, ptr @runtime, i64 {Runtime.fields[name].offset})" for name in SBRK)
+    return f"@{CARD} = constant {{ ptr, ptr, ptr, ptr, {kind} }} {{ ptr @heap, {places}, {text(spec)} }}, align 8"
+
+
+SBRK = ("start", "piece", "top")  # the start of sbrk's memory, the start of its last part, and its end
+
 WORDS = """
 declare ptr @llvm.threadlocal.address.p0(ptr)
-declare i64 @getrandom(ptr, i64, i32)
 define i64 @heapwright_heap_words() alwaysinline {
   ret i64 ptrtoint (ptr @heap to i64)
 }
@@ -39,10 +58,32 @@ define i64 @heapwright_runtime_words() alwaysinline {
 define i64 @heapwright_recorder_words() alwaysinline {
   ret i64 ptrtoint (ptr @recorder to i64)
 }
+@__ehdr_start = external hidden global i8
+@_etext = external hidden global i8
+@__libc_stack_end = external global i64
+define i64 @heapwright_library_start() alwaysinline {
+  ret i64 ptrtoint (ptr @__ehdr_start to i64)
+}
+define i64 @heapwright_library_end() alwaysinline {
+  ret i64 ptrtoint (ptr @_etext to i64)
+}
+define i64 @heapwright_main_stack_end() alwaysinline {
+  %end = load i64, ptr @__libc_stack_end
+  ret i64 %end
+}
+define i64 @heapwright_heap_name() alwaysinline {
+  ret i64 ptrtoint (ptr @name to i64)
+}
 define i64 @heapwright_thread_words() alwaysinline {
   %place = call ptr @llvm.threadlocal.address.p0(ptr @thread)
   %word = ptrtoint ptr %place to i64
   ret i64 %word
+}
+declare i64 @syscall(i64, ...)
+define i64 @heapwright_probe(i64 %address) {
+  %word = and i64 %address, -4
+  %answer = call i64 (i64, ...) @syscall(i64 202, i64 %word, i64 132, i64 0, i64 0, i64 %word, i64 0)
+  ret i64 %answer
 }
 declare i32 @clock_gettime(i32, ptr)
 define i64 @heapwright_nanoseconds(i64 %clock) {
@@ -56,16 +97,9 @@ define i64 @heapwright_nanoseconds(i64 %clock) {
   %sum = add i64 %whole, %rest
   ret i64 %sum
 }
-define i64 @heapwright_random() {
-  %place = alloca i64
-  store i64 ptrtoint (ptr @heap to i64), ptr %place
-  %ignored = call i64 @getrandom(ptr %place, i64 8, i32 1)
-  %word = load i64, ptr %place
-  ret i64 %word
-}
 """
 
-# Registered first of all, our handler of fork runs last before the fork and first after it.
+# Our fork handler is registered first of all, so it runs last before the fork and first after it.
 LIFE = """
 declare i32 @__register_atfork(ptr, ptr, ptr, ptr)
 declare i32 @pthread_key_create(ptr, ptr)
@@ -87,7 +121,7 @@ define internal void @unload() {{
 """
 
 # RTLD_DEEPBIND (8) would bind a library's free to the C library's, which does not know our blocks. The real
-# dlopen looks at its return address, so this one jumps to it.
+# dlopen inspects its return address, so this one jumps to it.
 DLOPEN = """
 @dlopen_name = internal constant [7 x i8] c"dlopen\\00"
 define ptr @dlopen(ptr %file, i32 %flags) {

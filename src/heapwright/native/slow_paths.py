@@ -1,11 +1,11 @@
-"""What an allocator rarely calls stays out of its fast path: never inlined, and called as C calls.
+"""Keep rarely called functions out of an allocator's fast path: they are never inlined, and called as C calls.
 
-By Numba's convention a function stores its result through a pointer and returns a status. A caller that is
-otherwise a handful of instructions would need a stack frame for it. So each rare function becomes three:
+By Numba's convention, a function stores its result through a pointer and returns a status. A caller of a few
+instructions would need a stack frame for that. So each rare function becomes three:
 
-    NAME.body    as Numba made it, inlined into
-    NAME.value   which is called: it returns the result as such, and is never inlined
-    NAME         as its callers know it, inlined into them: stores what NAME.value returns
+    NAME.body    the function that Numba made, inlined into NAME.value
+    NAME.value   the function that is called: it returns the result itself and is never inlined
+    NAME         the function that callers know, inlined into them: stores what NAME.value returns
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from llvmlite import binding as llvm
 
 from heapwright.native.runtime.kernel import SLOW_PATHS
 
-RARE = (*SLOW_PATHS, "out_of_memory", "invalid", "wait_for", "walk")  # of every library
+# In every library. The kernel's names are qualified, because an allocator may have a fast function of the same name.
+KERNEL = tuple(f"kernel.{name}" for name in SLOW_PATHS)
+STACKS = ("sites.site_of_request", "sites.open_once", "walk.learn", "python.describe", "interning.add")
+RARE = (*KERNEL, *STACKS, "out_of_memory", "invalid", "wait_for", "walk", "misuse.report")
 HEAD = r"(?P<head>ptr [^,]*%retptr, ptr [^,]*%excinfo)"
 DEFINITION = re.compile(rf"^define i32 @(?P<name>\S+?)\({HEAD}(?P<rest>.*?)\) ", re.M)
 RESULT = re.compile(r"^ *store (i64|i8|ptr|\{[^}]*\}) .*, ptr %retptr,", re.M)
@@ -38,12 +41,17 @@ define linkonce_odr i32 @{name}({head}{rest}) alwaysinline {{
 
 
 def matcher(names: Iterable[str]) -> re.Pattern[str]:
-    """Finds a function's name in its mangled form: after its length, before its version."""
-    return re.compile(rf"\D({'|'.join(f'{len(name)}{name}' for name in names) or '(?!)'})B\d+v\d+B")
+    """A pattern that finds these functions, with or without their module, in mangled names."""
+    return re.compile(rf"\D({'|'.join(map(mangled, names)) or '(?!)'})B\d+v\d+B")
+
+
+def mangled(name: str) -> str:
+    """A dotted name in mangled form: each part follows its length."""
+    return "".join(f"{len(part)}{part}" for part in name.split("."))
 
 
 def call_by_value(text: str, slow_paths: Iterable[str]) -> str:
-    """The LLVM text of a function, split in three if it is rare."""
+    """The LLVM text of a function, split into three functions if it is rare."""
     found = DEFINITION.search(text)
     results = set(RESULT.findall(text))
     if not found or len(results) != 1 or not matcher((*slow_paths, *RARE)).search(found["name"]):
@@ -55,7 +63,7 @@ def call_by_value(text: str, slow_paths: Iterable[str]) -> str:
 
 
 def keep_apart(module: llvm.ModuleRef, slow_paths: frozenset[str]) -> None:
-    """Never inline what is rare; inline all else, if the allocator says what is slow."""
+    """Never inline rare functions. Inline all others, if the allocator lists its slow paths."""
     is_rare = matcher((*slow_paths, *RARE)).search
     is_slow = matcher(slow_paths).search
     defined = {function.name: function for function in module.functions if not function.is_declaration}

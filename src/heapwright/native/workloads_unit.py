@@ -1,4 +1,4 @@
-"""The bench's bodies as one library, which does its job when it is loaded and interposes nothing."""
+"""The bench's bodies as one library. It does its job when it is loaded, and interposes nothing."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from types import FunctionType
 
 from heapwright.native.c import process_memory
 from heapwright.native.compiler import Export, Unit
+from heapwright.native.jobs import workloads, workloads_alone, workloads_together
+from heapwright.native.jobs.bench_job import Worker
 from heapwright.native.portable import portable
-from heapwright.native.runtime import workloads, workloads_alone, workloads_together
-from heapwright.native.runtime.bench_job import Worker
 
 ALONE = ("pairs", "lifo", "fifo", "random_set", "vectors", "strings", "production")
 TOGETHER = ("producer_consumer", "server", "generation", "churn", "short_life", "scratch", "thrash")
 
 
 def workloads_unit() -> Unit:
-    begin = Export("heapwright_job", portable(workloads.bench), 0)  # by this name the shell calls it at load time
+    begin = Export("heapwright_job", portable(workloads.bench), 0)  # the shell calls this name at load time
     bodies = [
         *(getattr(workloads_alone, name) for name in ALONE),
         *(getattr(workloads_together, name) for name in TOGETHER),
@@ -26,7 +26,7 @@ def workloads_unit() -> Unit:
 
 
 def over_worker(body: FunctionType) -> FunctionType:
-    """The body as C's threads call it: with an address."""
+    """The body in the form that C's threads call: it takes an address."""
 
     def face(address):
         return body(Worker(process_memory(), address))

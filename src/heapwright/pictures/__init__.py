@@ -1,1 +1,1 @@
-"""Pure functions from data to pictures, which are lines of text for a terminal."""
+"""Pure functions from data to pictures: lines of text for a terminal, or SVG."""

@@ -1,44 +1,41 @@
-"""One step of an allocator as lines of text: what was asked, which words it read, and which it changed."""
+"""One step of an allocator as lines of text: the operation, the words that it read, and the words that it changed."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 
 from rich.text import Text
 
 from heapwright.collections import Operation
 from heapwright.machine.source import Place
-from heapwright.programs import run
-from heapwright.programs.watch import Eye, Step, Word
+from heapwright.programs.watch import Observer, OperationStep, Word
 
-RUNNER = inspect.getfile(run)
-MOST_WORDS = 16  # that are told, of each sort
+MAX_WORDS = 16  # words shown, of each sort
 
 
-def draw_step(title: str, step: Step, eye: Eye, width: int = 100) -> list[Text]:
+def draw_step(title: str, step: OperationStep, observer: Observer, width: int = 100) -> list[Text]:
     """The heading of an operation and what the allocator did for it."""
     lines = [heading(title, step)]
     read = [word for word in step.words.values() if not word.stores]
-    lines += [Text(line, "dim") for line in folded("read", [value_read(word, eye) for word in read], width)]
-    lines += [Text(f"  {line}", "yellow") for line in limited(changes(step.words.values(), eye), "words changed")]
+    lines += [Text(line, "dim") for line in folded("read", [value_read(word, observer) for word in read], width)]
+    lines += [Text(f"  {line}", "yellow") for line in limited(changes(step.words.values(), observer), "words changed")]
     return lines + [Text(f"  {line}", "cyan") for line in limited(step.others, "calls")]
 
 
-def heading(title: str, step: Step) -> Text:
+def heading(title: str, step: OperationStep) -> Text:
     text = Text.assemble((f"{title} ", "dim"), (asked(step.operation), "bold"))
-    if step.place and step.operation.owner:
+    if step.operation.owner:
         text.append(f"   {step.operation.owner}, {where(step.place)}", "dim")
     return text
 
 
-def where(place: Place) -> str:
-    """A line of the program; what is dropped when `main` is over is dropped by the one who called it."""
-    return "at the end of main" if place.file == RUNNER else str(place)
+def where(place: Place | None) -> str:
+    """A line of the program; values that Python drops after `main` has returned have none."""
+    return str(place) if place else "at the end of main"
 
 
 def asked(operation: Operation) -> str:
-    """Such as `alloc(16, align 4) -> 0x13ff0`."""
+    """The operation as text, such as `alloc(16, align 4) -> 0x13ff0`."""
     name, given = operation.name, operation.arguments
     if name == "dealloc":
         return f"dealloc({given[0]:#x}, {given[1]:,}, align {given[2]})"
@@ -49,37 +46,38 @@ def asked(operation: Operation) -> str:
     return f"{call} -> {operation.result:#x}" if operation.result else f"{call} -> 0: no memory"
 
 
-def value_read(word: Word, eye: Eye) -> str:
-    value = eye.values.get(word.address)
-    return f"{word.name} = {shown(value, word, eye)}" if value is not None else word.name
+def value_read(word: Word, observer: Observer) -> str:
+    value = observer.values.get(word.address)
+    return f"{word.name} = {shown(value, word, observer)}" if value is not None else word.name
 
 
-def changes(words: Iterable[Word], eye: Eye) -> list[str]:
-    """A line for each word that was stored to, from what it was to what it is now."""
+def changes(words: Iterable[Word], observer: Observer) -> list[str]:
+    """A line for each word that was stored to, with its old and new value."""
     lines = []
     for word in words:
         if word.stores and word.before is None:
-            lines.append(f"{word.name}: {shown(word.after, word, eye)}")
+            lines.append(f"{word.name}: {shown(word.after, word, observer)}")
         elif word.stores and word.before != word.after:
-            lines.append(f"{word.name}: {shown(word.before, word, eye)} -> {shown(word.after, word, eye)}")
+            lines.append(f"{word.name}: {shown(word.before, word, observer)} -> {shown(word.after, word, observer)}")
     return lines
 
 
-def shown(value: int | None, word: Word, eye: Eye) -> str:
+def shown(value: int | None, word: Word, observer: Observer) -> str:
     if value is None:
         return "?"
     if word.is_pointer:
-        return eye.place_name(value)
-    return f"{value:#x}" if value in eye.structs or abs(value) >= 1 << 32 else f"{value:,}"
+        return observer.place_name(value)
+    is_address = value in observer.structs and value >= observer.runtime.heap.process.heap_start
+    return f"{value:#x}" if is_address or abs(value) >= 1 << 32 else f"{value:,}"
 
 
 def limited(lines: list[str], what: str) -> list[str]:
-    more = len(lines) - MOST_WORDS
-    return lines if more <= 0 else [*lines[:MOST_WORDS], f"and {more} more {what}"]
+    more = len(lines) - MAX_WORDS
+    return lines if more <= 0 else [*lines[:MAX_WORDS], f"and {more} more {what}"]
 
 
 def folded(title: str, parts: list[str], width: int) -> list[str]:
-    """Parts in a row, with commas, on as many lines as they need."""
+    """Parts with commas between them, on as many lines as they need."""
     lines, line = [], f"  {title} "
     for index, part in enumerate(limited(parts, f"words {title}")):
         if index and len(line) + len(part) + 2 > width:

@@ -7,7 +7,7 @@
        0x14000  break
     free list: rover -> 0x13fe0 -> anchor -> 0x4000 -> 0x13fe0
 
-These are functions from data to text and ask nobody anything. A bar grows by one for each doubling of the size.
+These are pure functions from data to text. A bar grows by one cell when the size doubles.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from heapwright.programs.scene import Chain, Scene, Span
 
 STYLES = {"free": "green", "used": "bold", "cached": "yellow", "own": "cyan", "unused": "dim", "changed": "reverse"}
 SHADES = {"free": "░", "used": "█", "cached": "▓", "own": "▒", "unused": "·"}
-LEAST_BLOCK = 16
+MIN_BLOCK = 16
 BAR = 13  # cells: a bar this long is 64 KiB or more
-LANES = 6  # arrows side by side; the ones that find no room are left to the text
-RUN_OF_USED = 4  # blocks in use, one after the other, that are drawn each
+LANES = 6  # arrows side by side; arrows without room appear in the text only
+RUN_OF_USED = 4  # consecutive blocks in use that are still drawn one by one
 RUN_OF_OTHERS = 8
 
 
 class Row(NamedTuple):
-    """One line: `anchors` are the starts of the spans in it, to which arrows may lead."""
+    """One line: `anchors` are the starts of the spans in it, to which arrows may lead; `span` is the one it shows."""
 
     anchors: tuple[int, ...]
     text: Text
+    span: Span | None = None
 
 
 def draw_heap(scene: Scene, width: int = 100) -> list[Text]:
-    """The picture, no line of it wider than `width`."""
+    """The picture, with lines of at most `width` columns."""
     rows = list(rows_of(scene))
     gutters = draw_arrows(*arrows_between(rows, scene.links), len(rows))
     lines = [Text.assemble((gutter, "green"), row.text) for gutter, row in zip(gutters, rows, strict=True)]
@@ -68,7 +69,7 @@ def rows_of(scene: Scene) -> Iterable[Row]:
 
 
 def runs(spans: Sequence[Span]) -> list[list[Span]]:
-    """Spans one by one, but for long runs of unchanged ones of a kind."""
+    """Spans one by one, except long runs of unchanged spans of one kind."""
     found: list[list[Span]] = []
     for span in spans:
         last = found[-1] if found else []
@@ -90,7 +91,8 @@ def is_long(run: list[Span]) -> bool:
 def draw_span(span: Span, page: int, digits: int) -> Row:
     style = f"{STYLES[span.kind]} {STYLES['changed']}" if span.is_changed else STYLES[span.kind]
     notes = "; ".join(filter(None, (span.note, boundaries(span, page))))
-    return Row((span.start,), line_of(span, SHADES[span.kind] * bar_length(span.size), notes, style, digits))
+    line = line_of(span, SHADES[span.kind] * bar_length(span.size), notes, style, digits)
+    return Row((span.start,), line, span._replace(note=notes))
 
 
 def draw_run(run: list[Span], digits: int) -> Row:
@@ -98,7 +100,7 @@ def draw_run(run: list[Span], digits: int) -> Row:
     whole = Span(run[0].start, run[-1].end - run[0].start, kind)
     notes = f"{len(run)} blocks" + (f" of {run[0].size:,} bytes" if len(sizes) == 1 else "")
     line = line_of(whole, SHADES[kind] * bar_length(whole.size), notes, STYLES[kind], digits)
-    return Row(tuple(span.start for span in run), line)
+    return Row(tuple(span.start for span in run), line, whole._replace(note=notes))
 
 
 def line_of(span: Span, bar: str, notes: str, style: str, digits: int) -> Text:
@@ -114,12 +116,12 @@ def draw_break(brk: int, digits: int) -> Text:
 
 
 def bar_length(size: int) -> int:
-    """One cell for the smallest block, one more for each doubling."""
-    return min(BAR, max(1, (size // LEAST_BLOCK).bit_length()))
+    """The cells of a bar: one for the smallest block, one more for each doubling."""
+    return min(BAR, max(1, (size // MIN_BLOCK).bit_length()))
 
 
 def boundaries(span: Span, page: int) -> str:
-    """Which page boundaries lie inside a span."""
+    """A note about the page boundaries inside a span."""
     first, last = span.start - span.start % page + page, (span.end - 1) - (span.end - 1) % page
     if first > last:
         return ""
@@ -132,7 +134,7 @@ def boundaries(span: Span, page: int) -> str:
 
 
 class Arrow(NamedTuple):
-    """From one row to another, in a lane: 0 is the one next to the text."""
+    """An arrow from one row to another, in a lane; lane 0 is next to the text."""
 
     source: int
     target: int
@@ -148,7 +150,7 @@ class Arrow(NamedTuple):
 
 
 def arrows_between(rows: Sequence[Row], links: Iterable[tuple[int, int]]) -> tuple[list[Arrow], int]:
-    """The arrows that find a lane, the short ones next to the text; and how many lanes there are."""
+    """The arrows that find a lane, short ones next to the text, and the number of lanes."""
     row_of = {anchor: number for number, row in enumerate(rows) for anchor in row.anchors}
     ends = [(row_of[a], row_of[b]) for a, b in links if a in row_of and b in row_of]
     arrows: list[Arrow] = []
@@ -165,7 +167,7 @@ def meets(arrow: Arrow, source: int, target: int, lane: int) -> bool:
 
 
 def draw_arrows(arrows: Sequence[Arrow], lanes: int, rows: int) -> list[str]:
-    """One gutter for each row, all equally wide."""
+    """The gutter of each row, all equally wide."""
     if not arrows:
         return [""] * rows
     grid = [[" "] * (lanes + 1) for _ in range(rows)]

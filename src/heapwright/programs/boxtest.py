@@ -1,4 +1,4 @@
-"""The box test of the xv6rs documentation, which here asserts what it prints."""
+"""The box test of the xv6rs documentation; here it also asserts what it prints."""
 
 from heapwright.collections import Box, drop
 from heapwright.programs.user import Args, println

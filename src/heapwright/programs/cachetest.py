@@ -1,13 +1,13 @@
-"""Objects that stay constructed while they are free, beside boxes that are constructed each time.
+"""Objects that stay constructed while they are free, compared with boxes that are constructed each time.
 
-`cachetest N` serves N requests, one after the other; each needs a session for a while, and leaves it as it was.
+`cachetest N` serves N requests, one after the other. Each uses a session for a while and restores its initial state.
 """
 
-from heapwright.collections import Box, Bytes, NoCaches, ObjectCache, Struct, text, u64
-from heapwright.collections.types import Reference, StructValue
+from heapwright.collections import Box, BytesType, NoCaches, ObjectCache, StructType, text, u64
+from heapwright.collections.structs import Reference, StructValue
 from heapwright.programs.user import Args, Fatal, println
 
-SESSION = Struct("Session", state=text, uses=u64, buffer=Bytes(232))
+SESSION = StructType("Session", state=text, uses=u64, buffer=BytesType(232))
 
 
 def main(args: Args) -> int:
@@ -27,7 +27,7 @@ def new_session() -> StructValue:
 
 
 def serve_request(session: Reference, number: int) -> None:
-    assert (session.state, session.uses) == ("idle", 0), "it is as it was constructed"
+    assert (session.state, session.uses) == ("idle", 0), "it is in its constructed state"
     session.state, session.uses = "busy", number
     assert session.uses == number
     session.state, session.uses = "idle", 0
@@ -45,8 +45,10 @@ def use_cache(requests: int) -> None:
         session = cache.alloc()
         serve_request(session, number)
         cache.free(session)
+    cache.destroy()
     tell("ObjectCache", requests, cache.constructed)
 
 
 def tell(how: str, requests: int, constructed: int) -> None:
-    println(f"{how}: {requests} requests, {constructed} sessions constructed, {constructed * SESSION.size:,} bytes")
+    sessions = f"{constructed} {'session' if constructed == 1 else 'sessions'}"
+    println(f"{how}: {requests} requests, {sessions} constructed, {constructed * SESSION.size:,} bytes")

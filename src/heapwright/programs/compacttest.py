@@ -1,7 +1,7 @@
-"""What moving blocks is worth: a heap of which every other block is freed, trimmed, compacted and trimmed again.
+"""The gain from moving blocks: every second block of a heap is freed; the heap is trimmed, compacted, trimmed again.
 
-`compacttest N` is with N blocks; once of 16 to 1024 bytes, a size the rarer the larger it is, and once of 1024. What
-the heap holds before the compaction is what its allocator keeps while all that is live stays where it is.
+`compacttest N` uses N blocks: once of 16 to 1024 bytes, where larger sizes are rarer, and once of 1024 bytes. Before
+the compaction, the heap shows what its allocator holds as long as live blocks do not move.
 """
 
 from random import Random
@@ -29,7 +29,7 @@ def compact(title: str, sizes: list[int]) -> None:
         show(f"{title}, every other block freed", table)
         result = table.compact()
         show(f"{title}, {result.blocks_moved} blocks moved in {result.passes} passes", table)
-        assert dict(table.items()) == contents, "what moves keeps its bytes and its handle"
+        assert dict(table.items()) == contents, "a moved block keeps its bytes and its handle"
 
 
 def fragment(table: HandleTable, sizes: list[int]) -> None:

@@ -1,8 +1,8 @@
-"""What a choice of collection costs: as many values into each, and what that asks of the heap.
+"""The cost of a choice of collection: the requests for the same number of values in each.
 
-`costtest N` is with N values of eight bytes, N characters, or N pairs of two values in no order. Bytes are those asked
-for. `moved` are the bytes that realloc took to another address, which depends on the allocator; a HashMap takes its
-pairs to another table itself, and a BTreeMap to another node.
+`costtest N` puts N values of eight bytes, N characters, or N pairs of two values in random order into each. Bytes are
+requested bytes. `moved` counts the bytes that realloc moved to another address, which depends on the allocator. A
+HashMap moves its pairs to another table itself, and a BTreeMap to another node.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ from heapwright.programs.user import Args, Fatal, println
 
 
 class Bill:
-    """A watcher that adds up what is asked for while it watches."""
+    """A watcher that adds up the requests while it watches."""
 
     def __init__(self) -> None:
-        self.requests = self.live = self.most = self.moved = 0
+        self.requests = self.live = self.maximum = self.moved = 0
 
     def enter(self, runtime: Runtime) -> None:
-        """Nothing is asked for yet."""
+        """Start from zero."""
 
     def done(self, runtime: Runtime, operation: Operation) -> None:
         given = operation.arguments
@@ -36,7 +36,7 @@ class Bill:
             case _:
                 self.live += given[0]
         self.requests += 1
-        self.most = max(self.most, self.live)
+        self.maximum = max(self.maximum, self.live)
 
 
 def main(args: Args) -> int:
@@ -44,12 +44,12 @@ def main(args: Args) -> int:
     if not given.isdecimal():
         raise Fatal("how many values?")
     count = int(given)
-    println(f"{f'{count} values':<12}{'requests':>10}{'at most':>10}{'at last':>10}{'moved':>10}")
+    println(f"{f'{count} values':<12}{'requests':>10}{'at maximum':>10}{'at last':>10}{'moved':>10}")
     for name, fill in FILLS.items():
         with billed() as bill, fill(count):
             at_last = bill.live
-        assert bill.live == 0, "a collection gives back what it asked for"
-        println(f"{name:<12}{bill.requests:>10,}{bill.most:>10,}{at_last:>10,}{bill.moved:>10,}")
+        assert bill.live == 0, "a collection frees all that it allocated"
+        println(f"{name:<12}{bill.requests:>10,}{bill.maximum:>10,}{at_last:>10,}{bill.moved:>10,}")
     return 0
 
 
@@ -63,7 +63,8 @@ def billed() -> Iterator[Bill]:
 
 def fill_vec(count: int) -> Vec:
     values = Vec(u64)
-    values.extend(range(count))
+    for number in range(count):
+        values.push(number)
     return values
 
 

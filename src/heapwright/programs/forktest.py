@@ -1,4 +1,4 @@
-"""A child has a heap of its own, which begins as a copy of its parent's."""
+"""A child process has its own heap, which begins as a copy of its parent's."""
 
 from heapwright.collections import Box
 from heapwright.programs.user import Args, Fatal, exit, fork, println, wait
@@ -20,5 +20,5 @@ def main(_: Args) -> int:
     ended, code = wait()
     println(f"Parent: the child ended with {code}, and the value is still {shared}")
     assert (ended, code) == (pid, 123)
-    assert shared.value == 7, "what the child wrote is the child's"
+    assert shared.value == 7, "the child's write does not reach the parent"
     return 0

@@ -1,12 +1,14 @@
-"""Leaks on purpose: a box that is forgotten, and two nodes that own each other. Its exit code is how many blocks.
+"""Leaks on purpose: a forgotten box, and two nodes that own each other. The exit code is the number of leaked blocks.
 
-A third pair of nodes has a Weak on the way back, and leaks nothing.
+Another pair of nodes uses a Weak for the way back and leaks nothing.
 """
 
-from heapwright.collections import Box, Handle, Option, Rc, Struct, Weak, forget, i32
+from heapwright.collections import Box, Handle, Option, Rc, StructType, Weak, forget, i32
 from heapwright.programs.user import Args, println
 
-NODE: Struct = Struct("Node", value=i32, next=Option(Handle(Rc, lambda: NODE)), back=Option(Handle(Weak, lambda: NODE)))
+NODE: StructType = StructType(
+    "Node", value=i32, next=Option(Handle(Rc, lambda: NODE)), back=Option(Handle(Weak, lambda: NODE))
+)
 
 
 def main(_: Args) -> int:

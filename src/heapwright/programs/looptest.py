@@ -3,12 +3,15 @@
 from heapwright.collections import Box
 from heapwright.programs.user import Args, Fatal, println, stats
 
+WARM_UP = 32  # boxes, after which an allocator's cache is filled
+
 
 def main(args: Args) -> int:
     rounds = args.skip(1).next() or "100"
     if not rounds.isdecimal():
         raise Fatal("how many rounds?")
-    x = Box(0)
+    for number in range(WARM_UP):
+        x = Box(number)
     heap_bytes = stats()["heap_bytes"]
     for number in range(1, int(rounds) + 1):
         x = Box(number)

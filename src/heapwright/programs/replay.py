@@ -1,4 +1,4 @@
-"""A trace as a program: its events, in their recorded order, as calls of one thread, everything checked."""
+"""A trace as a program: its events, in their recorded order, as checked calls of one thread."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from heapwright.collections import OutOfMemory, Runtime, running
 from heapwright.programs.user import Args, Main, exit, println
 from heapwright.traces.events import ALLOC_ZEROED, DEALLOC, FAILED, NONE, REALLOC, THREAD_EXIT, Events
 
-LEAST_ALIGN = 16  # what malloc gives
-CHECKS = 100  # how often the whole heap is checked, over the whole trace
+MIN_ALIGN = 16  # of malloc's blocks
+CHECKS = 100  # checks of the whole heap over a whole trace
 
 
 def replay(events: Events, progress: Callable[[int, int], None] = lambda done, all: None) -> Main:
-    """A `main` that makes the calls of a trace; it ends with 1 when memory is exhausted."""
+    """A `main` that makes the calls of a trace; its exit code is 1 if memory runs out."""
 
     def main(_: Args) -> NoReturn:
         player = Player(running())
@@ -29,13 +29,13 @@ def replay(events: Events, progress: Callable[[int, int], None] = lambda done, a
             if number % every == 0:
                 player.runtime.heap.check()
                 progress(number, len(events))
-        exit(0)  # what the trace left live is not this program's leak
+        exit(0)  # blocks that the trace leaves live are not leaks of this program
 
     return main
 
 
 class Player:
-    """Where each block of the trace lies in the heap."""
+    """The player of a trace: it knows where each block of the trace lies in the heap."""
 
     def __init__(self, runtime: Runtime):
         self.runtime = runtime
@@ -49,5 +49,5 @@ class Player:
         elif op == REALLOC and block in self.addresses:
             self.addresses[block] = self.runtime.realloc(self.addresses[block], size)
         else:
-            align = max(LEAST_ALIGN, 1 << log2_align)
+            align = max(MIN_ALIGN, 1 << log2_align)
             self.addresses[block] = self.runtime.alloc(size, align, "", zeroed=op == ALLOC_ZEROED)

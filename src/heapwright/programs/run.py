@@ -1,4 +1,4 @@
-"""Running a user program in a new process: what came of it."""
+"""Running a user program in a new process, and its result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from heapwright.allocator import Allocator, load
 from heapwright.collections import Runtime, Watcher, serve
 from heapwright.collections.leaks import Leak, find_leaks
-from heapwright.errors import Mendable, suggestion
+from heapwright.errors import UserError, suggestion
 from heapwright.machine import Fault, Heap, KernelPanic
 from heapwright.programs import PROGRAMS
 from heapwright.programs.user import CRASHED, Args, Ending, Main, run_to_end
@@ -21,19 +21,19 @@ from heapwright.programs.user import CRASHED, Args, Ending, Main, run_to_end
 TEXTS = 16384  # bytes of the image for literals
 
 
-class UnknownProgram(Mendable):
-    """No program has that name: one line that says which might have been meant."""
+class UnknownProgram(UserError):
+    """No program has that name; the text, one line, suggests a similar name."""
 
 
 @dataclass
-class Outcome:
-    """What a program printed, how it ended, and what its heap held then; bytes are as asked for."""
+class ProgramResult:
+    """The output of a program, its end, and the state of its heap then; bytes are requested bytes."""
 
     output: list[str]
     exit_code: int = CRASHED
     fault: Fault | None = None
     panic: str = ""  # of the kernel
-    is_judged: bool = False  # whether leaks were looked for: not after `exit`, a panic or a fault
+    is_judged: bool = False  # whether leaks were searched for: not after `exit`, a panic or a fault
     leaks: list[Leak] = field(default_factory=list)
     operations: int = 0
     live_bytes: int = 0
@@ -41,7 +41,7 @@ class Outcome:
     peak_bytes: int = 0
     heap_bytes: int = 0
     peak_heap_bytes: int = 0
-    stats: dict[str, Any] = field(default_factory=dict)  # what the allocator says of itself
+    stats: dict[str, Any] = field(default_factory=dict)  # the allocator's statistics
 
 
 def find_program(name: str) -> Main:
@@ -68,18 +68,26 @@ def main_in(file: str) -> Main:
 
 def run_program(
     program: str | Main,
-    allocator: str | Allocator = "linked_list",
+    allocator: str | Allocator = "kr",
     arguments: Iterable[str] = (),
     *,
     sbrk_fails: int = 0,
     watcher: Watcher | None = None,
     write: Callable[[str], None] | None = None,
     **kernel: Any,
-) -> Outcome:
+) -> ProgramResult:
     """Run a program, or a `main`, in a new process of a new machine; the options are those of `Kernel`.
 
     The `arguments` begin with the program's name. `sbrk_fails` is the number, from 1, of the first request for memory
     that the kernel refuses, and it refuses all that follow. `write` gets each line that the program prints.
+
+    >>> from heapwright.collections import Vec
+    >>> def main(args):
+    ...     numbers = Vec.of([1, 2, 3])
+    ...     numbers.push(4)
+    >>> outcome = run_program(main, "kr")
+    >>> outcome.exit_code, outcome.leaks, outcome.peak_bytes
+    (0, [], 24)
     """
     main = find_program(program) if isinstance(program, str) else program
     argv = list(arguments) or [program if isinstance(program, str) else main.__module__]
@@ -94,8 +102,8 @@ def new_runtime(allocator: Allocator, **kernel: Any) -> Runtime:
     return Runtime(Heap.start(allocator, more_data=TEXTS, **kernel))
 
 
-def run_main(main: Main, argv: list[str], runtime: Runtime, write: Callable[[str], None] | None) -> Outcome:
-    outcome = Outcome([])
+def run_main(main: Main, argv: list[str], runtime: Runtime, write: Callable[[str], None] | None) -> ProgramResult:
+    outcome = ProgramResult([])
 
     def print_line(line: str) -> None:
         outcome.output.extend(line.split("\n"))
@@ -119,12 +127,12 @@ def run_main(main: Main, argv: list[str], runtime: Runtime, write: Callable[[str
 
 
 def collect_garbage(runtime: Runtime) -> None:
-    """Values in a circle of Python objects have no last reference: Python must look for them."""
+    """Collect values in a cycle of Python objects, whose last reference never disappears by itself."""
     if runtime.heap.live and not runtime.ended:
         gc.collect()
 
 
-def judge(outcome: Outcome, runtime: Runtime, ending: Ending) -> None:
+def judge(outcome: ProgramResult, runtime: Runtime, ending: Ending) -> None:
     """Check the heap that a program leaves behind."""
     runtime.heap.check()
     outcome.stats = runtime.heap.survey()
@@ -133,9 +141,9 @@ def judge(outcome: Outcome, runtime: Runtime, ending: Ending) -> None:
         outcome.leaks = find_leaks(runtime)
 
 
-def measure(outcome: Outcome, runtime: Runtime) -> None:
+def measure(outcome: ProgramResult, runtime: Runtime) -> None:
     memory = runtime.heap.memory
     outcome.operations = runtime.operations
     outcome.live_bytes, outcome.live_blocks = runtime.live_bytes, len(runtime.heap.live)
     outcome.peak_bytes = runtime.peak_bytes
-    outcome.heap_bytes, outcome.peak_heap_bytes = memory.held(), memory.most_held()
+    outcome.heap_bytes, outcome.peak_heap_bytes = memory.held(), memory.peak_held()

@@ -1,4 +1,4 @@
-"""What a picture of a heap shows, gathered from a running one: spans, links between free blocks, free lists."""
+"""The contents of a picture, gathered from a running heap: spans, links between free blocks, free lists."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from heapwright.collections import Runtime
+from heapwright.collections.runtime import NOBODY
 from heapwright.layout import AtomicKind, Pointer, StructMeta
 from heapwright.machine import Block
 from heapwright.machine.names import named
-from heapwright.programs.watch import WORD, Eye, Step, pointers_in
+from heapwright.programs.watch import WORD, Observer, OperationStep, pointers_in
 from heapwright.spans import CACHED, FREE, KINDS, USED
 
-NODES = 24  # of a free list that are told
+NODES = 24  # of a free list that are shown
 
 
 class Span(NamedTuple):
-    """A stretch of the heap, in bytes; `kind` is a name of heapwright.spans.KINDS."""
+    """An extent of the heap, in bytes; `kind` is a name of heapwright.spans.KINDS."""
 
     start: int
     size: int
@@ -33,7 +34,7 @@ class Span(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """A free list from its head on: the names and addresses that a reader meets, the last one where it ends."""
+    """A free list from its head on: the names and addresses along it, including the place where it ends."""
 
     head: str
     nodes: tuple[str, ...]
@@ -41,7 +42,7 @@ class Chain(NamedTuple):
 
 @dataclass
 class Scene:
-    """What there is to draw. A link leads from a free block to the next one on its list, both as span starts."""
+    """All there is to draw. A link leads from a free block to the next one on its list, both given as span starts."""
 
     spans: Sequence[Span]
     brk: int
@@ -51,21 +52,21 @@ class Scene:
 
 
 class Look:
-    """One look at a heap. Its lists are those that the allocator tells, if it does.
+    """One inspection of a heap. Its lists are those that the allocator's `lists` yields, if there is one.
 
-    Else a free block's node is the struct at its start, and its link the first pointer in that; a list begins at a
-    pointer to such a struct in the allocator's own words.
+    Otherwise a free block's node is the struct at its start, and its link is the first pointer in that struct. A list
+    begins at a pointer to such a struct in the allocator's own words.
     """
 
-    def __init__(self, runtime: Runtime, eye: Eye, step: Step | None = None):
-        self.runtime, self.eye = runtime, eye
+    def __init__(self, runtime: Runtime, observer: Observer, step: OperationStep | None = None):
+        self.runtime, self.observer = runtime, observer
         self.spans = list(runtime.heap.spans())
         self.blocks = sorted(runtime.heap.live.values(), key=lambda block: block.address)
         self.addresses = [block.address for block in self.blocks]
         self.changed = changed_places(step) if step else set()
         self.nodes: set[int] = set()  # the starts of the spans that are in lists
-        self.links: dict[int, int] = {}  # from a node to what it points to
-        self.names: dict[int, str] = {}  # from a node to the list that it is told to be in
+        self.links: dict[int, int] = {}  # from a node to the address that it points to
+        self.names: dict[int, str] = {}  # from a node to the name of its list, if `lists` gives it
         told = runtime.heap.lists()
         self.lists = self.found_lists() if told is None else [self.told_list(*each) for each in told]
 
@@ -79,7 +80,7 @@ class Look:
         return [self.drawn(*part) for span in self.spans for part in self.parts(*span)]
 
     def parts(self, start: int, size: int, kind: int) -> list[tuple[int, int, int]]:
-        """A span, cut where a block begins that is not the first one in it: some allocators cannot tell."""
+        """A span, cut at each further block in it: some allocators do not know where blocks begin."""
         inner = [block.address for block in self.blocks_in(start, start + size)[1:]] if kind == USED else []
         cuts = [start, *inner, start + size]
         return [(low, high - low, kind) for low, high in pairwise(cuts)]
@@ -91,7 +92,7 @@ class Look:
     def note(self, start: int, size: int, kind: int) -> str:
         if kind == USED:
             return "; ".join(map(self.told, self.blocks_in(start, start + size)))
-        link = f"-> {self.eye.place_name(self.links[start])}" if start in self.links else ""
+        link = f"-> {self.observer.place_name(self.links[start])}" if start in self.links else ""
         return "; ".join(filter(None, (link, self.names.get(start))))
 
     def blocks_in(self, start: int, end: int) -> list[Block]:
@@ -99,10 +100,10 @@ class Look:
         return self.blocks[first:last]
 
     def told(self, block: Block) -> str:
-        owner = self.runtime.owners.get(block.address, "")
+        owner = self.runtime.owners.get(block.address, NOBODY).name
         return f"#{block.number} {owner and f'{owner}, '}{block.size:,} bytes at {block.address:#x}"
 
-    # --- what the allocator tells
+    # --- lists that the allocator yields
 
     def told_list(self, name: str, addresses: list[int]) -> Chain:
         starts = [self.start_of_span(address) for address in addresses]
@@ -123,7 +124,7 @@ class Look:
             self.links[start] = self.word(start + offset)
 
     def offset_of_link(self, node: int) -> int | None:
-        struct = self.eye.structs.get(node)
+        struct = self.observer.structs.get(node)
         return next((offset for offset, _ in pointers_in(struct)), None) if struct else None
 
     def word(self, address: int) -> int:
@@ -147,24 +148,24 @@ class Look:
             way = self.follow(target)
             if any(node in self.nodes for node in way):
                 seen.update(way)
-                found.append(chain_of(path, [self.eye.place_name(node) for node in way]))
+                found.append(chain_of(path, [self.observer.place_name(node) for node in way]))
         return found
 
     def heads(self) -> Iterator[tuple[int, str, int]]:
-        """The heads of lists: the struct that each is in, its name, and where it leads."""
-        words, struct = self.eye.own
-        kinds = {self.eye.structs[node] for node in self.nodes}
+        """The heads of lists: the struct that contains each, its name, and the address that it points to."""
+        words, struct = self.observer.own
+        kinds = {self.observer.structs[node] for node in self.nodes}
         for offset, path in pointers_in(struct):
             target = self.word(words + offset)
             if target and struct_at(named(struct, offset).kind) in kinds:
                 yield self.struct_around(words + offset), path, target
 
     def struct_around(self, address: int) -> int:
-        """Where the innermost struct begins that a word is in."""
-        return next((base for base in range(address, address - 64, -WORD) if base in self.eye.structs), address)
+        """The start of the innermost struct that contains a word."""
+        return next((base for base in range(address, address - 64, -WORD) if base in self.observer.structs), address)
 
     def follow(self, node: int) -> list[int]:
-        """The nodes along a list: to null, to one that was there already, or to what is no node."""
+        """The nodes along a list, up to null, a node that was met already, or something that is not a node."""
         way: list[int] = []
         while len(way) <= NODES:
             repeats = node in way
@@ -176,23 +177,23 @@ class Look:
         return way
 
     def is_own(self, address: int) -> bool:
-        words, struct = self.eye.own
+        words, struct = self.observer.own
         return words <= address < words + struct.SIZE
 
 
 def chain_of(name: str, nodes: list[str]) -> Chain:
-    """A list as far as it is told."""
+    """A list, up to the number of nodes that are shown."""
     return Chain(name, (*nodes[:NODES], *["…"] * (len(nodes) > NODES)))
 
 
 def struct_at(kind: Any) -> StructMeta:
-    """What a pointer points to."""
+    """The struct that a pointer points to."""
     cell = kind.cell if isinstance(kind, AtomicKind) else kind
     assert isinstance(cell, Pointer)
     return cell.struct
 
 
-def changed_places(step: Step) -> set[int]:
-    """The words that an operation stored to, and the block it was about."""
+def changed_places(step: OperationStep) -> set[int]:
+    """The words that an operation stored to, and its block."""
     block = step.operation.arguments[0] if step.operation.name == "dealloc" else step.operation.result
     return {word.address for word in step.words.values() if word.stores} | ({block} if block else set())

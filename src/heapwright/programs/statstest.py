@@ -1,4 +1,4 @@
-"""A program that asks its heap for statistics. Under the `counted` layer they tell of each class of sizes, too."""
+"""A program that asks its heap for statistics. Under the `counted` layer these include each size class."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A String grows to what is pushed; its text is UTF-8."""
+"""A String grows as text is pushed; its text is UTF-8."""
 
 from heapwright.collections import String, Vec
 from heapwright.programs.user import Args, println

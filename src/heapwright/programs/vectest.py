@@ -1,4 +1,4 @@
-"""A Vec grows by doubling and keeps its elements on the way."""
+"""A Vec grows by doubling and keeps its elements."""
 
 from heapwright.collections import Vec, i32
 from heapwright.programs.user import Args, println

@@ -1,12 +1,13 @@
-"""Watching an allocator at work: for each operation, the words that it read and changed, by their names.
+"""Watching an allocator: for each operation, the words that it read and changed, by name.
 
-A word's name comes from the access itself: one that goes through a struct's field tells which struct lies where.
-What was learned so says later which words of a free block are its links.
+A word's name comes from the access itself: an access through a struct's field shows which struct lies where. This later
+also shows which words of a free block are its links.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,25 +18,25 @@ from heapwright.machine.names import named
 from heapwright.machine.source import Place
 
 CALLS = {"alloc", "alloc_zeroed", "dealloc", "realloc"}
-ABOVE = 4  # frames that say nothing of an access: access_at_work, learn_struct, see_access, View._tell
+ABOVE = 4  # frames of the machinery above an access: access_at_work, learn_struct, see_access, View._tell
 WORD = 8
 
 
 @dataclass
 class Word:
-    """One word that an operation touched: how often it was stored to, and its values before and after."""
+    """One word that an operation touched: the number of stores, and its values before and after."""
 
     address: int
     name: str
     is_pointer: bool
-    before: int | None = None  # None: not known, as it was nobody's or the program's
+    before: int | None = None  # None if unknown, because the word was nobody's or the program's
     after: int | None = None
     stores: int = 0
 
 
 @dataclass
-class Step:
-    """One operation, where in the program it was, and what the allocator did for it."""
+class OperationStep:
+    """One operation, its line in the program, and what the allocator did for it."""
 
     operation: Operation
     place: Place | None
@@ -44,33 +45,45 @@ class Step:
 
 
 class Watch:
-    """Sees every operation of a program and of its children; `show` gets each step when it is done."""
+    """Watches every operation of a program and of its children; `show` gets each step when it is done."""
 
-    def __init__(self, show: Callable[[Runtime, Eye, Step], None]):
+    def __init__(self, show: Callable[[Runtime, Observer, OperationStep], None]):
         self.show = show
-        self.eyes: dict[Runtime, Eye] = {}
+        self.observers: dict[Runtime, Observer] = {}
 
     def enter(self, runtime: Runtime) -> None:
-        parent = self.eyes.get(runtime.parent) if runtime.parent else None
-        self.eyes[runtime] = Eye(runtime, parent)
+        parent = self.observers.get(runtime.parent) if runtime.parent else None
+        self.observers[runtime] = Observer(runtime, parent)
+
+    def leave(self, runtime: Runtime) -> None:
+        self.observers.pop(runtime).close()
 
     def done(self, runtime: Runtime, operation: Operation) -> None:
-        eye = self.eyes[runtime]
-        self.show(runtime, eye, eye.step_done(operation))
+        observer = self.observers[runtime]
+        self.show(runtime, observer, observer.step_done(operation))
 
 
-class Eye:
-    """What is known of one process: which structs lie where, and what the allocator's words last were."""
+class Observer:
+    """The knowledge about one process: which structs lie where, and the last values of the allocator's words."""
 
-    def __init__(self, runtime: Runtime, parent: Eye | None = None):
+    def __init__(self, runtime: Runtime, parent: Observer | None = None):
         self.runtime = runtime
         self.structs: dict[int, type[Struct]] = dict(parent.structs) if parent else {}
         self.values: dict[int, int] = dict(parent.values) if parent else {}
         self.words: dict[int, Word] = {}
         self.others: list[str] = []
-        runtime.heap.process.observe(self.see_access, self.see_call)
+        self.is_learning = False
+        self.close = runtime.heap.process.observe(self.see_access, self.see_call)
 
     # --- seeing
+
+    def learn(self) -> None:
+        """Learn the structs and values of a heap that ran unwatched, from its checks, which read every free block."""
+        self.is_learning = True
+        with suppress(Exception):  # a broken heap needs a picture most, and a user's `check` may be unfinished
+            self.runtime.heap.check()
+        self.is_learning = False
+        self.words, self.others = {}, []
 
     def see_access(self, operation: str, address: int, size: int, value: int, who: str) -> None:
         if who != "allocator" or not self.is_at_work():
@@ -89,7 +102,7 @@ class Eye:
 
     def is_at_work(self) -> bool:
         call = self.runtime.heap.process.thread.call
-        return call is not None and call[0] in CALLS
+        return self.is_learning or (call is not None and call[0] in CALLS)
 
     def see_word(self, operation: str, address: int, value: int) -> None:
         word = self.words.get(address)
@@ -101,13 +114,13 @@ class Eye:
         self.values[address] = value
 
     def learn_struct(self, operation: str, address: int, size: int) -> None:
-        """If the access goes through a field of a struct, remember which struct lies there."""
+        """Remember which struct lies at an address if the access goes through one of its fields."""
         access = access_at_work(self.runtime.heap.process.thread.id, operation, address, size, ABOVE)
         if access.owner:
             self.structs[access.base] = access.owner
 
-    def step_done(self, operation: Operation) -> Step:
-        step = Step(operation, self.place_of(operation), self.words, self.others)
+    def step_done(self, operation: Operation) -> OperationStep:
+        step = OperationStep(operation, self.place_of(operation), self.words, self.others)
         self.words, self.others = {}, []
         if operation.result and operation.name != "dealloc":
             self.forget(operation.result, self.runtime.heap.live[operation.result].size)
@@ -122,7 +135,7 @@ class Eye:
         return live.allocated if live else None
 
     def forget(self, address: int, size: int) -> None:
-        """Memory that was handed out is the program's."""
+        """Forget memory that was handed out: it is the program's."""
         for known in (self.structs, self.values):
             for place in [place for place in known if address <= place < address + size]:
                 del known[place]
@@ -131,11 +144,11 @@ class Eye:
 
     @property
     def own(self) -> tuple[int, type[Struct]]:
-        """Where the heap's own words lie, and their struct."""
+        """The address of the heap's own words, and their struct."""
         return self.runtime.heap.words, type(self.runtime.heap.state)
 
     def name(self, address: int) -> tuple[str, bool]:
-        """What a word is called, and whether it is a pointer."""
+        """The name of a word, and whether it is a pointer."""
         words, struct = self.own
         if words <= address < words + struct.SIZE:
             found = named(struct, address - words)
@@ -147,7 +160,7 @@ class Eye:
         return f"word at {address:#x}", False
 
     def place_name(self, address: int) -> str:
-        """An address as a reader knows it: the heap's own words have names."""
+        """An address as a reader knows it: by name for the heap's own words."""
         words, struct = self.own
         if words <= address < words + struct.SIZE:
             path = named(struct, address - words).path

@@ -1,6 +1,6 @@
-"""Numpy, imported when first used: a command that touches no trace does not wait for it.
+"""Numpy, imported when it is first used, so that a command without a trace does not wait for it.
 
-The other modules of this package say `from heapwright.traces.arrays import np`, and name arrays by their elements:
+The other modules of this package use `from heapwright.traces.arrays import np`, and name arrays by their elements:
 `U8`, `U32`, `U64`, `I64`, `Mask`.
 """
 

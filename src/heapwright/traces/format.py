@@ -1,22 +1,27 @@
 """The `.hwt` file: a trace in independent, compressed, checked chunks.
 
     "HWTRACE\\0", version (4 bytes), 4 zero bytes
-    frame HEAD   JSON: the program, its processes, summaries, notes
     frame CHNK   up to 2^20 events of one process (heapwright.traces.columns); as many as needed
-    frame INDX   JSON: for each chunk its offset, process, events, the blocks before it, what is live at its start
-    tail         offset of INDX (8 bytes), CRC-32 of these 8 bytes, "HWT\\n"
+    frame STCK   the call stacks (heapwright.traces.stacks): two columns, their frames as JSON, compressed, and a column
+                 with the stack of each site that the chunks name; if it is empty, a site is the number of its stack
+    frame HEAD   JSON: the program, its processes, summaries, notes, where the stacks are, and the index: for each chunk
+                 its offset, process, events, the blocks before it, the live bytes at its start
+    tail         offset of HEAD (8 bytes), CRC-32 of these 8 bytes, "HWT\\n"
 
-A frame is a name (4 bytes), the CRC-32 of all that follows in it (4), the length of its content (8), its content.
-Numbers are little-endian. Files are read chunk by chunk: `TraceFile.chunks` holds one of them in memory, decompressed.
+A frame is a name (4 bytes), the CRC-32 of the rest of the frame (4), the length of its content (8), and its content.
+Numbers are little-endian. What is known only at the end of a run comes last, so a file is written in one pass. Files
+are read chunk by chunk: `TraceFile.chunks` holds one decompressed chunk in memory.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -24,11 +29,12 @@ from zlib import crc32
 
 from heapwright.files import written_whole
 from heapwright.traces import columns
-from heapwright.traces.arrays import np
-from heapwright.traces.events import Events, Process, Summary, Trace, TraceError, live, starts, summarize
+from heapwright.traces.arrays import U32, np
+from heapwright.traces.events import Events, Process, Summary, Trace, TraceError, live, no_events, starts, summarize
+from heapwright.traces.stacks import Frame, Stacks
 
 MAGIC = b"HWTRACE\0"
-VERSION = 1
+VERSION = 2
 END = b"HWT\n"
 SUFFIX = ".hwt"
 CHUNK_EVENTS = 1 << 20
@@ -37,18 +43,18 @@ FRAME = struct.Struct("<4sIQ")
 TAIL = struct.Struct("<QI4s")
 LENGTH = struct.Struct("<Q")
 RUN_FACTS = "source", "program", "command", "date", "host"
-PROCESS_FACTS = "pid", "parent", "execs", "command"
+PROCESS_FACTS = "pid", "parent", "execs", "command", "threads"
 AGAIN = "copy the file again, or record again"
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Where a chunk lies, and what is known of it without opening it."""
+    """The place of a chunk, and the facts about it that are known without opening it."""
 
     offset: int  # in bytes, of its frame
     process: int
     events: int
-    first_block: int  # how many blocks of its process started before it
+    first_block: int  # the number of blocks of its process that started before it
     live_bytes: int  # at its start
     live_blocks: int
 
@@ -56,41 +62,109 @@ class Chunk:
 # --- writing
 
 
+class Writer:
+    """A trace that is written to a file chunk by chunk, while its events come.
+
+    `level` is zstd's: a lower one is faster. What was added waits in memory until `flush` has written it, which may be
+    tried again if the disk is full.
+    """
+
+    def __init__(self, file: BinaryIO, level: int = columns.LEVEL):
+        self._level = level
+        self.file = file.fileno()
+        self._index: list[Chunk] = []
+        self._pending = [START.pack(MAGIC, VERSION, 0)]
+        self.size = START.size  # of the file, with what waits
+        self.written = 0  # bytes that do not wait
+
+    def add(self, process: int, events: Events, blocks: int, live_bytes: int, live_blocks: int) -> None:
+        """Add events of a process, before which so many blocks had started, and so much was live."""
+        offset = self._frame(b"CHNK", columns.encode(events, blocks, self._level))
+        self._index.append(Chunk(offset, process, len(events), blocks, live_bytes, live_blocks))
+
+    def finish(
+        self, header: dict[str, Any], stacks: Stacks, places: Mapping[int, int] | None = None, sites: Sequence[int] = ()
+    ) -> None:
+        """Add what is known at the end, and write everything.
+
+        `places` has other numbers for the processes, and `sites` the stack of each site, if the events that were added
+        had their own numbers.
+        """
+        places = places or {chunk.process: chunk.process for chunk in self._index}
+        index = [asdict(chunk) | {"process": places[chunk.process]} for chunk in self._index]
+        place = self._frame(b"STCK", encode_stacks(stacks, sites))
+        offset = LENGTH.pack(self._frame(b"HEAD", as_json(header | {"stacks": place, "index": index})))
+        self._append(offset + TAIL.pack(0, crc32(offset), END)[LENGTH.size :])
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Raises OSError if the file takes no more."""
+        while self._pending:
+            data = self._pending[0]
+            done = os.pwrite(self.file, data, self.written)
+            self.written += done
+            self._pending[:1] = [data[done:]] if done < len(data) else []
+
+    def _frame(self, name: bytes, content: bytes) -> int:
+        """Add a frame. Returns its offset."""
+        offset, length = self.size, LENGTH.pack(len(content))
+        self._append(FRAME.pack(name, crc32(content, crc32(length)), len(content)) + content)
+        return offset
+
+    def _append(self, data: bytes) -> None:
+        self._pending.append(data)
+        self.size += len(data)
+
+
 def write(path: str | Path, trace: Trace) -> None:
-    """Write a trace under `path`, all of it or nothing. Raises Mendable when the disk fails."""
+    """Write a trace to `path`, all of it or nothing. Raises UserError if the file cannot be written."""
     with written_whole(path) as file:
-        file.write(START.pack(MAGIC, VERSION, 0))
-        write_frame(file, b"HEAD", as_json(header_of(trace)))
-        index = [
-            asdict(chunk)
-            for number, process in enumerate(trace.processes)
-            for chunk in write_chunks(file, number, process.events)
-        ]
-        offset = LENGTH.pack(write_frame(file, b"INDX", as_json(index)))
-        file.write(offset + TAIL.pack(0, crc32(offset), END)[LENGTH.size :])
+        writer = Writer(file)
+        for number, process in enumerate(trace.processes):
+            add_all(writer, number, process.events)
+        writer.finish(header_of(trace), trace.stacks)
 
 
-def write_frame(file: BinaryIO, name: bytes, content: bytes) -> int:
-    """Append a frame; return its offset."""
-    offset, length = file.tell(), LENGTH.pack(len(content))
-    file.write(FRAME.pack(name, crc32(content, crc32(length)), len(content)))
-    file.write(content)
-    return offset
-
-
-def write_chunks(file: BinaryIO, process: int, events: Events) -> Iterator[Chunk]:
-    """Append one process's events, and tell where each chunk lies."""
+def add_all(writer: Writer, process: int, events: Events) -> None:
+    """Add all events of one process."""
     live_bytes, live_blocks = (np.concatenate(([0], column)) for column in live(events))
     started = np.concatenate(([0], np.cumsum(starts(events))))
     for first in range(0, len(events), CHUNK_EVENTS):
-        part = events[first : first + CHUNK_EVENTS]
-        before = int(started[first])
-        offset = write_frame(file, b"CHNK", columns.encode(part, before))
-        yield Chunk(offset, process, len(part), before, int(live_bytes[first]), int(live_blocks[first]))
+        before = int(started[first]), int(live_bytes[first]), int(live_blocks[first])
+        writer.add(process, events[first : first + CHUNK_EVENTS], *before)
+        writer.flush()
+
+
+def encode_stacks(stacks: Stacks, sites: Sequence[int] = ()) -> bytes:
+    """The content of STCK."""
+    parents, innermost = stacks.columns()
+    frames = as_json([list(frame) for frame in stacks.frames])
+    return (
+        columns.encode_column(parents)
+        + columns.encode_column(innermost)
+        + columns.encode_column(np.frombuffer(frames, "u1"))
+        + columns.encode_column(np.array(sites, "u4"))
+    )
+
+
+def decode_stacks(content: bytes) -> tuple[Stacks, U32]:
+    """The stacks that were encoded, and the stack of each site. Raises Damaged if the content contradicts itself."""
+    reader = columns.Reader(content)
+    parents, innermost, text, sites = (reader.any_column() for _ in range(4))
+    try:
+        frames = [Frame(*fields) for fields in json.loads(text.astype("u1").tobytes())]
+    except (TypeError, ValueError) as error:
+        raise columns.Damaged("its frames make no sense") from error
+    numbers = np.arange(1, len(parents))
+    if len(parents) != len(innermost) or (parents[1:] >= numbers).any() or (innermost[1:] >= len(frames)).any():
+        raise columns.Damaged("its stacks make no sense")
+    if (sites >= len(parents)).any():
+        raise columns.Damaged("its sites make no sense")
+    return Stacks(frames, parents.tolist(), innermost.tolist()), sites.astype("u4")
 
 
 def header_of(trace: Trace) -> dict[str, Any]:
-    """What HEAD holds."""
+    """The content of HEAD, without the places of other frames."""
     return {name: getattr(trace, name) for name in RUN_FACTS} | {
         "summary": asdict(trace.summary()),
         "processes": [process_header(process) for process in trace.processes],
@@ -110,7 +184,7 @@ def as_json(content: Any) -> bytes:
 
 
 class TraceFile:
-    """An open `.hwt` file. Its header, summary and index are read at once, its events when asked for.
+    """An open `.hwt` file. Its header, summary and index are read at once, its events on demand.
 
     Opening and reading raise TraceError for every defect: not a trace, a newer version, truncated, damaged.
     """
@@ -129,15 +203,14 @@ class TraceFile:
 
     def _open(self) -> None:
         self._check_start()
-        index_offset = self._tail()
-        self.header: dict[str, Any] = self._json(START.size, b"HEAD", "the header")
-        index = self._json(index_offset, b"INDX", "the index")
+        self.header: dict[str, Any] = self._json(self._tail(), b"HEAD", "the header")
         try:
-            self.index = [Chunk(**entry) for entry in index]
+            self.index = [Chunk(**entry) for entry in self.header["index"]]
             self.summary = Summary(**self.header["summary"])
             self.summaries = [Summary(**process["summary"]) for process in self.header["processes"]]
             if any(chunk.process >= len(self.summaries) for chunk in self.index):
                 raise ValueError("a chunk of no process")
+            self._stacks_offset = int(self.header["stacks"])
         except (KeyError, TypeError, ValueError) as error:
             raise self._error("has a header that makes no sense", AGAIN) from error
 
@@ -151,17 +224,37 @@ class TraceFile:
         self._file.close()
 
     def __len__(self) -> int:
-        """The events of all processes."""
+        """The number of events of all processes."""
         return sum(chunk.events for chunk in self.index)
 
     def chunks(self, process: int = 0) -> Iterator[Events]:
-        """The events of one process, at most 2^20 at a time, in order; blocks keep their numbers throughout."""
+        """The events of one process, in order, at most 2^20 at a time. Blocks keep their numbers throughout."""
         for number, chunk in enumerate(self.index):
             if chunk.process == process:
                 yield self._chunk(number, chunk)
 
+    def last_chunk(self, process: int) -> Events:
+        """The last events of one process; none if it has none."""
+        for number, chunk in reversed(list(enumerate(self.index))):
+            if chunk.process == process:
+                return self._chunk(number, chunk)
+        return no_events()
+
+    @property
+    def stacks(self) -> Stacks:
+        """The call stacks that the events' sites refer to."""
+        return self._stacks_and_sites[0]
+
+    @cached_property
+    def _stacks_and_sites(self) -> tuple[Stacks, U32]:
+        content = self._frame(self._stacks_offset, b"STCK", "the stacks")
+        try:
+            return decode_stacks(content)
+        except columns.Damaged as damage:
+            raise self._error(f"the stacks are damaged: {damage}", AGAIN) from damage
+
     def decode_all(self) -> Trace:
-        """The whole trace in memory, about 23 bytes for each event."""
+        """The whole trace in memory, about 40 bytes per event."""
         processes = [
             Process(
                 Events.join(list(self.chunks(number))),
@@ -170,7 +263,7 @@ class TraceFile:
             )
             for number, facts in enumerate(self.header["processes"])
         ]
-        return Trace(processes, **{name: self.header[name] for name in RUN_FACTS})
+        return Trace(processes, **{name: self.header[name] for name in RUN_FACTS}, stacks=self.stacks)
 
     def _chunk(self, number: int, chunk: Chunk) -> Events:
         what = f"chunk {number}"
@@ -178,9 +271,18 @@ class TraceFile:
         if not 0 <= chunk.events <= CHUNK_EVENTS:
             raise self._error(f"{what} claims {chunk.events} events", AGAIN)
         try:
-            return columns.decode(content, chunk.events, chunk.first_block)
+            return self._with_stacks(columns.decode(content, chunk.events, chunk.first_block))
         except columns.Damaged as damage:
             raise self._error(f"{what} is damaged: {damage}", AGAIN) from damage
+
+    def _with_stacks(self, events: Events) -> Events:
+        """The events, whose sites are now numbers of stacks."""
+        sites = self._stacks_and_sites[1]
+        if not len(sites) or not events.site.any():
+            return events
+        if events.site.max() >= len(sites):
+            raise columns.Damaged("it has a site that is not known")
+        return replace(events, site=sites[events.site])
 
     def _check_start(self) -> None:
         start = self._read(0, START.size)
@@ -193,11 +295,13 @@ class TraceFile:
         _, version, zero = START.unpack(start)
         if version > VERSION:
             raise self._error(f"has version {version}, this reads {VERSION}", "update heapwright")
+        if version == 1:
+            raise self._error(f"has version 1, this reads {VERSION}", "record again")
         if version < 1 or zero:
             raise self._error("is damaged at its start", AGAIN)
 
     def _tail(self) -> int:
-        """The offset of the index."""
+        """The offset of the header."""
         size = self._file.seek(0, 2)
         tail = self._read(max(size - TAIL.size, START.size), TAIL.size)
         if len(tail) < TAIL.size or not tail.endswith(END):

@@ -1,75 +1,119 @@
-"""The raw recording of one process: a file that the process maps, writes as it runs, and leaves behind if it dies.
+"""The ring: one file that all processes of a recorded run map and fill, and that the collector empties as they run.
 
        0 +----------------+
-         | Header         |  one page; the command line from byte 256 on, as in /proc/self/cmdline
-    4096 +----------------+
-         | Chunk, records |  64 KiB: 16 bytes of header and 1638 records of 40; each belongs to one thread
+         | Header         |  32 KiB: facts about the run, then a slot for each ticket in sight
+   32768 +----------------+
+         | Chunk, records |  64 KiB: 32 bytes of header and 1637 records of 40; each belongs to one thread at a time
          +----------------+
-         | ...            |  zeros from the last record of a chunk, and from the last chunk, on
+         | ...            |
 
-A thread that has no room claims the next chunk with `header.chunks.add(1)`, writes its number into it, and from then
-on fills it alone. For a record it takes `header.sequence.add(1) + 1`, writes the record, and then the chunk's new
-`count`: what the count includes is whole. Sequence 0 means that nothing is there.
+A thread that needs a chunk takes the next ticket with `header.tickets.add(1)`. It waits until the ticket's slot names a
+chunk, writes its process and its number into the chunk, and from then on is the only one that fills it. For a record,
+the thread takes a stamp, writes the record, and then writes the chunk's new `count`. Records within the count are
+whole.
 
-When a call is recorded (this is what keeps addresses that change threads in order)
+The collector (`heapwright.lab.collector`) keeps slots filled ahead of the tickets that are taken. It reads chunks while
+they are being filled. A chunk that is full, or that its thread has left, or whose process has ended, is free again once
+it is read, so no thread touches a chunk that it has filled or left. The file has a chunk for each living thread, and
+some more.
 
-    malloc, calloc, memalign    after it: ALLOC or ALLOC_ZEROED; address 0 if it failed
-    free                        before it: DEALLOC of `address`, which may be 0
-    realloc                     before it: REALLOC_FROM with `address` the old one, unless that is 0;
-                                after it: REALLOC_TO with `address` the new one, or 0, and `old` the old one
+Stamps order the records of all threads of a process. A stamp is the processor's clock, read after all earlier loads, if
+the kernel says that all processors show the same time (`header.has_clock`); otherwise it is the next number of
+`header.numbers`.
+
+A process numbers itself with `header.processes.add(1)`. Its first chunk begins with a `Process` in place of the first
+records. A forked child writes into the same file; `forked_at` is the stamp of its parent's record of the fork. After
+exec, the new program maps the file anew and is another process here.
+
+Each call is recorded before or after it is made. So if two calls name one address, the stamp of the second is taken
+after the record of the first is written, whichever threads make them:
+
+    malloc, calloc, memalign    after: ALLOC or ALLOC_ZEROED; `block` 0 if it failed; for calloc, `old` is the number
+                                of elements
+    free                        before: DEALLOC of `block`, which may be 0
+    realloc                     before: REALLOC_FROM with the old `block`, unless that is 0;
+                                after: REALLOC_TO with the new `block`, or 0, and the old one in `old`
     the end of a thread         THREAD_EXIT
-
-A forked child has a file of its own, its parent's exec counter, and in `fork_sequence` the last sequence number that
-its parent had used when it forked; exec starts a new file, with one more in `execs` and 0 in `fork_sequence`.
+    fork                        before, in the parent: FORK
 """
 
 # A field of a struct is annotated with its kind, which is no type.
 # mypy: disable-error-code="valid-type"
 from __future__ import annotations
 
-from heapwright.layout import Array, Atomic, Byte, Struct, Word, Word16, Word32
+from heapwright.layout import Array, Atomic, Byte, Inline, Struct, Word, Word16, Word32
 from heapwright.traces import events
 
-MAGIC = int.from_bytes(b"HWRAW1\0\0", "little")
-VERSION = 1
-HEADER_BYTES = 4096
-COMMAND_OFFSET = 256
+MAGIC = int.from_bytes(b"HWRAW4\0\0", "little")  # with the version
+HEADER_BYTES = 32 * 1024
 CHUNK_BYTES = 64 * 1024
+SLOTS = 3072
 SUFFIX = ".hwraw"
 
 ALLOC, ALLOC_ZEROED, DEALLOC, THREAD_EXIT = events.ALLOC, events.ALLOC_ZEROED, events.DEALLOC, events.THREAD_EXIT
-REALLOC_TO, REALLOC_FROM = events.REALLOC, 6
+REALLOC_TO, REALLOC_FROM, FORK = events.REALLOC, 6, 7
+UNKNOWN_SITE = 0
+
+# reasons in `header.stopped`, besides the collector's errnos
+LATE = -1  # the collector gave no chunk for a second
+ENDED = -2  # the run is over
+
+TICKET = 32  # a slot's bits above these are its ticket, plus 1; those below are the index of a chunk
+
+
+class Loss(Struct):
+    """The calls that were not recorded for one reason."""
+
+    processes: Atomic[Word]
+    calls: Atomic[Word]
 
 
 class Header(Struct):
     magic: Word
-    version: Word32
-    pid: Word32
-    parent: Word32
-    execs: Word32
-    fork_sequence: Word  # 0 in a process that was not forked from a recorded one
     clock: Word  # nanoseconds since 1970, when the file was made
-    chunks: Atomic[Word]  # how many are claimed
-    sequence: Atomic[Word]  # the last number taken
-    space: Array[Byte, 200]
-    command: Array[Byte, 3840]
+    has_clock: Word  # 1: stamps are the processor's clock
+    stopped: Atomic[Word]  # not 0: the reason why there will be no more chunks
+    full: Inline[Loss]  # no chunk
+    unmapped: Inline[Loss]  # no address space
+    processes: Atomic[Word]
+    tickets: Atomic[Word]  # that are taken
+    numbers: Atomic[Word]  # the last stamp, if stamps are numbers
+    slots: Array[Word, SLOTS]
+
+
+class Slot(Struct):
+    """The ticket that may take a chunk, and the chunk."""
+
+    entry: Atomic[Word]
 
 
 class Chunk(Struct):
+    process: Word32  # the number of the process, from 1
     thread: Word32
-    zero: Word32
-    count: Word  # of whole records
+    count: Atomic[Word]  # whole records
+    tid: Word32  # the thread's number in Linux
+    begins: Word32  # 1: the chunk begins with a Process
+    left: Atomic[Word]  # 1: the thread has left the chunk
 
 
 class Record(Struct):
-    sequence: Word
+    stamp: Word
     op: Byte
     log2_align: Byte
     flags: Word16  # none yet
-    thread: Word32
-    address: Word  # the result, or what is freed
-    old: Word
+    site: Word32  # the call stack that asked; UNKNOWN_SITE if it was not taken
+    block: Word  # the address of the result, or of the freed block
+    old: Word  # the old address, or the number of elements
     size: Word
 
 
+class Process(Struct):
+    pid: Word32
+    parent: Word32  # the parent's PID, if the process was not forked from a recorded one
+    forked_from: Word  # the number of the process that it was forked from; 0 if there is none
+    forked_at: Word
+    command: Array[Byte, 1016]  # as in /proc/self/cmdline
+
+
 RECORDS_PER_CHUNK = (CHUNK_BYTES - Chunk.SIZE) // Record.SIZE
+PROCESS_RECORDS = Process.SIZE // Record.SIZE  # records whose place a Process takes

@@ -1,4 +1,4 @@
-"""The numpy type of a struct, so that a layout is written once, where the dialect reads it."""
+"""The numpy type of a struct, so that each layout is defined only once, in the dialect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def dtype_of(struct: StructMeta) -> numpy.dtype[Any]:
-    """A record type with the struct's fields at their offsets: little-endian, unsigned, arrays as raw bytes."""
+    """A numpy record type with the struct's fields at their offsets: little-endian, unsigned, arrays as raw bytes."""
     fields = list(struct)
     return np.dtype(
         {

@@ -13,8 +13,8 @@ nothing of heapwright, so they judge any library that LD_PRELOAD can load::
 Or at a prompt: ``python -m heapwright.conformance.cface libmy.so``.
 """
 
-from heapwright.conformance.cface.driver import DEFAULT_TIMEOUT, Outcome, Suite, Tally
+from heapwright.conformance.cface.driver import DEFAULT_TIMEOUT, RowCounts, RowResult, Suite
 from heapwright.conformance.cface.table import Check, checks
 from heapwright.conformance.verdict import Verdict
 
-__all__ = ["DEFAULT_TIMEOUT", "Check", "Outcome", "Suite", "Tally", "Verdict", "checks"]
+__all__ = ["DEFAULT_TIMEOUT", "Check", "RowResult", "Suite", "RowCounts", "Verdict", "checks"]

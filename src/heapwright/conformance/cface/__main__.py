@@ -1,13 +1,13 @@
-"""``python -m heapwright.conformance.cface [LIB.so]``: one line a check, then the count."""
+"""``python -m heapwright.conformance.cface [LIB.so]``: print one line for each check, then the count."""
 
 import sys
 from pathlib import Path
 
-from heapwright.conformance.cface import Outcome, Suite, Tally
+from heapwright.conformance.cface import RowCounts, RowResult, Suite
 from heapwright.native.library import cache
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: RowResult) -> str:
     check, label = outcome.check, outcome.verdict.value
     marked = f"({label})" if check.informational else label
     return f"{check.row:>2} {check.id:<24} {marked:<15} {outcome.reason or check.requirement}"
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(_line(outcome) + "\n")
         sys.stdout.flush()
         outcomes.append(outcome)
-    tally = Tally.of(outcomes)
+    tally = RowCounts.of(outcomes)
     sys.stdout.write(f"{tally}\n")
     return 0 if tally.hold == tally.counted else 1
 

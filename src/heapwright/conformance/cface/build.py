@@ -16,7 +16,7 @@ SOURCES = Path(__file__).parent
 _FRAME = ("check", "torture")
 _LIBRARIES = ("dso", "audit")
 _COMMON = ("-O1", "-g", "-fno-builtin", "-Wall", "-Wextra", "-Wno-alloc-size-larger-than", "-pthread")
-"""-fno-builtin: the compiler must not reason about malloc, or leave calls out."""
+"""-fno-builtin: the compiler must not reason about malloc or leave out calls."""
 _C = ("-std=c11", "-Werror=implicit-function-declaration", *_COMMON)
 _CXX = ("-std=c++17", *_COMMON)
 
@@ -24,8 +24,8 @@ _CXX = ("-std=c++17", *_COMMON)
 def build(cache: Path) -> Path:
     """Return the folder of compiled programs below ``cache``, compiling when needed.
 
-    A program ``NAME`` that cannot be compiled here is represented by a file
-    ``NAME.missing`` that says why.  Several processes may build at once.
+    For a program ``NAME`` that cannot be compiled here, a file ``NAME.missing``
+    says why.  Several processes may build at once.
     """
     c, cxx = shutil.which("cc"), shutil.which("c++")
     target = cache / _fingerprint(c, cxx)
@@ -72,7 +72,7 @@ def _compile_all(folder: Path, c: str | None, cxx: str | None) -> None:
 
 
 def _commands(c: str | None, cxx: str | None, frame: list[str]) -> Iterator[tuple[str, list[str], str]]:
-    """Name, command without its output, and output of everything but the frame."""
+    """Yield name, command without its output, and output of everything except the frame."""
     for path in _source_files():
         name, source = path.stem, str(path)
         if path.suffix == ".h" or name in _FRAME:
@@ -92,7 +92,7 @@ def _compile(folder: Path, name: str, command: list[str], output: Path) -> None:
 
 
 def _attempt(command: list[str]) -> str:
-    """Why the command failed, or nothing."""
+    """Run a command; return why it failed, or nothing."""
     if not command[0]:
         return "no C or C++ compiler was found"
     result = subprocess.run(command, capture_output=True, text=True, check=False)

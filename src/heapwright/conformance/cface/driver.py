@@ -18,15 +18,15 @@ from heapwright.conformance.cface.table import Check, checks
 from heapwright.conformance.verdict import Verdict
 
 DEFAULT_TIMEOUT = 60.0
-"""Seconds.  The programs limit themselves to less; this is for those that cannot."""
+"""Seconds.  The programs set themselves a lower limit; this one is for those that cannot."""
 
 _HOLDS, _FAILS, _CANNOT_TRY = 0, 1, 77
 _OTHERS_INFLUENCE = ("LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The verdict on one check, with the reason in one line where there is one."""
+class RowResult:
+    """The verdict on one check, with the reason in one line if there is one."""
 
     check: Check
     verdict: Verdict
@@ -35,15 +35,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """How many checks hold; informational and skipped ones are not counted."""
+class RowCounts:
+    """The number of checks that hold; informational and skipped ones are not counted."""
 
     hold: int
     counted: int
     skipped: int
 
     @classmethod
-    def of(cls, outcomes: Iterable[Outcome]) -> Tally:
+    def of(cls, outcomes: Iterable[RowResult]) -> RowCounts:
         """Count the outcomes."""
         judged = [each for each in outcomes if not each.check.informational]
         hold = sum(each.verdict is Verdict.HOLDS for each in judged)
@@ -61,25 +61,25 @@ class Suite:
     def __init__(self, cache: Path) -> None:
         self.programs = build(cache.absolute())
 
-    def run(self, check: Check, library: Path | None = None, timeout: float = DEFAULT_TIMEOUT) -> Outcome:
+    def run(self, check: Check, library: Path | None = None, timeout: float = DEFAULT_TIMEOUT) -> RowResult:
         """Try one check on ``library``, or on the C library itself when it is None."""
         missing = self.programs / f"{check.program}.missing"
         if missing.exists():
-            return Outcome(check, Verdict.SKIPPED, missing.read_text().strip())
+            return RowResult(check, Verdict.SKIPPED, missing.read_text().strip())
         command = [str(self.programs / check.program), check.id]
         if library:
             command.append(_preloadable(library))
         started = time.monotonic()
         status, reason = _execute(command, _environment(library), timeout)
         verdict, reason = _judge(status, reason)
-        return Outcome(check, verdict, reason, time.monotonic() - started)
+        return RowResult(check, verdict, reason, time.monotonic() - started)
 
     def run_all(
         self,
         library: Path | None = None,
         jobs: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[RowResult]:
         """Try every check, ``jobs`` at a time; the outcomes come in the order of the table."""
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
             yield from pool.map(lambda check: self.run(check, library, timeout), checks())
@@ -101,9 +101,9 @@ def _environment(library: Path | None) -> dict[str, str]:
 
 
 def _execute(command: list[str], environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
-    """Exit status (None: no end in time) and the last line the program wrote.
+    """Return the exit status (None if the program did not end in time) and the last line that it wrote.
 
-    A file, not a pipe, takes the output: a child that hangs would keep a pipe open.
+    The output goes to a file, not a pipe, because a child that hangs would keep a pipe open.
     """
     with tempfile.TemporaryFile() as written:
         process = subprocess.Popen(
@@ -132,7 +132,7 @@ def _last_line(written: IO[bytes]) -> str:
 
 
 def _judge(status: int | None, said: str) -> tuple[Verdict, str]:
-    """The verdict on an exit status, and the reason: what the program said, and how it ended if not by itself."""
+    """The verdict on an exit status, and the reason: the program's message, and the signal or status that ended it."""
     if status == _HOLDS:
         return Verdict.HOLDS, said
     if status == _CANNOT_TRY:
@@ -142,7 +142,7 @@ def _judge(status: int | None, said: str) -> tuple[Verdict, str]:
 
 
 def _ending(status: int | None) -> str:
-    """Nothing of a program that ended by itself and says that a check failed."""
+    """How the program ended; nothing if it ended by itself and reports a failed check."""
     if status is None or status == -signal.SIGALRM:
         return "it did not end in time"
     if status < 0:

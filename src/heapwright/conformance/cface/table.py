@@ -1,8 +1,8 @@
-"""The checks of the C face: what each one asks, and on whose authority.
+"""The checks of the C face: the requirement of each, and the standard or manual that states it.
 
 A check is one function in one of the C or C++ files of this folder, called by
-its identifier.  Row numbers group related checks; they are stable, and may be
-used in reports.
+its identifier.  Row numbers group related checks; they are stable, so reports
+may use them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One property of a malloc library, tried by one run of one program."""
+    """One property of a malloc library, tested by one run of one program."""
 
     row: int
     id: str
@@ -20,7 +20,7 @@ class Check:
     basis: str
     requirement: str
     informational: bool = False
-    """Reported, but no reason to call a library wrong."""
+    """Reported, but a library that fails it is not wrong."""
 
 
 _Row = tuple[int, str, str, str]
@@ -42,7 +42,7 @@ _SIZES: tuple[_Row, ...] = (
 
 _REALLOC: tuple[_Row, ...] = (
     (13, "realloc_null", "C17 7.22.3.5", "realloc(NULL, n) is malloc(n), for 0 too"),
-    (14, "realloc_zero", "C23 7.24.3.7", "which custom realloc(p, 0) follows"),
+    (14, "realloc_zero", "C23 7.24.3.7", "which convention realloc(p, 0) follows"),
     (15, "realloc_zero_leak", "practice", "100 000 realloc(p, 0) leak nothing"),
     (16, "realloc_content", "C17 7.22.3.5", "400 random resizes keep the common prefix"),
     (17, "realloc_fail_keep", "C17 7.22.3.5; POSIX.1-2024", "a refused realloc keeps the block"),
@@ -59,7 +59,7 @@ _ALIGNED: tuple[_Row, ...] = (
     (23, "pm_size0", "POSIX.1-2024", "posix_memalign of no bytes is aligned and can be freed"),
     (25, "pm_hugealign", "POSIX.1-2024", "alignments up to 1 GiB work, or give ENOMEM"),
     (26, "aa_basic", "C17 7.22.3.1", "aligned_alloc aligns to 1 B ... 64 KiB"),
-    (27, "aa_nonmultiple", "C17 DR 460", "aligned_alloc takes sizes that are no multiple"),
+    (27, "aa_nonmultiple", "C17 DR 460", "aligned_alloc takes sizes that are not a multiple"),
     (28, "aa_badalign", "glibc 2.38", "aligned_alloc rejects a bad alignment: EINVAL"),
     (29, "memalign_odd", "glibc manual; BZ 22343", "memalign survives odd alignments and sizes"),
     (30, "valloc", "man valloc(3)", "valloc and pvalloc give whole pages that free accepts"),

@@ -1,9 +1,8 @@
-"""The kernel as compiled code sees it: written in the dialect, over the C library's own wrappers.
+"""The kernel as compiled code sees it: written in the dialect, over the C library's wrappers.
 
-`sbrk` is the process's real break, so that limits hold and the program may move it too. When the break cannot
-grow, memory comes from mappings; when the process asked for a region of its own (`reserve`), all memory comes from
-that region, at addresses that nobody else decides. Whoever calls `sbrk` holds the allocator's lock. `errno` is kept
-as it was.
+`sbrk` moves the process's real break, so limits hold and the program may move it too. If the break cannot grow, memory
+comes from mappings. If the process asked for its own region (`reserve`), all memory comes from that region, at
+addresses that nothing else influences. Callers of `sbrk` hold the allocator's lock. `errno` is preserved.
 """
 
 from __future__ import annotations
@@ -11,42 +10,46 @@ from __future__ import annotations
 from heapwright.bits import align_up
 from heapwright.layout import NULL, Array, Atomic, Struct, Word, Word32
 from heapwright.native import c
-from heapwright.native.runtime.areas import Areas, lowest, map_pages, remap_pages, unmap_pages
 from heapwright.native.runtime.linux import (
     DONT_NEED,
+    EFAULT,
     FIXED_NO_REPLACE,
     FUTEX,
     FUTEX_WAIT,
     FUTEX_WAKE,
+    GETRANDOM,
     MAY_MOVE,
     NO_RESERVE,
+    NO_WAIT,
     PAGE,
     PRIVATE_ANONYMOUS,
     READ_WRITE,
 )
+from heapwright.native.runtime.mappings import Mappings, lowest, map_pages, remap_pages, unmap_pages
 from heapwright.stats import raise_to
 
-SLOW_PATHS = ("sbrk", "mmap", "munmap", "mremap", "decommit", "wait", "wake")
-LEAST_WINDOW = 1 << 20
+SLOW_PATHS = ("sbrk", "mmap", "munmap", "mremap", "decommit", "is_mapped", "wait", "wake")
+MIN_WINDOW = 1 << 20
 
 
 class Runtime(Struct):
-    """The library's own record of what it took from the kernel."""
+    """The library's record of the memory that it took from the kernel."""
 
     start: Word  # of the heap: the first address that sbrk gave
-    piece: Word  # the same, since somebody else moved the break
-    top: Word  # where the break was left by us
-    areas: Areas  # not null: memory comes from a region of our own, mappings from its top down
-    window: Word  # once the break cannot grow: the rest of the last mapping
+    piece: Word  # the first address since somebody else last moved the break
+    top: Word  # where we left the break
+    mappings: Mappings  # not null: memory comes from our own region, and mappings from its top down
+    window: Word  # the rest of the last mapping, once the break cannot grow
     window_end: Word
     mapped: Atomic[Word]  # bytes held now, by sbrk and mmap
     peak: Atomic[Word]
     growths: Atomic[Word]
     shrinks: Atomic[Word]
     decommits: Atomic[Word]
-    capacity: Word  # nonzero: the most bytes to hold, for tests of exhaustion
+    capacity: Word  # if not zero, the most bytes to hold, for tests of exhaustion
     exit_key: Word32  # the pthread key whose destructor calls thread_exit
     has_exit_key: Word32
+    reporter: Word  # the last thread that reported a misuse
 
 
 def runtime():
@@ -68,7 +71,7 @@ def set_errno(value):
 
 
 def account(bytes_more):
-    """Count bytes taken from the kernel or given back."""
+    """Count bytes taken from the kernel; a negative number counts bytes given back."""
     state = runtime()
     raise_to(state.peak, state.mapped.add(bytes_more) + bytes_more)
     if bytes_more > 0:
@@ -78,18 +81,18 @@ def account(bytes_more):
 
 
 def is_refused(bytes_more):
-    """Whether so many bytes more would exceed the limit, if there is one."""
+    """Whether this many more bytes would exceed the limit, if there is one."""
     state = runtime()
     return state.capacity != 0 and state.mapped.load() + bytes_more > state.capacity
 
 
 def reserve(start, size):
-    """Begin anew on a region of `size` bytes at `start`, or anywhere if that is 0; -1 if it cannot be mapped.
+    """Start anew on a region of `size` bytes at `start`, or anywhere if that is 0. Returns -1 if it cannot be mapped.
 
     The whole heap then lies in the region: the break grows up from its start, mappings down from its end.
     """
     state = runtime()
-    table = c.mmap(0, Areas.SIZE, READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
+    table = c.mmap(0, Mappings.SIZE, READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE, -1, 0)
     fixed = FIXED_NO_REPLACE if start != 0 else 0
     place = c.mmap(start, size, READ_WRITE, PRIVATE_ANONYMOUS | NO_RESERVE | fixed, -1, 0)
     if table == -1 or place == -1:
@@ -98,18 +101,18 @@ def reserve(start, size):
     state.start = place
     state.piece = place
     state.top = place
-    state.areas = table
-    state.areas.top = place + size
+    state.mappings = table
+    state.mappings.top = place + size
     return 0
 
 
 def abandon():
     """Give the region back, so that another can be reserved in its place."""
     state = runtime()
-    if state.areas:
-        c.munmap(state.start, state.areas.top - state.start)
-        c.munmap(state.areas.address, Areas.SIZE)
-        state.areas = NULL
+    if state.mappings:
+        c.munmap(state.start, state.mappings.top - state.start)
+        c.munmap(state.mappings.address, Mappings.SIZE)
+        state.mappings = NULL
     return 0
 
 
@@ -120,42 +123,42 @@ def limit(capacity):
 
 
 def held():
-    """Bytes that the kernel gave and has not got back."""
+    """The bytes that the heap holds from the kernel."""
     return runtime().mapped.load()
 
 
-def most_held():
-    """The most that was ever held, in bytes."""
+def peak_held():
+    """The peak of the bytes held."""
     return runtime().peak.load()
 
 
 def growths():
-    """How often the kernel gave memory."""
+    """The number of calls in which the kernel gave memory."""
     return runtime().growths.load()
 
 
 def shrinks():
-    """How often it got memory back."""
+    """The number of calls in which it got memory back."""
     return runtime().shrinks.load()
 
 
 def decommits():
-    """How often it got back the frames of pages that stay mapped."""
+    """The number of calls in which it got back the frames of pages that stay mapped."""
     return runtime().decommits.load()
 
 
-def stretch_start():
-    """Where the memory that sbrk gave begins; 0 before the first call."""
+def extent_start():
+    """The start of the memory that sbrk gave; 0 before the first call."""
     return runtime().start
 
 
 def piece_start():
-    """Where the last piece of it begins, in which there is nobody else's."""
+    """The start of its last part, which contains nobody else's memory."""
     return runtime().piece
 
 
-def stretch_end():
-    """Where it ends."""
+def extent_end():
+    """The end of the memory that sbrk gave."""
     return runtime().top
 
 
@@ -163,13 +166,13 @@ def stretch_end():
 
 
 def sbrk(n):
-    """Move the break by `n` bytes; the start of the new memory, or -1 if there is none. `sbrk(0)` asks where it is."""
+    """Move the break by `n` bytes. Returns the old break, or -1 if it cannot move. `sbrk(0)` asks where it is."""
     if n == 0:
         return where()
     if is_refused(n):
         return -1
     saved = errno()
-    start = from_region(n) if runtime().areas else from_break(n)
+    start = from_region(n) if runtime().mappings else from_break(n)
     set_errno(saved)
     if start != -1:
         account(n)
@@ -177,18 +180,18 @@ def sbrk(n):
 
 
 def where():
-    """The break: the region's, the window's once there is one, or the process's."""
+    """The break: the region's, or once there is a window, the window's, otherwise the process's."""
     state = runtime()
-    if state.areas:
+    if state.mappings:
         return state.top
     return state.window if state.window != 0 else c.sbrk(0)
 
 
 def from_region(n):
-    """Move the region's break by `n` bytes; the old one, or -1 if it would leave the region or meet a mapping."""
+    """Move the region's break by `n` bytes. Returns the old one, or -1 beyond the region or at a mapping."""
     state = runtime()
     old = state.top
-    if n > lowest(state.areas) - old or old + n < state.start:
+    if n > lowest(state.mappings) - old or old + n < state.start:
         return -1
     state.top = old + n
     if n < 0:
@@ -197,14 +200,14 @@ def from_region(n):
 
 
 def forget(start, end):
-    """Let the kernel take back the whole pages of released memory."""
+    """Release the whole pages of freed memory to the kernel."""
     first = align_up(start, PAGE)
     if first < end:
         c.madvise(first, align_up(end, PAGE) - first, DONT_NEED)
 
 
 def from_break(n):
-    """Move the process's break; when it is stuck, and ever after, serve from a mapping."""
+    """Move the process's break. Once it is stuck, serve from mappings for good."""
     state = runtime()
     if state.window != 0:
         return from_window(n)
@@ -220,12 +223,12 @@ def from_break(n):
 
 
 def from_window(n):
-    """Serve from a mapping when the break is stuck: not contiguous with what came before."""
+    """Serve from a mapping because the break is stuck. The memory is not contiguous with the earlier memory."""
     state = runtime()
     if n < 0:
         return -1
     if n > state.window_end - state.window:
-        size = align_up(max(n, LEAST_WINDOW), PAGE)
+        size = align_up(max(n, MIN_WINDOW), PAGE)
         start = c.mmap(0, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
         if start == -1:
             return -1
@@ -240,18 +243,18 @@ def from_window(n):
 
 
 def floor():
-    """Where the region's mappings must end: the page above the break."""
+    """The lower limit of the region's mappings: the page above the break."""
     return align_up(runtime().top, PAGE)
 
 
 def mmap(size):
-    """Map zeroed pages for `size` bytes; their address, or -1."""
+    """Map zeroed pages for `size` bytes. Returns their address, or -1."""
     if is_refused(size):
         return -1
     saved = errno()
     state = runtime()
-    if state.areas:
-        address = map_pages(state.areas, size, floor())
+    if state.mappings:
+        address = map_pages(state.mappings, size, floor())
     else:
         address = c.mmap(0, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
     set_errno(saved)
@@ -261,10 +264,10 @@ def mmap(size):
 
 
 def munmap(address, size):
-    """Unmap the pages of a range; 0, or -1 if it stays."""
+    """Unmap the pages of a range. Returns 0, or -1 if it stays mapped."""
     saved = errno()
     state = runtime()
-    result = unmap_pages(state.areas, address, size) if state.areas else c.munmap(address, size)
+    result = unmap_pages(state.mappings, address, size) if state.mappings else c.munmap(address, size)
     set_errno(saved)
     if result == 0:
         account(-size)
@@ -272,13 +275,13 @@ def munmap(address, size):
 
 
 def mremap(address, old_size, new_size, may_move):
-    """Resize a mapping, elsewhere if it may move; its address, or -1 if it is as it was."""
+    """Resize a mapping, which may move if `may_move`. Returns its address, or -1 if it is unchanged."""
     if is_refused(new_size - old_size):
         return -1
     saved = errno()
     state = runtime()
-    if state.areas:
-        moved = remap_pages(state.areas, address, old_size, new_size, may_move, floor())
+    if state.mappings:
+        moved = remap_pages(state.mappings, address, old_size, new_size, may_move, floor())
     else:
         moved = c.mremap(address, old_size, new_size, MAY_MOVE if may_move else 0)
     set_errno(saved)
@@ -288,13 +291,44 @@ def mremap(address, old_size, new_size, may_move):
 
 
 def decommit(address, size):
-    """Let the kernel take back whole pages that stay mapped and then read as zero; 0, or -1."""
+    """Release the frames of whole pages, which stay mapped and then read as zero. Returns 0, or -1."""
     saved = errno()
     result = c.madvise(address, size, DONT_NEED)
     set_errno(saved)
     if result == 0:
         runtime().decommits.add(1)
     return result
+
+
+def is_mapped(address):
+    """Whether an address can be read. Addresses in our part of the break can; for any other, ask the kernel.
+
+    A futex call that wakes nobody and moves nobody still reads the word, and fails if it cannot.
+    """
+    state = runtime()
+    if state.start <= address < state.top:
+        return True
+    saved = errno()
+    unreadable = c.probe(address) == -1 and errno() == EFAULT
+    set_errno(saved)
+    return not unreadable
+
+
+# --- random numbers
+
+
+class Chance(Struct):
+    word: Word
+
+
+def random():
+    """An unpredictable number. If the kernel has none so early, the address of the heap's words."""
+    saved = errno()
+    place = c.on_stack(Chance)
+    place.word = c.heap_words()
+    c.syscall(GETRANDOM, place.address, Chance.SIZE, NO_WAIT, 0, 0)
+    set_errno(saved)
+    return place.word
 
 
 # --- threads
@@ -305,12 +339,12 @@ class Words(Struct):
 
 
 def local(slot):
-    """One of the calling thread's eight words."""
+    """One of the eight words of the calling thread."""
     return Words(c.process_memory(), c.thread_words()).slots[slot]
 
 
 def set_local(slot, value):
-    """Store a thread's word; the first one asks for a call at the thread's end."""
+    """Store a word of the calling thread. The first store registers a call at the thread's exit."""
     slots = Words(c.process_memory(), c.thread_words()).slots
     is_first = slots[slot] == 0
     slots[slot] = value
@@ -319,12 +353,12 @@ def set_local(slot, value):
 
 
 def thread_id():
-    """The address of the thread's own words: no two living threads share it."""
+    """The address of the thread's own words, which is unique among living threads."""
     return c.thread_words()
 
 
 def wait(address, value):
-    """Sleep while the 32-bit word at an address has a value; may end without a reason."""
+    """Sleep while the 32-bit word at an address has this value. It may return spuriously."""
     saved = errno()
     c.syscall(FUTEX, address, FUTEX_WAIT, value, 0, 0)
     set_errno(saved)

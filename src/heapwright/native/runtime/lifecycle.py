@@ -1,9 +1,9 @@
-"""The heap's part in the life of a process: fork and thread exit.
+"""The heap's part in a process's life cycle: fork, thread exit, and the end after a misuse.
 
-fork takes the allocator's locks, so that the child finds a whole heap. stdio takes its list of files first and
-may wait for a thread that waits for malloc (glibc bug 19431), so that list must be locked before: glibc's own
-fork does so between the handlers and its malloc, and a handler can do the same, for the lock is recursive.
-In the child of a process with threads fork itself resets the list; in one without it must be given back.
+fork takes the allocator's locks, so that the child finds a consistent heap. stdio's list of files must be locked first,
+because stdio takes it and may then wait for a thread that waits for malloc (glibc bug 19431). glibc's own fork locks it
+between the handlers and its malloc. A handler can do the same, because the lock is recursive. In the child, fork itself
+resets the list if the process had threads; otherwise it must be unlocked.
 
 Source: glibc posix/fork.c, malloc/arena.c.
 """
@@ -18,36 +18,42 @@ Heap = inner.Heap
 
 
 def fork_prepare(heap):
-    """Before a fork: stdio's list first, then the heap's locks."""
+    """Before a fork: lock stdio's list first, then the heap."""
     c.list_lock()
     inner.fork_prepare(heap)
 
 
 def fork_parent(heap):
-    """After a fork, in the parent: both go free, in the other order."""
+    """After a fork, in the parent: unlock both in reverse order."""
     inner.fork_parent(heap)
     c.list_unlock()
 
 
 def fork_child(heap):
-    """After a fork, in the child: the same; nobody else is there to hold the list."""
+    """After a fork, in the child: the same. No other thread can hold the list."""
     inner.fork_child(heap)
     c.list_reset()
 
 
 def thread_exit(heap, ignored):
-    """A thread ends: called as the destructor of a pthread key, with the key's value."""
+    """End the calling thread's part in the heap. This is the destructor of a pthread key and gets the key's value."""
     inner.thread_exit(heap)
 
 
+def release_held(heap):
+    """Release the locks that the calling thread holds, because it has reported a misuse and will end the process."""
+    inner.release_held(heap)
+    return 0
+
+
 def begin(heap, start, size):
-    """A new heap in a region at `start`, or anywhere if that is 0; for this thread, and no other that has used it."""
+    """Start a new heap in a region at `start`, or anywhere if that is 0. No other thread may have used the heap."""
     end(heap)
     return reserve(start, size)
 
 
 def end(heap):
-    """Give the region back and forget what lay there, for a fork asks the heap even then."""
+    """Give the region back and forget the heap in it, because a later fork still asks the heap."""
     heap.memory.fill(heap.address, inner.Heap.SIZE, 0)
     for slot in range(8):
         heap.memory.set_local(slot, 0)

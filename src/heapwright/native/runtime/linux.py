@@ -1,9 +1,9 @@
-"""The numbers of Linux's interface on x86-64; C's headers have names for them, ours say what they are for."""
+"""Constants of Linux's interface on x86-64. The comments give C's names; ours say what the constants are for."""
 
 from __future__ import annotations
 
 PAGE = 4096
-MOST_PATH = 4096  # PATH_MAX
+MAX_PATH = 4096  # PATH_MAX
 
 # mmap, mremap, madvise
 READ_WRITE = 3  # PROT_READ | PROT_WRITE
@@ -14,15 +14,29 @@ MAY_MOVE = 1
 DONT_NEED = 4
 
 # open
-OPEN_TO_READ, OPEN_TO_WRITE = 0, 2  # the second reads too
-OPEN_NEW = 0xC2  # O_RDWR | O_CREAT | O_EXCL
+OPEN_TO_READ, OPEN_TO_WRITE = 0, 2  # O_RDONLY, O_RDWR
 OPEN_TO_APPEND = 0x441  # O_WRONLY | O_CREAT | O_APPEND
+CLOSE_ON_EXEC = 0x80000
 OWNERS_ALONE = 0o600
+
+# system calls without a plain function in the C library, or whose function is a cancellation point
+READ, WRITE, CLOSE, OPEN_AT, READ_LINK_AT, GETRANDOM = 0, 1, 3, 257, 267, 318
+PRCTL, SET_SECCOMP, STRICT = 157, 22, 1  # prctl: PR_SET_SECCOMP, SECCOMP_MODE_STRICT
+SIGACTION, SIGPROCMASK = 13, 14  # rt_sigaction, rt_sigprocmask
+HERE = -100  # AT_FDCWD: relative paths start at the current directory
+NO_WAIT = 1  # GRND_NONBLOCK
+
+ADDRESS_SPACE = 9  # getrlimit: RLIMIT_AS
 
 # futex
 FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129  # the system call; both on private words
 
-# clock_gettime
-REAL_TIME, STEADY, CPU_TIME = 0, 1, 2  # since 1970; since the machine began; of all the process's threads
+# signals
+ABORTED = 6  # SIGABRT
+DEFAULT_ACTION = 0  # SIG_DFL
+NOT_BLOCKED = 0x40000000  # SA_NODEFER: a handler's flag
 
-EEXIST = 17  # errno
+# clock_gettime
+REAL_TIME, STEADY, CPU_TIME = 0, 1, 2  # since 1970; since the machine started; of all threads of the process
+
+ENOMEM, EFAULT, EEXIST = 12, 14, 17  # errno

@@ -1,20 +1,31 @@
-"""What the kernel tells a process of itself."""
+"""Facts about the process that the kernel reports."""
 
 from __future__ import annotations
 
-from heapwright.layout import Array, Byte, Struct
+from heapwright.layout import Array, Byte, Struct, Word
 from heapwright.native import c
 from heapwright.native.runtime.linux import OPEN_TO_READ, PAGE
+from heapwright.stats import UNREPORTED
 
 LABEL = 6  # letters in `VmHWM:`
+SELF = 0  # RUSAGE_SELF: all threads of this process
 
 
 class Text(Struct):
     letters: Array[Byte, PAGE]
 
 
+class Usage(Struct):
+    """A struct rusage of sys/resource.h."""
+
+    times: Array[Word, 4]
+    sizes: Array[Word, 4]
+    minor_faults: Word
+    others: Array[Word, 9]
+
+
 def resident_peak():
-    """The most bytes that were resident so far: VmHWM of /proc/self/status; ru_maxrss survives exec."""
+    """The peak of resident bytes: VmHWM of /proc/self/status, because ru_maxrss survives exec. Otherwise UNREPORTED."""
     text = c.on_stack(Text)
     file = c.c_open(c.text("/proc/self/status"), OPEN_TO_READ, 0)
     size = c.c_read(file, text.address, Text.SIZE)
@@ -22,17 +33,38 @@ def resident_peak():
     place = 0
     while place < size - LABEL and not is_label(text, place):
         place += 1
-    return number_at(text, place + LABEL) * 1024
+    return number_at(text, place + LABEL) * 1024 if place < size - LABEL else UNREPORTED
 
 
 def is_label(text, place):
-    """Whether `VmHWM:` stands at a place; no other label has these four letters there."""
+    """Whether `VmHWM:` is at a place. No other label has these four letters there."""
     letters = text.letters
     return letters[place] == 86 and letters[place + 2] == 72 and letters[place + 3] == 87 and letters[place + 4] == 77
 
 
+def resident():
+    """The bytes that are resident now, from the pages in /proc/self/statm (the second number). Otherwise UNREPORTED."""
+    text = c.on_stack(Text)
+    file = c.c_open(c.text("/proc/self/statm"), OPEN_TO_READ, 0)
+    size = c.c_read(file, text.address, Text.SIZE)
+    c.c_close(file)
+    if size <= 0:
+        return UNREPORTED
+    place = 0
+    while is_digit(text.letters[place]):
+        place += 1
+    return number_at(text, place) * PAGE
+
+
+def page_faults():
+    """The number of minor page faults: those in which the kernel provided a page without the disk."""
+    usage = c.on_stack(Usage)
+    c.getrusage(SELF, usage.address)
+    return usage.minor_faults
+
+
 def number_at(text, place):
-    """The first decimal number from a place on."""
+    """The first decimal number at or after a place."""
     while not is_digit(text.letters[place]):
         place += 1
     number = 0

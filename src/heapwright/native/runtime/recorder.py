@@ -1,55 +1,102 @@
-"""Where a real process's records go: a shared mapping of a file, so that they outlive the process.
+"""The recorder of a real process. Its records go to a shared mapping of the run's file, so they outlive the process.
 
-Written in the dialect. The file grows by whole chunks that the file system promised before anything is stored in
-them: a full disk ends the recording, not the program. No descriptor stays open, for programs close what they do
-not know. See `heapwright.traces.raw` for the file.
+Written in the dialect. A process maps the file at its first call of malloc. After that, the recorder needs no path,
+descriptor or privilege, and no system call that a filter may forbid, because the collector, another process, empties
+the chunks and offers them again (`heapwright.traces.raw`). So a program may become another user, call `chroot`, use up
+its descriptors, limit its files or filter its system calls, and loses no record. If no chunk is offered for a second,
+the recording ends, but the program goes on, and the lost calls are counted.
+
+Until the file is mapped, there are only system calls that the dynamic loader has just made. None is a cancellation
+point.
 """
 
 from __future__ import annotations
 
-from heapwright.layout import NULL, Array, Atomic, Byte, Struct, Word
+from heapwright.bits import MAX_WORD
+from heapwright.layout import NULL, Array, Atomic, Byte, Struct, Word, Word32
 from heapwright.locks import acquire, release
 from heapwright.native import c
 from heapwright.native.runtime.kernel import errno, local, set_errno, set_local
 from heapwright.native.runtime.linux import (
-    EEXIST,
-    MOST_PATH,
+    ADDRESS_SPACE,
+    CLOSE,
+    CLOSE_ON_EXEC,
+    HERE,
+    MAY_MOVE,
     NO_RESERVE,
-    OPEN_NEW,
+    OPEN_AT,
     OPEN_TO_READ,
     OPEN_TO_WRITE,
-    OWNERS_ALONE,
+    PAGE,
+    PRCTL,
+    READ,
     READ_WRITE,
-    REAL_TIME,
+    SET_SECCOMP,
     SHARED,
+    STRICT,
+    WRITE,
 )
+from heapwright.native.runtime.process_facts import number_at
 from heapwright.traces.raw import (
     CHUNK_BYTES,
-    COMMAND_OFFSET,
+    FORK,
     HEADER_BYTES,
-    MAGIC,
+    LATE,
+    PROCESS_RECORDS,
     RECORDS_PER_CHUNK,
-    VERSION,
+    SLOTS,
+    THREAD_EXIT,
+    TICKET,
     Chunk,
     Header,
+    Loss,
+    Process,
     Record,
+    Slot,
 )
 
-CHUNK_SLOT, THREAD_SLOT = 7, 6  # of the thread's words
+CHUNK_SLOT, THREAD_SLOT, FORK_SLOT = 7, 6, 5  # of the thread's words
 OFF = -1
-MOST_BYTES = 1 << 40  # of one file
-MOST_GROWTH = 256  # chunks that the file grows by: as many as it has, up to here
+WINDOW = 1 << 28  # bytes of the file that are mapped at first
+SHARE = 4  # a mapping takes at most this part of a limited address space
+SECOND = 3 << 30  # ticks of the processor's clock, roughly
+PATIENCE = 1 << 25  # looks at a slot, with a pause after each: about a second, unless other threads wait, too
+NO_CHUNK = -1
+LOW_HALF = (1 << 32) - 1
+INDEX = (1 << TICKET) - 1  # the bits of a slot that name its chunk
+UNRECORDED = "heapwright: a process is not recorded: it cannot open the recording\n"
+STANDARD_ERROR = 2
+CLOSING = 41  # the parenthesis after a command's name
 
 
 class Recorder(Struct):
-    header: Header  # null before the first record, OFF when there is nothing to write to
-    room: Word  # chunks that the file has room for
+    header: Header  # null before the first record, OFF if there is no file to write to
+    window: Atomic[Word]  # bytes of the file that are mapped, from the header on
+    process: Word  # its number; 0 before it has described itself
+    loss: Loss  # not null: nothing more is recorded, and this counts the lost calls
+    has_clock: Word  # as in the header, until the clock is forbidden
+    froze: Word  # the clock, when it was forbidden
     lock: Atomic[Word]
     threads: Atomic[Word]
-    forked_at: Word  # the parent's last sequence number
-    execs: Word
-    is_full: Word  # the file could not grow: nothing more is recorded
-    path: Array[Byte, MOST_PATH]
+    pid: Word  # of a forked child
+    forked_from: Word  # as in its Process
+    forked_at: Word
+    sites: Atomic[Word]  # the tables of call stacks (`stacks.state`); 0 before the first request, OFF without
+
+
+class Text(Struct):
+    letters: Array[Byte, 128]
+
+
+class Name(Struct):
+    clock: Word32
+
+
+class Limit(Struct):
+    """C's struct rlimit; no limit is -1."""
+
+    now: Word
+    maximum: Word
 
 
 def recorder():
@@ -60,161 +107,270 @@ def recorder():
 # --- a record
 
 
-def record(operation, log2_align, address, old, size):
-    """Append a record to the thread's chunk, if anything is recorded; `old` is what a realloc was given."""
+def record(operation, log2_align, address, old, size, site):
+    """Append a record to the thread's chunk, if recording is on. `old` is the argument of a realloc."""
     chunk = current_chunk()
     if not chunk:
         return
-    header = recorder().header
-    each = Record(chunk.memory, chunk.address + Chunk.SIZE + chunk.count * Record.SIZE)
-    each.sequence = header.sequence.add(1) + 1
+    count = chunk.count.load()
+    each = Record(chunk.memory, chunk.address + Chunk.SIZE + count * Record.SIZE)
+    each.stamp = next_stamp()
+    if operation == FORK:
+        set_local(FORK_SLOT, each.stamp)
     each.op = operation
     each.log2_align = log2_align
-    each.thread = chunk.thread
-    each.address = address
+    each.site = site
+    each.block = address
     each.old = old
     each.size = size
-    chunk.count += 1
+    finish(chunk, count + 1, operation == THREAD_EXIT)
+
+
+def finish(chunk, count, leaves):
+    """Raise the count of the thread's chunk. A chunk that a thread has left or filled is no longer its own."""
+    is_full = count == RECORDS_PER_CHUNK
+    if is_full or leaves:
+        set_local(CHUNK_SLOT, NULL)
+    chunk.count.store(count)
+    if leaves and not is_full:
+        chunk.left.store(1)
+
+
+def next_stamp():
+    """A number above those of all records that are written already."""
+    state = recorder()
+    return c.ticks() if state.has_clock else state.froze + state.header.numbers.add(1) + 1
+
+
+def moment():
+    """The processor's clock, or 0 if it is not to be read."""
+    return c.ticks() if recorder().has_clock else 0
+
+
+def prctl(heap, option, second, third, fourth, fifth):
+    """Make the system call. In seccomp's strict mode the processor's clock is forbidden, so count on from here."""
+    state = recorder()
+    if option & LOW_HALF == SET_SECCOMP and second == STRICT and state.has_clock:
+        state.froze = c.ticks()
+        state.has_clock = 0
+    return c.syscall(PRCTL, option, second, third, fourth, fifth)
 
 
 def current_chunk():
-    """The thread's chunk with room for one more record; null if nothing is recorded."""
+    """The thread's chunk, which has room for one more record; null if recording is off."""
     chunk = Chunk(c.process_memory(), local(CHUNK_SLOT))
-    if chunk and chunk.count < RECORDS_PER_CHUNK:
+    if chunk:
         return chunk
     saved = errno()
-    place = claim_chunk()
+    place = next_chunk()
     set_errno(saved)
     return chunk.at(place)
 
 
-def claim_chunk():
-    """The address of a new chunk, owned by this thread; 0 if nothing is recorded or no more can be."""
+def next_chunk():
+    """The address of a chunk of the thread with room for a record; 0 if recording is off or has ended."""
     state = recorder()
-    if not state.header:
-        begin_once()
-    if state.header.address == OFF or state.is_full:
+    if state.process == 0 and state.header.address != OFF and not state.loss:
+        enter_once()
+    if state.header.address == OFF:
         return NULL
-    index = state.header.chunks.add(1)
-    if not has_room(index):
-        state.is_full = 1
+    if not state.loss:
+        renew()
+    if state.loss:
+        state.loss.calls.add(1)
         return NULL
-    chunk = Chunk(state.memory, state.header.address + HEADER_BYTES + index * CHUNK_BYTES)
+    return local(CHUNK_SLOT)
+
+
+def renew():
+    """Give the thread a chunk, unless it has one: `enter` gives one to the process's first thread."""
+    if local(CHUNK_SLOT) == NULL:
+        place = claim_chunk(recorder().process)
+        if place != NULL:
+            set_local(CHUNK_SLOT, place)
+
+
+def claim_chunk(process):
+    """The address of a new chunk of this thread; 0 if there is none, and then `loss` counts by the reason."""
+    state = recorder()
+    index = next_index(state.header)
+    if index == NO_CHUNK:
+        return lose(state.header.full)
+    chunk = Chunk(state.memory, place_of(index))
+    if not chunk:
+        return lose(state.header.unmapped)
+    chunk.process = process
     chunk.thread = thread_number()
-    set_local(CHUNK_SLOT, chunk.address)
+    chunk.tid = thread_id()
     return chunk.address
 
 
 def thread_number():
-    """Threads are numbered from 0; the thread's word keeps one more."""
+    """The thread's number, from 0. The thread's word holds the number plus 1."""
     if local(THREAD_SLOT) == 0:
         set_local(THREAD_SLOT, recorder().threads.add(1) + 1)
     return local(THREAD_SLOT) - 1
 
 
-# --- the file
+def lose(loss):
+    """Count from now on the calls that this process does not record. Returns null."""
+    recorder().loss = loss
+    loss.processes.add(1)
+    return NULL
 
 
-def begin_once():
-    """Begin, unless another thread did so meanwhile."""
+# --- chunks
+
+
+def next_index(header):
+    """The index of a free chunk, or NO_CHUNK. Takes tickets, and waits for the collector if necessary."""
+    ticket, began = header.tickets.add(1), moment()
+    for _ in range(PATIENCE):
+        if moment() - began > SECOND:
+            break
+        if header.stopped.load() != 0:
+            return NO_CHUNK
+        entry = Slot(header.memory, header.slots.at(ticket % SLOTS)).entry.load()
+        if entry >> TICKET == ticket + 1:
+            return entry & INDEX
+        if entry >> TICKET > ticket:  # the thread was away so long that the slot has been filled anew
+            ticket = header.tickets.add(1)
+        header.memory.relax()
+    header.stopped.compare_exchange(0, LATE)
+    return NO_CHUNK
+
+
+def place_of(index):
+    """The address of a mapped chunk; 0 if there is no address space for it."""
+    state = recorder()
+    end = HEADER_BYTES + (index + 1) * CHUNK_BYTES
+    window = state.window.load()
+    while window < end:
+        if not widen(window):
+            return NULL
+        window = state.window.load()
+    return state.header.address + end - CHUNK_BYTES
+
+
+def widen(window):
+    """Map twice as much of the file as `window`, unless another thread has done so. Chunks in use do not move."""
+    state = recorder()
+    acquire(state.memory, state.lock)
+    if state.window.load() == window and 2 * window <= affordable():
+        # With an old size of 0, mremap makes a second mapping of a shared one.
+        place = c.mremap(state.header.address, 0, 2 * window, MAY_MOVE)
+        if place != -1:
+            state.header = place
+            state.window.store(2 * window)
+    release(state.memory, state.lock)
+    return state.window.load() > window
+
+
+def affordable():
+    """The address space that a mapping may take: unlimited, or a small part of a limit, which the program needs."""
+    limit = c.on_stack(Limit)
+    limit.now = -1
+    c.getrlimit(ADDRESS_SPACE, limit.address)
+    return MAX_WORD if limit.now < 0 else limit.now // SHARE
+
+
+# --- the process
+
+
+def enter_once():
+    """Map the file and enter this process, unless another thread has done so."""
     state = recorder()
     acquire(state.memory, state.lock)
     if not state.header:
-        state.header = begin()
+        state.header = map_file()
+    if state.header.address != OFF and state.process == 0:
+        state.has_clock = state.header.has_clock
+        enter()
     release(state.memory, state.lock)
 
 
-def begin():
-    """Make this process's file and map it; the header's address, or OFF."""
-    folder = c.getenv(c.text("HEAPWRIGHT_RECORD"))
-    if folder == 0:
+def map_file():
+    """Map the run's file. Returns the header's address, or OFF."""
+    path = c.getenv(c.text("HEAPWRIGHT_RECORD"))
+    if path == 0:
         return OFF
-    file = create(folder)
+    file = c.syscall(OPEN_AT, HERE, path, OPEN_TO_WRITE | CLOSE_ON_EXEC, 0, 0)
     if file < 0:
+        # Nobody else notices. The loader prints a similar line for a library that it cannot open.
+        c.syscall(WRITE, STANDARD_ERROR, c.text(UNRECORDED), len(UNRECORDED), 0, 0)
         return OFF
-    mapped = OFF
-    if c.posix_fallocate(file, 0, HEADER_BYTES) == 0:
-        mapped = c.mmap(0, MOST_BYTES, READ_WRITE, SHARED | NO_RESERVE, file, 0)
-    c.c_close(file)
-    if mapped != OFF:
-        fill_header(Header(c.process_memory(), mapped))
+    window = max(HEADER_BYTES, min(WINDOW, affordable() // 2 & -PAGE))
+    mapped = c.mmap(0, window, READ_WRITE, SHARED | NO_RESERVE, file, 0)
+    c.syscall(CLOSE, file, 0, 0, 0, 0)
+    recorder().window.store(window)
     return mapped
 
 
-def create(folder):
-    """A new file named after the process, and after how often it called exec."""
+def enter():
+    """Number the process, claim its first chunk, and describe the process there."""
     state = recorder()
-    state.execs = 0
-    file = create_one(folder)
-    while file < 0 and errno() == EEXIST:
-        state.execs += 1
-        file = create_one(folder)
-    return file
+    number = state.header.processes.add(1) + 1
+    chunk = Chunk(state.memory, claim_chunk(number))
+    if not chunk:
+        return
+    chunk.begins = 1
+    process = Process(chunk.memory, chunk.address + Chunk.SIZE)
+    process.pid = state.pid
+    process.forked_from = state.forked_from
+    process.forked_at = state.forked_at
+    if state.forked_from == 0:
+        introduce(process)
+    chunk.count.store(PROCESS_RECORDS)
+    set_local(CHUNK_SLOT, chunk.address)
+    state.process = number
 
 
-def create_one(folder):
-    """A new file's descriptor, or -1 with EEXIST if there is one of that name."""
-    state = recorder()
-    c.file_name(state.path.address, MOST_PATH, folder, c.getpid(), state.execs)
-    return c.c_open(state.path.address, OPEN_NEW, OWNERS_ALONE)
+def introduce(process):
+    """Fill in the kernel's facts about a process that was not forked from a recorded one."""
+    read_file(c.text("/proc/self/cmdline"), process.command.address, len(process.command) - 1)
+    text = c.on_stack(Text)
+    length = read_file(c.text("/proc/self/stat"), text.address, Text.SIZE)
+    while length > 0 and text.letters[length - 1] != CLOSING:
+        length -= 1
+    if length > 0:
+        process.pid = number_at(text, 0)
+        process.parent = number_at(text, length)
+    elif process.pid == 0:
+        process.pid = thread_id()
 
 
-def fill_header(header):
-    """Say whose recording it is; the magic comes last, for it makes the file one."""
-    state = recorder()
-    header.version = VERSION
-    header.pid = c.getpid()
-    header.parent = c.getppid()
-    header.execs = state.execs
-    header.fork_sequence = state.forked_at
-    header.clock = c.nanoseconds(REAL_TIME)
-    command = c.c_open(c.text("/proc/self/cmdline"), OPEN_TO_READ, 0)
-    if command >= 0:
-        c.c_read(command, header.address + COMMAND_OFFSET, HEADER_BYTES - COMMAND_OFFSET - 1)
-        c.c_close(command)
-    header.magic = MAGIC
-
-
-def has_room(index):
-    """Whether the file has chunk `index`, growing it if need be."""
-    state = recorder()
-    if index < state.room:
-        return True
-    acquire(state.memory, state.lock)
-    while index >= state.room and grow():
-        pass
-    release(state.memory, state.lock)
-    return index < state.room
-
-
-def grow():
-    """Have the file system promise room for more chunks; whether it did."""
-    state = recorder()
-    file = c.c_open(state.path.address, OPEN_TO_WRITE, 0)
+def read_file(path, place, size):
+    """Read the beginning of a file. Returns the number of bytes, or -1."""
+    file = c.syscall(OPEN_AT, HERE, path, OPEN_TO_READ | CLOSE_ON_EXEC, 0, 0)
     if file < 0:
-        return False
-    more = min(max(state.room, 1), MOST_GROWTH)
-    failed = c.posix_fallocate(file, HEADER_BYTES + state.room * CHUNK_BYTES, more * CHUNK_BYTES)
-    c.c_close(file)
-    if failed == 0:
-        state.room += more
-    return failed == 0
+        return -1
+    length = c.syscall(READ, file, place, size, 0, 0)
+    c.syscall(CLOSE, file, 0, 0, 0, 0)
+    return length
+
+
+def thread_id():
+    """The thread's number in Linux, taken from the name of its clock, which needs no system call."""
+    name = c.on_stack(Name)
+    c.pthread_getcpuclockid(c.pthread_self(), name.address)
+    return ~(c.load_int(name.address) >> 3)
 
 
 # --- fork
 
 
 def record_anew():
-    """In a forked child: leave the parent's file and begin one of our own."""
+    """In a forked child: become a separate process in the same file, at once, while the parent's blocks are known."""
     state = recorder()
-    if state.header and state.header.address != OFF:
-        state.forked_at = state.header.sequence.load()
-        c.munmap(state.header.address, MOST_BYTES)
-    if state.header.address != OFF:
-        state.header = NULL
-    state.room = 0
-    state.is_full = 0
+    if state.process != 0:
+        state.forked_from = state.process
+        state.forked_at = local(FORK_SLOT)
+    state.process = 0
+    state.loss = NULL
+    state.pid = thread_id()
     state.lock.store(0)
     state.threads.store(0)
     set_local(CHUNK_SLOT, NULL)
     set_local(THREAD_SLOT, 0)
+    if state.header and state.header.address != OFF and state.header.stopped.load() == 0:
+        enter_once()

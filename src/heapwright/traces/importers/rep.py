@@ -1,4 +1,4 @@
-"""The malloc lab's `.rep` traces: one operation a line, in four dialects that share an extension.
+"""The malloc lab's `.rep` traces: one operation per line, in four dialects that share an extension.
 
     a <id> <bytes>    malloc
     r <id> <bytes>    realloc
@@ -9,8 +9,8 @@
     xv6  two lines of header: <ids> <operations>                                         xv6-malloclab
     mtt  two lines of header: <ids> <operations>, and each operation after its thread    ccase28/418FinalProject
 
-v1 and v2 look alike: it is v2 if its last number is the most bytes that live at once. Files in use break the grammar;
-what the lab's own driver makes of that is done here too, and counted.
+v1 and v2 look alike. A file is v2 if the last number of its header is the peak of live bytes. Many files in use break
+the grammar. They are read as the lab's own driver reads them, and the repairs are counted.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from heapwright.traces.calls import note
 from heapwright.traces.events import ALLOC, DEALLOC, NONE, REALLOC, Events, Process, Trace, TraceError
+from heapwright.traces.importers.text import UNKNOWN_FIELDS
 
 START = re.compile(rb"\s*-?\d+\s*\n\s*-?\d+\s*\n(\s*-?\d+\s*\n\s*-?\d+\s*\n)?\s*(\d+[ \t]+)?[arf][ \t]+-?\d")
-MOST_SIZE = (1 << 63) - 1
+MAX_SIZE = (1 << 63) - 1
 LEAKED = "ids allocated while live, whose old blocks are kept as leaks"
 NOT_LIVE_FREE = "frees of ids that are not live, dropped"
 NOT_LIVE_REALLOC = "reallocs of ids that are not live, kept as realloc(NULL)"
@@ -32,12 +34,12 @@ IDS = "ids more or fewer than the header says"
 
 
 def recognizes(start: bytes) -> bool:
-    """Whether a text that begins like this is of this kind."""
+    """Whether a text that begins like this is in this format."""
     return START.match(start) is not None
 
 
 def read(text: bytes) -> Trace:
-    """The trace of a text. Raises TraceError with the number of the first line that is not of the language."""
+    """The trace of a text. Raises TraceError with the number of the first line that breaks the format."""
     lines = [(number, line.split()) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
     header = header_of(lines)
     body = lines[len(header) :]
@@ -55,7 +57,7 @@ def read(text: bytes) -> Trace:
 
 
 def header_of(lines: list[tuple[int, list[bytes]]]) -> list[int]:
-    """The numbers of the leading lines of one number each. Raises TraceError unless there are two or four."""
+    """The numbers in the header, which has one per line. Raises TraceError unless there are two or four."""
     header: list[int] = []
     for _, words in lines[:5]:
         if len(words) != 1 or not words[0].lstrip(b"-").isdigit():
@@ -78,7 +80,7 @@ def note_difference(notes: Counter[str], sentence: str, declared: int, found: in
 
 
 class Operations:
-    """The events of the operations that were added, and what each id means after them."""
+    """The events of the operations so far, and the block that each id stands for after them."""
 
     def __init__(self, tagged: bool):
         self.tagged = tagged
@@ -86,7 +88,7 @@ class Operations:
         self.live: dict[int, int] = {}  # the block of each id that has one
         self.ids: set[int] = set()
         self.blocks = 0
-        self.size = 0  # of the operation before
+        self.size = 0  # of the previous operation
         self.threads: dict[int, int] = {}
         self.rows: list[tuple[int, int, int, int]] = []
 
@@ -98,23 +100,25 @@ class Operations:
         """Add the operation of one line."""
         try:
             thread = int(words[0]) if self.tagged else 0
-            action, name, *size = words[1:] if self.tagged else words
+            action, name, *more = words[1:] if self.tagged else words
+            size, unknown = (more[:1], more[1:]) if action in (b"a", b"r") else ([], more)
             numbers = int(name), *(int(word) for word in size)
+            note(self.notes, UNKNOWN_FIELDS, bool(unknown))
         except ValueError:
             raise self.error(number, words) from None
         thread = self.threads.setdefault(thread, len(self.threads))
-        if action == b"f" and len(numbers) == 1:
+        if action == b"f":
             self.free(thread, numbers[0])
-        elif action in (b"a", b"r") and numbers[0] >= 0 and len(numbers) <= 2:
+        elif action in (b"a", b"r") and numbers[0] >= 0:
             self.size = self.size_of(numbers)
-            if not 0 <= self.size <= MOST_SIZE:
+            if not 0 <= self.size <= MAX_SIZE:
                 raise self.error(number, words)
             (self.allocate if action == b"a" else self.reallocate)(thread, numbers[0])
         else:
             raise self.error(number, words)
 
     def size_of(self, numbers: tuple[int, ...]) -> int:
-        """The size in a line; the one before where it is left out, as C's scanf leaves it."""
+        """The size in a line. If it is missing, the previous one, as with C's scanf."""
         if len(numbers) == 2:
             return numbers[1]
         self.notes[NO_SIZE] += 1
@@ -144,7 +148,7 @@ class Operations:
             self.notes[NOT_LIVE_FREE] += 1
 
     def start(self, op: int, thread: int, name: int) -> None:
-        """Let an id mean a new block."""
+        """Let an id stand for a new block."""
         self.ids.add(name)
         self.live[name] = self.blocks
         self.rows.append((op, thread, self.blocks, self.size))

@@ -1,4 +1,4 @@
-"""Text to numbers without a loop over lines: tokens, words and numbers of a block of text, as arrays."""
+"""Parse text without a loop over lines: the tokens of a block of text, their words and numbers, as arrays."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from functools import cache
 
 from heapwright.traces.arrays import I64, U8, U64, Mask, np
 
+UNKNOWN_FIELDS = "lines with fields at their end that are not known, left out"
 BLOCK_BYTES = 8 << 20
 NEWLINE = ord("\n")
 BAD = 255
-MOST_DIGITS = 20
+MAX_DIGITS = 20
 
 
 def blocks(text: bytes) -> Iterator[bytes]:
-    """The text in blocks of whole lines."""
+    """The text in blocks of complete lines."""
     start = 0
     while start < len(text):
         end = text.find(b"\n", start + BLOCK_BYTES) + 1 or len(text)
@@ -34,17 +35,17 @@ def digit_values() -> U8:
 
 @dataclass
 class Tokens:
-    """The tokens of a text that do not contain blanks, and which of them each line has."""
+    """The tokens of a text, which are separated by blanks, and the tokens of each line."""
 
     text: U8
     start: I64  # of each token
     end: I64
     first: I64  # for each line that has any, its first token
-    count: I64  # and how many it has
+    count: I64  # the number of its tokens
 
     @classmethod
     def of(cls, text: bytes, blank: bytes = b" \t\r:") -> Tokens:
-        """Cut a text at blanks and line ends. Lines without tokens do not count."""
+        """Split a text at blanks and line ends. Lines without tokens do not count."""
         is_blank = np.zeros(256, bool)
         is_blank[list(blank + b"\n")] = True
         data = np.frombuffer(text + b"\n", np.uint8)
@@ -66,18 +67,18 @@ class Tokens:
         return value
 
     def length(self, tokens: I64) -> I64:
-        """How many bytes some tokens have."""
+        """The lengths of some tokens, in bytes."""
         return self.end[tokens] - self.start[tokens]
 
     def number(self, tokens: I64) -> tuple[U64, Mask]:
-        """The values of some tokens, decimal or with 0x before them, and which of them are numbers at all."""
+        """The values of some tokens, decimal or hexadecimal after 0x, and a mask of those that are numbers."""
         start, end = self.start[tokens], self.end[tokens]
         is_hex = (self._byte(start) == ord("0")) & (self._byte(start + 1) == ord("x")) & (end - start > 2)
         start = start + 2 * is_hex
         base = np.where(is_hex, 16, 10).astype(np.uint64)
         value = np.zeros(len(tokens), np.uint64)
-        good = (end > start) & (end - start <= np.where(is_hex, 16, MOST_DIGITS))
-        for place in range(min(int((end - start).max(initial=0)), MOST_DIGITS)):
+        good = (end > start) & (end - start <= np.where(is_hex, 16, MAX_DIGITS))
+        for place in range(min(int((end - start).max(initial=0)), MAX_DIGITS)):
             at = start + place
             digit = np.where(at < end, digit_values()[self._byte(at)], 0)
             good &= digit < base
@@ -89,5 +90,5 @@ class Tokens:
 
 
 def key(word: str) -> int:
-    """What `Tokens.word` gives for a word."""
+    """The value of `Tokens.word` for a word."""
     return int.from_bytes(word.encode()[:8], "little")

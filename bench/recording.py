@@ -1,0 +1,137 @@
+"""What a recording costs: programs bare, under `heapwright record`, and under heaptrack, in turns.
+
+    python bench/recording.py [ROUNDS] > bench/results/recording.json
+
+Each row has the best wall-clock seconds of a program, end to end: from the command to the complete trace. heaptrack
+records call stacks too, which it cannot leave out, and no child processes: where a shell or a driver starts the
+program, it records only that one. Needs heaptrack, sqlite3, redis-server, redis-benchmark and gcc.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from heapwright.traces.format import TraceFile
+
+PYTHON = """
+import json
+rows = [{"id": i, "name": f"item{i}", "tags": [str(i), str(i + 1)], "value": i * 1.5} for i in range(100_000)]
+for _ in range(5):
+    rows = json.loads(json.dumps(rows))
+"""
+SQL = """
+create table t(a integer primary key, b text, c real);
+with recursive n(x) as (select 1 union all select x + 1 from n where x < 600000)
+insert into t select x, 'row ' || x, x * 1.5 from n;
+create index i on t(b);
+select count(*), sum(c) from t where b like 'row 1%';
+select b, count(*) from t group by substr(b, 1, 6) order by 2 limit 3;
+"""
+REDIS = """
+redis-server --port 7399 --save '' --daemonize no >/dev/null & pid=$!
+until redis-cli -p 7399 ping >/dev/null 2>&1; do sleep 0.02; done
+redis-benchmark -p 7399 -q -n 100000 -P 16 -t set,lpush,hset -r 100000 >/dev/null
+redis-cli -p 7399 shutdown nosave >/dev/null 2>&1
+wait $pid
+"""
+SOURCE = "#include <map>\n#include <string>\n#include <regex>\n" + "".join(
+    f"std::map<std::string, std::regex> m{i};\n" for i in range(40)
+)
+LOOP = r"""
+#include <stdlib.h>
+int main(int count, char **arguments) {
+    static void *volatile kept[4096];
+    unsigned seed = 1;
+    for (long i = atol(arguments[1]); i; i--) {
+        seed = seed * 1664525u + 1013904223u;
+        free(kept[seed >> 20]);
+        kept[seed >> 20] = malloc(16 + (seed >> 8) % 500);
+    }
+}
+"""
+
+
+def workloads(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """The programs, each with its environment."""
+    (folder / "work.py").write_text(PYTHON)
+    (folder / "work.sql").write_text(SQL)
+    (folder / "work.cpp").write_text(SOURCE)
+    python = [os.path.realpath(sys.executable), str(folder / "work.py")]
+    return {
+        "python3": (python, {}),
+        "python3, PYTHONMALLOC=malloc": (python, {"PYTHONMALLOC": "malloc"}),
+        "sqlite3": (["sh", "-c", f"sqlite3 :memory: < {folder}/work.sql"], {}),
+        "redis-server": (["sh", "-c", REDIS], {}),
+        "gcc": (["g++", "-O1", "-c", str(folder / "work.cpp"), "-o", str(folder / "work.o")], {}),
+    }
+
+
+def seconds(command: list[str], environment: dict[str, str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, env=os.environ | environment, capture_output=True, check=True)
+    return time.perf_counter() - began
+
+
+def measure(name: str, command: list[str], environment: dict[str, str], folder: Path, rounds: int) -> dict[str, object]:
+    """The row of one program."""
+    trace = folder / "trace.hwt"
+    ours = [sys.executable, "-m", "heapwright", "record", "-o", str(trace), "--", *command]
+    theirs = ["heaptrack", "-o", str(folder / "heaptrack"), *command]
+    seconds(ours, environment)  # compiles the libraries
+    times = [[seconds(each, environment) for each in (command, ours, theirs)] for _ in range(rounds)]
+    bare, recorded, heaptrack = (min(column) for column in zip(*times, strict=True))
+    with TraceFile(trace) as file:
+        events = len(file)
+    return {
+        "program": name,
+        "events": events,
+        "bare_s": round(bare, 3),
+        "record_s": round(recorded, 3),
+        "heaptrack_s": round(heaptrack, 3),
+        "record_x": round(recorded / bare, 2),
+        "heaptrack_x": round(heaptrack / bare, 2),
+        "bytes_per_event": round(trace.stat().st_size / events, 3),
+    }
+
+
+def long_run(folder: Path, events: int) -> dict[str, object]:
+    """A loop of many calls: how much memory its recording takes."""
+    (folder / "loop.c").write_text(LOOP)
+    subprocess.run(["gcc", "-O2", str(folder / "loop.c"), "-o", str(folder / "loop")], check=True)
+    command = [sys.executable, "-m", "heapwright", "record", "-o", str(folder / "long.hwt"), "--"]
+    began = time.perf_counter()
+    recorder = subprocess.Popen([*command, str(folder / "loop"), str(events // 2)], stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(recorder.pid, 0)
+    size, took = (folder / "long.hwt").stat().st_size, time.perf_counter() - began
+    with TraceFile(folder / "long.hwt") as file:
+        found, notes = len(file), [each["notes"] for each in file.header["processes"]]
+    return {
+        "events": found,
+        "notes": notes,
+        "status": status,
+        "seconds": round(took, 1),
+        "collector_peak_bytes": usage.ru_maxrss * 1024,
+        "trace_bytes": size,
+    }
+
+
+def main(rounds: int = 3, events: int = 500_000_000) -> None:
+    needed = [each for each in ("heaptrack", "sqlite3", "redis-server", "gcc") if not shutil.which(each)]
+    if needed:
+        sys.exit(f"install {', '.join(needed)}")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        rows = [measure(name, *each, folder, rounds) for name, each in workloads(folder).items()]
+        result = {"rounds": rounds, "load": os.getloadavg(), "programs": rows, "long": long_run(folder, events)}
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

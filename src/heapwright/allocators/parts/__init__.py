@@ -1,0 +1,1 @@
+"""Parts that several allocators share: lists, maps, large blocks, memory from the kernel."""

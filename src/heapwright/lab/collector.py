@@ -1,0 +1,210 @@
+"""The collector of a recording: it makes the ring that a run's processes map, and turns it into a trace as they run.
+
+The recorded processes need only their mapping (`heapwright.native.runtime.recorder`): no path, privilege, descriptor or
+system call. The collector, in another process, offers them chunks of the ring, converts what they write, and offers the
+chunks again. So the ring and the collector's memory do not grow with the length of the run, and the trace is whole soon
+after its end. When the disk is full, the recording ends, and what is left waits in memory for the ring's place.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import resource
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from heapwright.errors import UserError
+from heapwright.lab.converter import Clock, Converter
+from heapwright.lab.recorded import Family
+from heapwright.lab.sites import Sites
+from heapwright.memory import BufferMemory
+from heapwright.traces import raw
+from heapwright.traces.format import Writer
+
+MIN_AHEAD, MAX_AHEAD = 256, 2048  # chunks that are offered and not yet taken
+SHORTEST, LONGEST = 0.001, 0.01  # seconds between two passes
+SPARE, SPARE_PART = 64 * 1024, 8  # to leave free on the disk: bytes, and an eighth of what is written
+WAITING = 4  # bytes of the trace for an event that is not written yet
+LEVEL = 3  # of compression: with 9, the trace is a tenth smaller, and a program that allocates all the time slower
+OWNER, EVERYBODY = 0o600, 0o666
+CLOCKS = Path("/sys/devices/system/clocksource/clocksource0")
+STEADY_FLAGS = {"constant_tsc", "nonstop_tsc"}
+
+
+def is_clock_common() -> bool:
+    """Whether the kernel says that the clocks of all processors agree, at all times.
+
+    Then it uses that clock itself, or offers it beside the one of a hypervisor.
+    """
+    try:
+        current = (CLOCKS / "current_clocksource").read_text().split()
+        available = (CLOCKS / "available_clocksource").read_text().split()
+        flags = set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
+    except OSError:
+        return False
+    return "tsc" in current or ("tsc" in available and flags >= STEADY_FLAGS)
+
+
+class Collector:
+    """A recording in progress, as a context. At its end all that was recorded is in `trace`, without the header.
+
+    Use `by_all_users` if the program may become another user and then start programs that open the ring. The ring's
+    name cannot be guessed, and other users cannot list `folder`. `ticks` reads the processor's clock, if the clocks of
+    all processors agree. Raises UserError if the ring cannot be made.
+    """
+
+    _header: Any
+
+    def __init__(
+        self, folder: Path, trace: BinaryIO, by_all_users: bool = False, ticks: Callable[[], int] | None = None
+    ):
+        self.path = folder.absolute() / f"{secrets.token_hex(8)}{raw.SUFFIX}"
+        self.writer = Writer(trace, LEVEL)
+        self.family, self.sites = Family(), Sites()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._error: Exception | None = None
+        self._taken = 0
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER)
+            os.fchmod(self._file, EVERYBODY if by_all_users else OWNER)
+            os.posix_fallocate(self._file, 0, raw.HEADER_BYTES)
+            self._begin(ticks)
+        except OSError as error:
+            self.path.unlink(missing_ok=True)
+            what = f"cannot record into {folder}: {error.strerror}"
+            raise UserError(f"{what}; choose another place for the trace") from error
+
+    def _begin(self, ticks: Callable[[], int] | None) -> None:
+        """Fill in the header. Raises OSError if there is no room for a single chunk."""
+        self._data = mmap.mmap(self._file, raw.HEADER_BYTES)
+        self._header = raw.Header(BufferMemory(self._data), 0)  # type: ignore[arg-type]  # loads and stores suffice
+        self._header.clock = time.time_ns()
+        self._header.has_clock = int(ticks is not None)
+        self.converter = Converter(self._file, Clock(ticks))
+        self.make_room()
+        if not self.converter.state.room:
+            raise OSError(reason := self._stopped(), os.strerror(reason))
+        self._header.magic = raw.MAGIC
+
+    def __enter__(self) -> Collector:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._ending.set()
+        self._thread.join()
+        self._stop(raw.ENDED)  # stops processes that are still running
+        try:
+            if self._error:
+                raise self._error
+            self._convert()
+            self.family.finish(self.converter, self._write)
+        finally:
+            self.converter.close()
+            self._data.close()
+            os.close(self._file)
+            self.path.unlink()
+        self.writer.flush()
+
+    # --- passes
+
+    def _run(self) -> None:
+        pause = SHORTEST
+        try:
+            while not self._ending.wait(pause):
+                pause = SHORTEST if self.make_pass() else min(2 * pause, LONGEST)
+        except Exception as error:  # to be raised in the caller's thread
+            self._error = error
+            self._stop(raw.LATE)
+
+    def make_pass(self) -> bool:
+        """Convert what is there, and offer chunks. Returns whether the program is busy."""
+        self._convert()
+        self.converter.release()
+        self.family.look(self.converter, self.path, self._write)
+        try:
+            self._spare(0)
+        except OSError as error:
+            self._stop(error.errno or errno.EIO)
+        return self.make_room()
+
+    def _convert(self) -> None:
+        for process in self.converter.convert():
+            self._write(process)
+
+    def _write(self, process: Any) -> None:
+        """Write a process's columns. If that fails, end the recording: they follow when the ring is gone."""
+        self.converter.hand_over(process, self.writer, self.sites)
+        if not self._stopped():
+            try:
+                self.writer.flush()
+            except OSError as error:
+                self._stop(error.errno or errno.EIO)
+
+    # --- room
+
+    def make_room(self) -> bool:
+        """Offer chunks, for which the ring grows if it has no free ones. Returns whether many were taken."""
+        state, taken = self.converter.state, self._header.tickets.load()
+        ahead = min(max(2 * (taken - self._taken), MIN_AHEAD), MAX_AHEAD)
+        more = min(taken + ahead - state.issued - state.free, self.converter.most - state.room)
+        while more > 0 and not self._stopped() and not self._grow(more):
+            more //= 2
+        self.converter.issue(ahead)
+        is_busy = 8 * (taken - self._taken) > ahead
+        self._taken = taken
+        return bool(is_busy)
+
+    def _grow(self, chunks: int) -> bool:
+        """Reserve disk space for more chunks. Returns whether that worked. Without any, the recording ends."""
+        room = self.converter.state.room
+        try:
+            self._spare(chunks * raw.CHUNK_BYTES)
+            os.posix_fallocate(self._file, raw.HEADER_BYTES + room * raw.CHUNK_BYTES, chunks * raw.CHUNK_BYTES)
+        except OSError as error:
+            if chunks == 1 and not room:
+                self._stop(error.errno or errno.EIO)
+            return False
+        self.converter.enlarge(room + chunks)
+        return True
+
+    def _spare(self, more: int) -> None:
+        """Raise OSError if `more` bytes of the ring, or what follows of the trace, would leave a disk too full."""
+        check_free(self._file, more, self.converter.state.room * raw.CHUNK_BYTES)
+        waiting = WAITING * self.converter.waiting()
+        check_free(self.writer.file, self.writer.size - self.writer.written + waiting, self.writer.size)
+        largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if largest != resource.RLIM_INFINITY and self.writer.size + waiting + SPARE > largest:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    def _stop(self, reason: int) -> None:
+        """Offer no more chunks, for a reason, unless there has been one before."""
+        if not self._stopped():
+            self._header.stopped.store(reason)
+
+    def _stopped(self) -> int:
+        """The reason why there will be no more chunks; 0 while there are."""
+        reason: int = self._header.stopped.load()
+        return reason
+
+    def complete(self) -> dict[str, Any]:
+        """Write the trace's header, and return it."""
+        stacks, sites, notes = self.sites.stacks(self.family.parents)
+        header = self.family.header(notes)
+        self.writer.finish(header, stacks, self.family.numbers, sites)
+        return header
+
+
+def check_free(file: int, more: int, size: int) -> None:
+    """Raise OSError if a file of `size` bytes that grows by `more` leaves its disk too full."""
+    disk = os.fstatvfs(file)
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize - more < SPARE + (size + more) // SPARE_PART:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,29 @@
+"""A malloc to run or measure, and the environment that reaches it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+TUNING = re.compile(r"GLIBC_TUNABLES|SCUDO_OPTIONS|(?!PYTHON).*MALLOC.*")  # what mallocs read
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A malloc to run or measure: its name, its library (None for the C library), and its own environment."""
+
+    name: str
+    library: Path | None
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that reach the malloc: the caller's that tune mallocs, overridden by its own."""
+        return caller_tuning() | dict(self.settings)
+
+
+def caller_tuning() -> dict[str, str]:
+    """The variables in this process's environment that tune mallocs."""
+    return {name: value for name, value in sorted(os.environ.items()) if TUNING.fullmatch(name)}

@@ -1,0 +1,75 @@
+"""The call stacks of a recording, while it is made: numbers at first, which are explained when the run is over.
+
+To look up a function in a large program takes seconds, and the program would have to wait. So the events get numbers of
+their own, which no two processes share, and the trace says at its end which stack each of them is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from heapwright.traces.arrays import I64, U32, np
+from heapwright.traces.call_sites import Explained, Translation
+from heapwright.traces.stacks import UNKNOWN, Stacks
+from heapwright.traces.symbols import Symbols
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UNEXPLAINED = "requests without a call stack: its records are missing"
+
+
+class Sites:
+    """The sites of a trace. Processes are named by their numbers in the recording."""
+
+    def __init__(self) -> None:
+        self._explained: dict[int, Explained] = {}
+        self._numbers: dict[int, U32] = {}  # for each process, the site of each of its own numbers; 0 for none so far
+        self._owners: list[tuple[int, int]] = [(0, 0)]  # for each site its process and that one's number
+        self._requests: I64 = np.zeros(1, np.int64)  # of each site
+
+    def explain(self, process: int, records: NDArray[Any]) -> None:
+        """Take in records that explain call stacks of a process."""
+        self._explained.setdefault(process, Explained()).add(records)
+
+    def of(self, process: int, numbers: U32) -> U32:
+        """The sites for a process's own numbers."""
+        if not numbers.any():
+            return numbers
+        known = self._numbers.get(process, np.zeros(1, np.uint32))
+        known = np.append(known, np.zeros(max(0, int(numbers.max()) + 1 - len(known)), np.uint32))
+        fresh = np.unique(numbers[(known[numbers] == 0) & (numbers != 0)])
+        known[fresh] = len(self._owners) + np.arange(len(fresh))
+        self._owners += [(process, number) for number in fresh.tolist()]
+        self._numbers[process] = known
+        sites: U32 = known[numbers]
+        counts = np.bincount(sites, minlength=len(self._owners))
+        counts[: len(self._requests)] += self._requests
+        self._requests = counts
+        return sites
+
+    def stacks(self, parents: Mapping[int, int]) -> tuple[Stacks, list[int], dict[int, Counter[str]]]:
+        """The stacks, the stack of each site, and notes about the processes. `parents` has those that were forked."""
+        translation, found = Translation(Symbols().frames), [UNKNOWN] * len(self._owners)
+        notes: dict[int, Counter[str]] = {}
+        for process in sorted(self._numbers):
+            numbers = np.flatnonzero(self._numbers[process]).astype("u4")
+            sites = self._numbers[process][numbers]
+            translated = translation.translate(self._explanations(process, parents), numbers)
+            for site, stack in zip(sites.tolist(), translated.tolist(), strict=True):
+                found[site] = stack
+            lacking = int(self._requests[sites[translated == UNKNOWN]].sum())
+            notes[process] = Counter({UNEXPLAINED: lacking} if lacking else {})
+        return translation.stacks, found if len(found) > 1 else [], notes
+
+    def _explanations(self, process: int, parents: Mapping[int, int]) -> Explained:
+        """What explains a process's numbers: its own records, and those of the processes that it was forked from."""
+        mine = self._explained.setdefault(process, Explained())
+        child = mine
+        while process in parents:
+            process = parents[process]
+            child.parent = self._explained.setdefault(process, Explained())
+            child = child.parent
+        return mine

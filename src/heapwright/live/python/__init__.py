@@ -1,0 +1,1 @@
+"""CPython's memory: its small-object arenas, and the types of objects."""

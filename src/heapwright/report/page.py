@@ -1,0 +1,117 @@
+"""The report as one self-contained HTML page: data, style and code are in it, and it loads nothing.
+
+The page computes with what it shows: for each call stack that matters, its values in each part of the run. So a reader
+chooses a range, and the flame graph and the tables follow.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from heapwright.report.callers import title
+from heapwright.report.findings import findings
+from heapwright.report.profile import Profile
+from heapwright.report.remarks import headline, remarks
+from heapwright.report.source import Source
+from heapwright.report.timeline import METRICS, Rows, Timeline, timeline
+from heapwright.traces.arrays import I64, np
+from heapwright.traces.stacks import Frame
+
+PARTS = Path(__file__).with_name("web")
+SCRIPTS = ("d3.min.js", "data.js", "curve.js", "flame.js", "bars.js", "tables.js", "main.js")
+MAX_BYTES = 3_000_000
+MAX_PROCESSES = 12  # on one page, those with the highest peaks
+LIMIT = 6000  # call stacks of all processes, their callers included; fewer if the page would be too large
+TOP = 200  # rows of a table
+LONGEST_NAME = 160
+
+
+def make_page(name: str, source: Source, profiles: Sequence[Profile], against: dict[str, Any] | None = None) -> str:
+    """The page about some processes of a trace. `name` is its title if no command is known."""
+    by_peak = sorted(profiles, key=lambda each: -each.peak.live_bytes)
+    shown = by_peak[:MAX_PROCESSES]
+    most = max(len(each.callers.stacks) for each in shown)
+    limit = min(most, max(1, LIMIT // len(shown)))
+    while True:
+        processes = [process_data(each, timeline(source, each, limit)) for each in shown]
+        data = {"processes": processes, "left_out": len(by_peak) - len(shown), "against": shortened(against)}
+        page = assemble(shown[0].process.command or name, data)
+        if len(page.encode()) <= MAX_BYTES or limit == 1:
+            return page
+        limit //= 2
+
+
+def shortened(against: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A comparison with the rows that the page shows."""
+    return against and {"text": against["text"], "rows": against["peak"][:TOP]}
+
+
+def process_data(profile: Profile, times: Timeline) -> dict[str, Any]:
+    """What the page knows about a process."""
+    found = findings(profile, TOP, with_trees=False)
+    return {
+        **found,
+        "facts": headline(found),
+        "remarks": [remark.text for remark in remarks(found)],
+        "bins": {"start": times.start, "width": times.width, "high": times.high.tolist(), "when": times.when.tolist()},
+        **rows_data(profile, times.rows),
+        "values": {metric: sparse(times.matrices[metric]) for metric in METRICS},
+    }
+
+
+def rows_data(profile: Profile, rows: Rows) -> dict[str, Any]:
+    """The frames, and for each row its caller's row, its frame, and the frame to name; -1 for none."""
+    stacks = profile.callers.stacks
+    innermost = np.array(stacks.innermost, np.int64)[rows.stacks]
+    innermost[0] = -1
+    numbers = np.unique(innermost[1:])
+    return {
+        "frames": [frame_data(stacks.frames[number]) for number in numbers.tolist()],
+        "parents": rows.parents(stacks),
+        "frame": places_of(innermost, numbers),
+        "named": places_of(profile.callers.named[rows.stacks], numbers),
+    }
+
+
+def places_of(frames: I64, numbers: I64) -> list[int]:
+    """Where each frame is among some ascending numbers; -1 for none. All callers of a row have rows, so it is there."""
+    places: list[int] = np.where(frames < 0, -1, np.searchsorted(numbers, frames)).tolist()
+    return places
+
+
+def frame_data(frame: Frame) -> list[str]:
+    """The name of a frame, and what its colour stands for: its language and its library or file."""
+    name = title(frame)
+    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return [short, frame.language, (frame.module or frame.file).rpartition("/")[2]]
+
+
+def sparse(matrix: I64) -> list[list[int]]:
+    """The steps of each row: for each, how many columns after the one before, and by how much it changes."""
+    steps = np.diff(matrix, axis=1, prepend=0)
+    rows, places = np.nonzero(steps)
+    first = np.diff(rows, prepend=-1) != 0
+    gaps = np.where(first, places, np.diff(places, prepend=0))
+    pairs = np.stack([gaps, steps[rows, places]], axis=1)
+    ends = np.searchsorted(rows, np.arange(len(matrix) + 1))
+    return [pairs[a:b].ravel().tolist() for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def assemble(name: str, data: dict[str, Any]) -> str:
+    """The page with its data, compressed."""
+    text = json.dumps(data, separators=(",", ":")).encode()
+    parts = {
+        "title": escape(name),
+        "style": (PARTS / "style.css").read_text(encoding="utf-8"),
+        "data": base64.b64encode(zlib.compress(text, 9)).decode(),
+        "scripts": "\n".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS),
+    }
+    template = (PARTS / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)

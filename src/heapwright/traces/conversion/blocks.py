@@ -1,0 +1,127 @@
+"""A process's blocks by address: a hash table with open addressing.
+
+A freed block keeps its entry, which shows a second free, until the address is given out again or the table grows.
+"""
+
+from __future__ import annotations
+
+from heapwright.bits import shift_right, wrapping_mul
+from heapwright.layout import NULL
+from heapwright.traces.conversion.state import FREED, LIVE, MISSED, UNMAPPED, Block
+
+SMALLEST = 1 << 9  # entries
+GRAIN = 4  # addresses are multiples of 16
+GOLDEN = -7046029254386353131  # 2^64 divided by the golden ratio, as a signed word
+FRACTION = 32  # the lower bits of a product are poorly mixed
+KEPT_FREED = 1 << 16
+
+
+def find(table, address):
+    """The entry of an address. If there is none, the empty one where it belongs; null if there is no table."""
+    entry = Block(table.memory, table.entries)
+    if not entry:
+        return entry
+    index = hash_of(address) & table.mask
+    while True:
+        entry = entry.at(table.entries + index * Block.SIZE)
+        if entry.key in (address, NULL):
+            return entry
+        index = (index + 1) & table.mask
+
+
+def hash_of(address):
+    return shift_right(wrapping_mul(shift_right(address, GRAIN), GOLDEN), FRACTION)
+
+
+def first_look(table, address):
+    """What is where the search for an address begins: to have it in the processor's cache when it is needed."""
+    return Block(table.memory, table.entries + (hash_of(address) & table.mask) * Block.SIZE).key
+
+
+def is_live(entry):
+    """Whether there is a block at the address that was looked up."""
+    return bool(entry) and entry.key != NULL and entry.state & LIVE != 0
+
+
+def place(table, address):
+    """The entry of an address, which is made if there is none. Null if there is no memory for it.
+
+    Unless it is live, the caller makes it live or frees it.
+    """
+    if 8 * (table.used + 1) > 5 * table.mask and not grow(table):
+        return Block(table.memory, NULL)
+    entry = find(table, address)
+    if entry.key == NULL:
+        entry.key = address
+        table.used += 1
+    elif not is_live(entry):
+        table.freed -= 1
+    return entry
+
+
+def enliven(entry):
+    """Note that there is a block at the address."""
+    entry.state = LIVE | entry.state & MISSED
+
+
+def free(table, entry, event, thread):
+    """Note that a block was freed: by which event, and which thread."""
+    entry.state = FREED | entry.state & MISSED
+    entry.number = event
+    entry.thread = thread
+    table.freed += 1
+
+
+def grow(table):
+    """Make the table larger, or without most of what is freed. Returns whether there is memory for that."""
+    live = table.used - table.freed
+    keeps_freed = table.freed <= live // 4 + KEPT_FREED
+    kept = table.used if keeps_freed else live
+    size = SMALLEST
+    while size < 2 * kept:
+        size *= 2
+    entries = table.memory.mmap(size * Block.SIZE)
+    if entries == UNMAPPED:
+        return False
+    old, old_size = table.entries, table.mask + 1
+    table.entries, table.mask, table.used = entries, size - 1, 0
+    if old != NULL:
+        move_entries(table, old, old_size, keeps_freed)
+        table.memory.munmap(old, old_size * Block.SIZE)
+    if not keeps_freed:
+        table.freed = 0
+    return True
+
+
+def move_entries(table, old, old_size, keeps_freed):
+    """Enter the entries at `old` in the table."""
+    entry = Block(table.memory, old)
+    for i in range(old_size):
+        entry = entry.at(old + i * Block.SIZE)
+        if entry.key != NULL and (keeps_freed or is_live(entry)):
+            table.memory.copy(find(table, entry.key).address, entry.address, Block.SIZE)
+            table.used += 1
+
+
+def copy_live(table, target, number):
+    """Fill an empty table with the live blocks of another, and give them all one number."""
+    if table.entries == NULL:
+        return
+    entry = Block(table.memory, table.entries)
+    for i in range(table.mask + 1):
+        entry = entry.at(table.entries + i * Block.SIZE)
+        if is_live(entry):
+            same = place(target, entry.key)
+            if same:
+                table.memory.copy(same.address, entry.address, Block.SIZE)
+                same.number = number
+
+
+def discard(table):
+    """Forget all blocks."""
+    if table.entries != NULL:
+        table.memory.munmap(table.entries, (table.mask + 1) * Block.SIZE)
+    table.entries = NULL
+    table.mask = 0
+    table.used = 0
+    table.freed = 0

@@ -1,0 +1,151 @@
+"""What a pass found, converted in the order of the stamps: threads are merged through a heap, the earliest on top."""
+
+from __future__ import annotations
+
+from heapwright.layout import NULL
+from heapwright.traces import raw
+from heapwright.traces.conversion import blocks, output
+from heapwright.traces.conversion.requests import convert
+from heapwright.traces.conversion.state import Table, ThreadState, record_at
+
+MICROSECOND = 1000
+MAX_STAMP = 1 << 62
+BATCH = 32  # records whose blocks are loaded together
+
+
+def advance(state, first):
+    """Convert what was found, from process `first` on, or from all of them if that is 0.
+
+    Returns the process whose columns must be written before it goes on, or 0 when all is done.
+    """
+    process = state.process if first == NULL else state.process.at(first)
+    while process:
+        if not process.has_ended and not merge(state, process):
+            return process.address
+        process = process.next
+    return NULL
+
+
+def merge(state, process):
+    """Convert what was found of one process, by the stamps. Returns False if its columns are full."""
+    size = gather(state, process)
+    if size == 0:
+        return True
+    if not process.has_begun:
+        inherit(state, process)
+    scale = state.elapsed / ((state.now - state.began) * MICROSECOND) if state.elapsed > 0 else 0.0
+    while size > 0:
+        if not output.has_room(process):
+            return False
+        thread = top(state)
+        each = thread.first
+        if each.taken >= each.touched:
+            touch(state, process.table, each)
+        take(state, process, thread, record_at(each.chunk, each.taken), scale)
+        each.taken += 1
+        if not has_more(thread):
+            size -= 1
+            put(state, 0, at(state, size))
+        sift_down(state, size)
+    return True
+
+
+def touch(state, table, each):
+    """Load the entries of the next records' blocks: together, the loads take little longer than a single one."""
+    each.touched = min(each.taken + BATCH, each.limit)
+    if table.entries != NULL:
+        for index in range(each.taken, each.touched):
+            state.touched ^= blocks.first_look(table, record_at(each.chunk, index).block)
+
+
+def take(state, process, thread, record, scale):
+    """Convert one record, at its time."""
+    if not 0 < record.stamp < MAX_STAMP:
+        process.repairs.damaged += 1
+        return
+    time = int((record.stamp - state.began) * scale)
+    process.time = max(process.time, time)
+    convert(state, process, thread, record)
+
+
+def has_more(thread):
+    """Whether a thread has a record to convert, which is then that at `thread.first.taken`, with `thread.stamp`."""
+    each = thread.first
+    while bool(each) and each.taken == raw.RECORDS_PER_CHUNK and bool(each.next):
+        each = each.next
+        thread.first = each
+    if not each or each.taken >= each.limit:
+        return False
+    thread.stamp = record_at(each.chunk, each.taken).stamp
+    return True
+
+
+def inherit(state, child):
+    """Give a forked child the blocks that its parent had."""
+    child.has_begun = 1
+    parent = state.process
+    while bool(parent) and parent.number != child.facts.forked_from:
+        parent = parent.next
+    if not parent or parent.number >= child.number:
+        return
+    before, snapshot = parent.snapshot.at(NULL), parent.snapshot
+    while bool(snapshot) and snapshot.stamp != child.facts.forked_at:
+        before, snapshot = snapshot, snapshot.next
+    if snapshot:
+        child.memory.copy(child.table.address, snapshot.table.address, Table.SIZE)
+        if before:
+            before.next = snapshot.next
+        else:
+            parent.snapshot = snapshot.next
+
+
+# --- the heap
+
+
+def at(state, index):
+    return state.heap[index]
+
+
+def put(state, index, thread):
+    state.heap[index] = thread
+
+
+def thread_at(state, index):
+    return ThreadState(state.memory, state.heap[index])
+
+
+def top(state):
+    return thread_at(state, 0)
+
+
+def gather(state, process):
+    """Put the threads that have something to convert on the heap. Returns their number."""
+    size, thread = 0, process.thread
+    while thread:
+        if has_more(thread):
+            sift_up(state, size, thread)
+            size += 1
+        thread = thread.next
+    return size
+
+
+def sift_up(state, index, thread):
+    """Put a thread on the heap, at `index` or above."""
+    while index > 0 and thread.stamp < thread_at(state, (index - 1) // 2).stamp:
+        put(state, index, at(state, (index - 1) // 2))
+        index = (index - 1) // 2
+    put(state, index, thread.address)
+
+
+def sift_down(state, size):
+    """Move the thread on top to where it belongs among the first `size`."""
+    thread, index = top(state), 0
+    while 2 * index + 1 < size:
+        child = 2 * index + 1
+        if child + 1 < size and thread_at(state, child + 1).stamp < thread_at(state, child).stamp:
+            child += 1
+        if thread.stamp <= thread_at(state, child).stamp:
+            break
+        put(state, index, at(state, child))
+        index = child
+    put(state, index, thread.address)

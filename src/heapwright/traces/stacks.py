@@ -1,0 +1,102 @@
+"""Call stacks of a trace: who asked for a block.
+
+An event's `site` is the number of a stack. A stack is its innermost frame and the stack of its caller, so that stacks
+which share their outer frames share them here too:
+
+    stack 0   no frames: the call stack is unknown, or ends here
+    stack n   frames[frame[n]], called from stack parent[n] < n
+
+The first frame of a stack is the function that called malloc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from heapwright.traces.arrays import U32, np
+
+NATIVE, PYTHON = "native", "python"
+UNKNOWN = 0  # the stack without frames
+
+
+class Frame(NamedTuple):
+    """A function in a call stack, and the place in it."""
+
+    function: str  # as a programmer would write it; without symbols, its address in the module: "libfoo.so+0x1234"
+    file: str = ""  # the source file, if known
+    line: int = 0  # of the call, from 1; 0 if unknown
+    module: str = ""  # the path of the binary or library; for Python, empty
+    language: str = NATIVE
+    is_inlined: bool = False  # into the function of the next frame
+
+    @property
+    def place(self) -> str:
+        """`file:line`, as much of it as is known."""
+        return f"{self.file}:{self.line}" if self.line else self.file or self.module
+
+
+@dataclass(eq=False)
+class Stacks:
+    """The frames and the call stacks of a trace. Each frame and each stack is there once."""
+
+    frames: list[Frame] = field(default_factory=list)
+    parents: list[int] = field(default_factory=lambda: [UNKNOWN])  # one element for each stack
+    innermost: list[int] = field(default_factory=lambda: [UNKNOWN])  # the number of its frame; stack 0 has none
+    _frame_numbers: dict[Frame, int] = field(default_factory=dict, repr=False)
+    _numbers: dict[tuple[int, int], int] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._frame_numbers = {frame: number for number, frame in enumerate(self.frames)}
+        pairs = list(zip(self.parents, self.innermost, strict=True))
+        self._numbers = {pair: number for number, pair in enumerate(pairs) if number != UNKNOWN}
+
+    def __len__(self) -> int:
+        """The number of stacks, with the empty one."""
+        return len(self.parents)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Stacks):
+            return NotImplemented
+        return (self.frames, self.parents, self.innermost) == (other.frames, other.parents, other.innermost)
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def add(self, frames: Iterable[Frame]) -> int:
+        """The number of the stack with these frames, innermost first. It is added if it is new."""
+        stack = UNKNOWN
+        for frame in reversed(list(frames)):
+            stack = self.under(stack, frame)
+        return stack
+
+    def under(self, parent: int, frame: Frame) -> int:
+        """The number of the stack that `frame` makes when it is called from the stack `parent`."""
+        return self.under_number(parent, self.number_of(frame))
+
+    def number_of(self, frame: Frame) -> int:
+        """The place of a frame in `frames`. It is added if it is new."""
+        number = self._frame_numbers.setdefault(frame, len(self.frames))
+        if number == len(self.frames):
+            self.frames.append(frame)
+        return number
+
+    def under_number(self, parent: int, number: int) -> int:
+        """The same as `under` for a frame that has a number."""
+        stack = self._numbers.setdefault((parent, number), len(self.parents))
+        if stack == len(self.parents):
+            self.parents.append(parent)
+            self.innermost.append(number)
+        return stack
+
+    def of(self, stack: int) -> list[Frame]:
+        """The frames of a stack, innermost first."""
+        frames = []
+        while stack != UNKNOWN:
+            frames.append(self.frames[self.innermost[stack]])
+            stack = self.parents[stack]
+        return frames
+
+    def columns(self) -> tuple[U32, U32]:
+        """`parents` and `innermost` as arrays."""
+        return np.array(self.parents, "u4"), np.array(self.innermost, "u4")

@@ -1,0 +1,102 @@
+"""Functions, files and lines of addresses in binaries and libraries, by the library `symbolic`.
+
+Debug information may lie in a file of its own, which the build ID or a section `.gnu_debuglink` names. A file that was
+replaced since it was recorded has another build ID and is not asked.
+
+Source: GDB's manual, Debugging Information in Separate Files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from heapwright import elf
+from heapwright.traces.stacks import Frame
+
+DEBUG = Path("/usr/lib/debug")
+COPY = re.compile(r"\.(?:cold|constprop|isra|part|lto_priv|llvm)(?:\.\w+)*$")
+RUST_HASH, HASH = re.compile(r"17h[0-9a-f]{16}E$"), re.compile(r"::h[0-9a-f]{16}$")
+
+
+class ModuleFile(NamedTuple):
+    """A binary or library."""
+
+    path: str
+    build_id: str = ""  # in hexadecimal digits
+
+
+class Symbols:
+    """Looks up addresses. Each module is read once."""
+
+    def __init__(self, debug_folder: Path = DEBUG):
+        self._debug_folder = debug_folder
+        self._table = cache(self._open)
+
+    def frames(self, module: ModuleFile, address: int) -> list[Frame]:
+        """The function at an address of a module's file, after the functions that are inlined there."""
+        table = self._table(module)
+        found = table.lookup(address - table.base) if table else []
+        frames = [self._frame(module, place, place is not found[-1]) for place in found if place.symbol]
+        return frames or [Frame(f"{Path(module.path).name or '?'}+{address:#x}", module=module.path)]
+
+    @staticmethod
+    def _frame(module: ModuleFile, place: Any, is_inlined: bool) -> Frame:
+        return Frame(demangled(place.symbol), place.full_path or "", place.line, module.path, is_inlined=is_inlined)
+
+    def _open(self, module: ModuleFile) -> Table | None:
+        """The best table of symbols for a module; None if there is none."""
+        own = open_object(Path(module.path))
+        if own and module.build_id and own.code_id != module.build_id:
+            own = None
+        files = () if own and "debug" in own.features else debug_files(module, self._debug_folder)
+        others = (each for each in map(open_object, files) if each and each.code_id == module.build_id)
+        best = next((each for each in others if "debug" in each.features), own)
+        return Table(best, elf.first_address(module.path)) if best else None
+
+
+class Table:
+    """The symbols of one file."""
+
+    def __init__(self, file: Any, base: int):
+        self.base = base  # `symbolic` counts from the file's first loaded byte
+        self.lookup = file.make_symcache().lookup
+
+
+def open_object(path: Path) -> Any:
+    """The file as an object of `symbolic`; None if it is none, or cannot be read."""
+    from symbolic.debuginfo import Archive
+    from symbolic.exceptions import SymbolicError
+
+    try:
+        return next(iter(Archive.open(str(path)).iter_objects()), None) if path.is_file() else None
+    except (SymbolicError, OSError, ValueError):
+        return None
+
+
+def debug_files(module: ModuleFile, folder: Path) -> Iterator[Path]:
+    """Where a module's separate debug information may be."""
+    if module.build_id:
+        yield folder / ".build-id" / module.build_id[:2] / f"{module.build_id[2:]}.debug"
+    path = Path(module.path)
+    if name := elf.debug_link(module.path):
+        yield path.parent / name
+        yield path.parent / ".debug" / name
+        yield folder / path.parent.relative_to(path.anchor) / name
+
+
+def demangled(symbol: str) -> str:
+    """The name as a programmer writes it, without what a compiler added to copies and parts of a function."""
+    import cxxfilt
+    import rust_demangler
+
+    name = COPY.sub("", symbol)
+    try:
+        if name.startswith("_R") or RUST_HASH.search(name):
+            return HASH.sub("", rust_demangler.demangle(name))
+        return str(cxxfilt.demangle(name))
+    except Exception:  # for a damaged name, the libraries raise errors of many kinds
+        return name

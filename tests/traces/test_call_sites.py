@@ -1,0 +1,139 @@
+"""From the records of call stacks to the stacks of a trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from heapwright.traces import raw, raw_stacks
+from heapwright.traces.call_sites import CUT, LOST, Explained, Translation, explains
+from heapwright.traces.stacks import PYTHON, UNKNOWN, Frame
+from heapwright.traces.structs import dtype_of
+from heapwright.traces.symbols import ModuleFile
+
+
+def records(*rows):
+    found = np.zeros(len(rows), dtype_of(raw.Record))
+    for record, row in zip(found, rows, strict=True):
+        for name, value in row.items():
+            record[name] = value
+    return found
+
+
+def stack(number, value, parent=0):
+    return {"op": raw_stacks.STACK, "site": number, "block": value, "old": parent}
+
+
+def text(kind, owner, data):
+    for place in range(0, len(data), 16):
+        first, second = np.frombuffer(data[place : place + 16].ljust(16, b"\0"), "<i8")
+        where = place << 32 | len(data)
+        yield {"op": raw_stacks.TEXT, "log2_align": kind, "site": owner, "block": where, "old": first, "size": second}
+
+
+def in_module(number, offset):
+    return number << raw_stacks.MODULE_SHIFT | offset
+
+
+def symbols(module, address):
+    """A function for each address; at 0x99, one that is inlined into another."""
+    outer = Frame(f"{module.path}:{address:x}", module=module.path)
+    return [Frame("inner", is_inlined=True), outer] if address == 0x99 else [outer]
+
+
+MODULE = [*text(raw_stacks.PATH, 1, b"/usr/lib/libfirst.so.1"), *text(raw_stacks.BUILD_ID, 1, b"\xab\xcd")]
+
+
+def translated(explained, *sites):
+    translation = Translation(symbols)
+    found = translation.translate(explained, np.array(sites, "u4"))
+    return [[frame.function for frame in translation.stacks.of(site)] for site in found.tolist()]
+
+
+@pytest.fixture
+def explained():
+    found = Explained()
+    found.add(records(*MODULE, stack(1, in_module(1, 0x11)), stack(2, in_module(1, 0x21), 1)))
+    return found
+
+
+def test_a_return_address_belongs_to_the_call_before_it(explained):
+    assert translated(explained, 2, 1, 0) == [
+        ["/usr/lib/libfirst.so.1:20", "/usr/lib/libfirst.so.1:10"],
+        ["/usr/lib/libfirst.so.1:10"],
+        [],
+    ]
+
+
+def test_a_module_has_its_path_and_its_build_id(explained):
+    assert explained.module(1) == ModuleFile("/usr/lib/libfirst.so.1", "abcd")
+    assert explained.module(2) == ModuleFile("")
+
+
+def test_an_inlined_function_has_a_frame(explained):
+    explained.add(records(stack(3, in_module(1, 0x9A), 1)))
+    assert translated(explained, 3) == [["inner", "/usr/lib/libfirst.so.1:99", "/usr/lib/libfirst.so.1:10"]]
+
+
+def test_marks_and_code_of_no_module(explained):
+    explained.add(records(stack(3, raw_stacks.CUT_FRAME), stack(4, raw_stacks.LOST_FRAME), stack(5, 0x7F0000001000, 4)))
+    assert translated(explained, 3, 5) == [[CUT.function], ["0x7f0000001000", LOST.function]]
+
+
+def test_records_come_in_any_order():
+    found = Explained()
+    found.add(records(stack(2, in_module(1, 0x21), 1), *reversed(MODULE)))
+    found.add(records(stack(1, in_module(1, 0x11))))
+    assert translated(found, 2) == [["/usr/lib/libfirst.so.1:20", "/usr/lib/libfirst.so.1:10"]]
+
+
+def test_a_child_knows_what_its_parent_explained(explained):
+    child = Explained(explained)
+    child.add(records(stack(3, in_module(1, 0x31), 2)))
+    explained.add(records(stack(3, in_module(1, 0x41))))  # after the fork: the number is another stack's
+    assert translated(child, 3, 2)[0][0] == "/usr/lib/libfirst.so.1:30"
+    assert len(translated(child, 3, 2)[1]) == 2
+    assert translated(explained, 3) == [["/usr/lib/libfirst.so.1:40"]]
+
+
+@pytest.mark.parametrize(
+    ("width", "coding", "name"), [(1, "latin-1", "grün"), (2, "utf-16-le", "訪問"), (4, "utf-32-le", "𝔣")]
+)
+def test_python(width, coding, name):
+    found = Explained()
+    value = raw_stacks.PYTHON_FRAME | 7 << raw_stacks.CODE_SHIFT | 2
+    name_record = text(raw_stacks.CODE_NAME + width, 7, name.encode(coding))
+    code = {"op": raw_stacks.CODE, "site": 7, "block": 30}
+    lines = text(raw_stacks.LINE_TABLE, 7, bytes([0x80 | 11 << 3, 0, 0, 0x80 | 12 << 3, 0, 0]))
+    found.add(records(code, *name_record, *text(raw_stacks.FILE_NAME + 1, 7, b"a.py"), *lines, stack(1, value)))
+    translation = Translation(symbols)
+    [site] = translation.translate(found, np.array([1], "u4")).tolist()
+    assert translation.stacks.of(site) == [Frame(name, "a.py", 33, language=PYTHON)]
+
+
+def test_missing_records_leave_the_rest(explained):
+    value = raw_stacks.PYTHON_FRAME | 7 << raw_stacks.CODE_SHIFT
+    explained.add(records(stack(4, value, 1), stack(9, in_module(5, 0x10), 8)))
+    assert translated(explained, 77, 4, 9) == [[], ["?", "/usr/lib/libfirst.so.1:10"], [":f"]]
+
+
+def test_a_damaged_number_does_no_harm():
+    found = Explained()
+    loop = [stack(1, in_module(1, 1), 2), stack(2, in_module(1, 1), 1)]
+    torn = {"op": raw_stacks.TEXT, "log2_align": 1, "site": 1, "block": 5 << 32 | 3}
+    huge = {"op": raw_stacks.TEXT, "log2_align": 1, "site": 1, "block": 1 << 31}
+    found.add(records(*loop, torn, huge))
+    assert [len(each) for each in translated(found, 1, 2)] == [1, 2]
+
+
+def test_processes_share_the_stacks_of_a_trace(explained):
+    translation = Translation(symbols)
+    other = Explained()
+    other.add(records(*MODULE, stack(5, in_module(1, 0x11))))
+    first, second = (translation.translate(each, np.array([n], "u4")) for each, n in ((explained, 1), (other, 5)))
+    assert first.tolist() == second.tolist() != [UNKNOWN]
+
+
+def test_which_records_explain():
+    found = records({"op": raw.ALLOC}, stack(1, 1), {"op": raw_stacks.TEXT}, {"op": raw_stacks.TEXT + 1})
+    assert explains(found).tolist() == [False, True, True, False]
