@@ -11,6 +11,8 @@ VENV ?= .venv
 READY := $(VENV)/.ready
 HEAPWRIGHT := $(VENV)/bin/heapwright
 PYTEST := $(VENV)/bin/python -m pytest -q -n auto --dist worksteal
+# Compiled code that hangs hears no signal: its process ends, and the test is named as failed.
+GUARD := -o faulthandler_timeout=700 -o faulthandler_exit_on_timeout=true
 DEMO := $(VENV)/demo.hwt
 SITE := $(VENV)/site
 SLOW_IN_CHECK := tests/docs tests/packaging tests/cli tests/allocators/test_packages.py tests/allocators/test_variants.py \
@@ -30,16 +32,14 @@ demo: $(READY)
 	$(HEAPWRIGHT) compare $(DEMO) -a linked_list -a kr -a hoard -a system
 	$(HEAPWRIGHT) simulate boxtest -a kr
 
-# The tests share compiled libraries; two at a time are compiled first.
 libraries: $(READY)
-	$(VENV)/bin/python -c 'from heapwright.allocators import ALLOCATORS; print(*ALLOCATORS)' \
-	  | xargs -n 1 -P 2 sh -c '$(HEAPWRIGHT) run -a "$$0" -- true'
+	$(VENV)/bin/python tools/compile_libraries.py
 
 test: libraries
-	$(PYTEST)
+	$(PYTEST) $(GUARD)
 
 test-long: libraries
-	$(PYTEST) -m slow $(SLOW_IN_CHECK)
+	$(PYTEST) $(GUARD) -m slow $(SLOW_IN_CHECK)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check src tests tools examples bench

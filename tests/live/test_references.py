@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ int main(void)
 
 
 def test_a_register_is_a_root_and_what_old_calls_left_behind_is_none(program, compiled, heapwright):
-    running = program(compiled("register.c", REGISTER))
+    running = paused(program(compiled("register.c", REGISTER)))
     look = inspect(running.pid, Options(data=True))
     assert texts(look) == {3072: 450}
     [(thread, registers)] = look.registers.items()
@@ -92,6 +93,16 @@ def test_a_register_is_a_root_and_what_old_calls_left_behind_is_none(program, co
     assert sum(texts(look).values()) < 450
 
 
+def paused(running):
+    """A program that has come to its last call: until then, more registers lead to blocks."""
+    pause = "34 "
+    until = time.monotonic() + 60
+    while not Path(f"/proc/{running.pid}/syscall").read_text().startswith(pause):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return running
+
+
 def texts(look):
     """The blocks of text that nothing leads to, by class of sizes."""
     return {group.size_class: group.blocks for group in leaked(look, look.data) if group.kind == "text"}
@@ -99,7 +110,7 @@ def texts(look):
 
 @pytest.mark.skipif(not shutil.which("gcore"), reason="gcore is not installed (Debian: gdb)")
 def test_a_core_has_registers_too(program, compiled, heapwright, tmp_path):
-    running = program(compiled("register.c", REGISTER))
+    running = paused(program(compiled("register.c", REGISTER)))
     subprocess.run(["gcore", "-o", tmp_path / "core", str(running.pid)], capture_output=True, check=True, cwd=tmp_path)
     report = json.loads(heapwright("inspect", tmp_path / f"core.{running.pid}", "--leaks", "--json").stdout)
     assert {each["size_class"]: each["blocks"] for each in report["leaks"] if each["kind"] == "text"} == {3072: 450}

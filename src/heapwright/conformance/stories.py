@@ -36,7 +36,7 @@ THREAD_EXIT = st.just(Step("thread_exit"))
 USUAL = (ALLOC, ALLOC, ALLOC, FREE, FREE, REALLOC, ZEROED, TRIM)
 
 QUICK_EXAMPLES, EXAMPLES = 20, 300
-ALWAYS_TRIED = 4  # stories; the first is the simplest one
+ALWAYS_TRIED = 8  # stories; the first is the simplest one
 QUICK_STEPS, STEPS = 30, 60
 
 
