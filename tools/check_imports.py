@@ -11,7 +11,7 @@ from pathlib import Path
 LADDER = (
     ("memory", "errors", "bits", "spans", "options", "elf", "reach", "wording"),
     ("layout",),
-    ("files", "preload", "locks", "stats", "dialect"),
+    ("files", "preload", "locks", "stats", "dialect", "html"),
     ("figures", "variants"),
     ("allocators", "layers"),
     ("allocator",),
@@ -22,6 +22,7 @@ LADDER = (
     ("conformance",),
     ("lab",),
     ("report",),
+    ("maps",),
     ("pictures",),
     ("api",),
     ("debugger",),

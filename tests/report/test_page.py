@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from recorded import service
 
+from heapwright.html.page import MAX_BYTES, SHARED
 from heapwright.report import page
-from heapwright.report.page import MAX_BYTES, make_page
+from heapwright.report.page import make_page
 from heapwright.report.profile import profile
 from heapwright.report.source import Loaded
 from heapwright.report.timeline import METRICS, timeline
@@ -52,12 +53,12 @@ def test_it_loads_nothing(text):
     addresses = set(re.findall(r"https?://[^\s\"'`)<]+", text))
     assert addresses <= NAMESPACES | {"https://d3js.org"}  # the comment that begins D3
     assert "default-src 'none'" in text
-    d3 = (page.PARTS / "d3.min.js").read_text()  # can load tables, which this page does not ask it to
+    d3 = (SHARED / "d3.min.js").read_text()  # can load tables, which this page does not ask it to
     assert not LOADS.search(text.replace(d3, ""))
 
 
 def test_d3_is_the_file_that_was_published():
-    digest = hashlib.sha256((page.PARTS / "d3.min.js").read_bytes()).hexdigest()
+    digest = hashlib.sha256((SHARED / "d3.min.js").read_bytes()).hexdigest()
     assert digest == D3
 
 

@@ -1,7 +1,7 @@
 """`python -m heapwright.native.build KIND SPEC OUTPUT [object|llvm|asm]`: compile one library's code.
 
 It runs in its own process, because `heapwright.native.lean` leaves Numba unfit for anything else. KIND is heap,
-recorder, counter, replayer, workloads or functions. A compile error is one line on standard error, with status 2.
+recorder, counter, replayer, addresses, workloads or functions. A compile error is one line on standard error, with status 2.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ UNITS: dict[str, Callable[[str], Any]] = {
     "recorder": lambda spec: face.recorder_unit(load(spec)),
     "counter": lambda spec: face.counter_unit(load(spec)),
     "replayer": lambda spec: face.replayer_unit(),
+    "addresses": lambda spec: face.address_logger_unit(),
     "workloads": lambda spec: workloads_unit(),
     "functions": functions.functions_unit,
 }

@@ -69,6 +69,11 @@ def replayer_library() -> Path:
     return cached("replayer", key_of(None), ["replayer", ""])
 
 
+def address_logger_library() -> Path:
+    """The library that replays a job in windows and logs addresses when it is loaded."""
+    return cached("addresses", key_of(None), ["addresses", ""])
+
+
 def functions_library(module: ModuleType) -> Path:
     """The library of a module's plain functions, such as a walk over a copied heap."""
     return cached(*functions_key(module), ["functions", module.__name__])

@@ -6,15 +6,11 @@ chooses a range, and the flame graph and the tables follow.
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-import zlib
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from heapwright.html.page import MAX_BYTES, Kind, assemble
 from heapwright.report.callers import title
 from heapwright.report.findings import findings
 from heapwright.report.profile import Profile
@@ -24,9 +20,13 @@ from heapwright.report.timeline import METRICS, Rows, Timeline, timeline
 from heapwright.traces.arrays import I64, np
 from heapwright.traces.stacks import Frame
 
-PARTS = Path(__file__).with_name("web")
-SCRIPTS = ("d3.min.js", "data.js", "curve.js", "flame.js", "bars.js", "tables.js", "main.js")
-MAX_BYTES = 3_000_000
+REPORT = Kind(
+    "report",
+    Path(__file__).with_name("web"),
+    ("data.js", "curve.js", "flame.js", "main.js"),
+    "Made by <code>heapwright report --html</code>. Sizes are requested bytes.",
+    '<label id="process-label" hidden>process <select id="process"></select></label>',
+)
 MAX_PROCESSES = 12  # on one page, those with the highest peaks
 LIMIT = 6000  # call stacks of all processes, their callers included; fewer if the page would be too large
 TOP = 200  # rows of a table
@@ -42,7 +42,7 @@ def make_page(name: str, source: Source, profiles: Sequence[Profile], against: d
     while True:
         processes = [process_data(each, timeline(source, each, limit)) for each in shown]
         data = {"processes": processes, "left_out": len(by_peak) - len(shown), "against": shortened(against)}
-        page = assemble(shown[0].process.command or name, data)
+        page = assemble(REPORT, shown[0].process.command or name, data)
         if len(page.encode()) <= MAX_BYTES or limit == 1:
             return page
         limit //= 2
@@ -102,16 +102,3 @@ def sparse(matrix: I64) -> list[list[int]]:
     pairs = np.stack([gaps, steps[rows, places]], axis=1)
     ends = np.searchsorted(rows, np.arange(len(matrix) + 1))
     return [pairs[a:b].ravel().tolist() for a, b in zip(ends, ends[1:], strict=False)]
-
-
-def assemble(name: str, data: dict[str, Any]) -> str:
-    """The page with its data, compressed."""
-    text = json.dumps(data, separators=(",", ":")).encode()
-    parts = {
-        "title": escape(name),
-        "style": (PARTS / "style.css").read_text(encoding="utf-8"),
-        "data": base64.b64encode(zlib.compress(text, 9)).decode(),
-        "scripts": "\n".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS),
-    }
-    template = (PARTS / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)

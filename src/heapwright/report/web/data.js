@@ -1,39 +1,5 @@
 "use strict";
 
-// --- figures in words
-
-const KIB = 1024, MIB = 1024 * KIB;
-const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-const decimal = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-
-function sizeText(count) {
-  const size = Math.abs(count);
-  if (size < KIB) return count ? `${grouped.format(count)} B` : "0";
-  return size >= MIB / 10 ? `${decimal.format(count / MIB)} MiB` : `${decimal.format(count / KIB)} KiB`;
-}
-
-function shareText(part, whole) {
-  if (!whole) return "-";
-  const percent = (100 * part) / whole;
-  if (percent > 0 && percent < 0.05) return "<0.1 %";
-  return `${percent.toFixed(percent > 0 && percent < 1 ? 1 : 0)} %`;
-}
-
-function durationText(microseconds) {
-  const [factor, unit] = [[1e6, "s"], [1e3, "ms"], [1, "µs"]].find(([least]) => microseconds >= least) ?? [1, "µs"];
-  const value = microseconds / factor;
-  if (!value) return "0 s";
-  return `${value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0)} ${unit}`;
-}
-
-// --- the data of the page
-
-async function loadData() {
-  const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).json();
-}
-
 const METRICS = {
   peak: { name: "live at the peak", isBytes: true },
   requested: { name: "bytes asked for", isBytes: true },

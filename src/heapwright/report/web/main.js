@@ -1,7 +1,5 @@
 "use strict";
 
-const byId = (id) => document.getElementById(id);
-
 /** The page: what is chosen, and its parts. */
 class Page {
   constructor(data) {
@@ -137,62 +135,9 @@ class Page {
     byId("unzoom").addEventListener("click", () => this.flame.zoom(this.flame.root));
     byId("whole").addEventListener("click", () => this.curve?.choose([0, this.process.count - 1]));
     byId("to-peak").addEventListener("click", () => this.toPeak());
-    byId("theme").addEventListener("click", switchTheme);
-    byId("help").addEventListener("click", toggleHelp);
-    document.addEventListener("keydown", (event) => this.pressed(event));
-    let width = window.innerWidth;
-    window.addEventListener("resize", () => {
-      if (width !== window.innerWidth) requestAnimationFrame(() => this.redraw());
-      width = window.innerWidth;
-    });
-  }
-
-  pressed(event) {
-    if (event.key === "Escape") return this.escape();
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
-    const action = { "/": () => byId("search").focus(), p: () => this.toPeak(), t: switchTheme, "?": toggleHelp }[event.key];
-    if (!action) return;
-    event.preventDefault();
-    action();
+    listenToKeys({ Escape: () => this.escape(), "/": () => byId("search").focus(), p: () => this.toPeak() });
+    onNewWidth(() => this.redraw());
   }
 }
 
-/** Fill a table, or hide its section if there are no rows. */
-function fill(id, rows, columns) {
-  byId(`${id}-section`).hidden = !rows.length;
-  if (rows.length) new SortedTable(byId(id), columns, id).show(rows);
-}
-
-function powerText(size) {
-  const unit = Math.min(Math.floor(Math.log2(size) / 10), 5);
-  return `${size / 1024 ** unit} ${["B", "KiB", "MiB", "GiB", "TiB", "PiB"][unit]}`;
-}
-
-function showTip(event, text) {
-  const tip = byId("tip");
-  tip.hidden = !event;
-  if (!event) return;
-  tip.textContent = text;
-  const { width, height } = tip.getBoundingClientRect();
-  tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, window.innerWidth - width - 8))}px`;
-  tip.style.top = `${event.clientY + 18 + height > window.innerHeight ? event.clientY - height - 10 : event.clientY + 18}px`;
-}
-
-function switchTheme() {
-  const root = document.documentElement;
-  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = isDark ? "light" : "dark";
-}
-
-function toggleHelp() {
-  const keys = byId("keys");
-  keys.hidden = !keys.hidden;
-  byId("help").setAttribute("aria-expanded", String(!keys.hidden));
-}
-
-loadData().then((data) => {
-  window.page = new Page(data);
-  document.body.dataset.ready = "yes";
-}, (error) => {
-  byId("facts").textContent = `This browser cannot read the data of the page: ${error.message}`;
-});
+openPage(Page);

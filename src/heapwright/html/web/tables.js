@@ -65,3 +65,9 @@ function nameColumn(title) {
 function shareColumn(title, key) {
   return { title, value: (row) => row[key], text: (row) => shareText(row[key], 1), part: (row) => row[key] };
 }
+
+/** Fill a table, or hide its section if there are no rows. */
+function fill(id, rows, columns) {
+  byId(`${id}-section`).hidden = !rows.length;
+  if (rows.length) new SortedTable(byId(id), columns, id).show(rows);
+}
