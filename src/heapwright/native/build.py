@@ -1,7 +1,8 @@
 """`python -m heapwright.native.build KIND SPEC OUTPUT [object|llvm|asm]`: compile one library's code.
 
 It runs in its own process, because `heapwright.native.lean` leaves Numba unfit for anything else. KIND is heap,
-recorder, counter, replayer, addresses, workloads or functions. A compile error is one line on standard error, with status 2.
+recorder, counter, replayer, addresses, workloads or functions. A compile error is one line on standard error, with
+status 2.
 """
 
 from __future__ import annotations
