@@ -24,6 +24,7 @@ LADDER = (
     ("report",),
     ("maps",),
     ("pictures",),
+    ("advise",),
     ("api",),
     ("debugger",),
     ("cli",),
