@@ -98,6 +98,13 @@ def test_the_ranking_leaves_out_losses_failures_and_what_is_hardly_better():
     assert ranked([good, slow], today, "balance", 0.25) == [slow, good]
 
 
+def test_the_search_allows_what_todays_own_runs_differ_by():
+    noisy = row({"time": 1.0, "retained": 100.0 * MIB}, {"time": 1.4, "retained": 100.0 * MIB})
+    good = memory_row(50, time=1.3)
+    assert ranked([good], noisy, "memory", 0.10) == [good]
+    assert ranked([good], memory_row(100, 100), "memory", 0.10) == []
+
+
 def test_of_nearly_equal_candidates_the_simpler_deployment_comes_first():
     today, packaged = memory_row(100), memory_row(49)
     packaged.candidate = Candidate("jemalloc", "jemalloc", "jemalloc", {}, 1)

@@ -20,6 +20,7 @@ from heapwright.lab.sample import RunError
 HOPELESS = 2.0  # times today's: not tried again
 SURVIVORS = 0.5  # of the candidates, after each round of the search
 FEWEST = 6  # survivors
+AGAIN = 8  # candidates, after which today's malloc is measured again: its range shows the noise
 
 Progress = Callable[[str], None]
 
@@ -116,8 +117,9 @@ def search(subject: Subject, outcome: Outcome, progress: Progress) -> None:
     rows = outcome.searched
     for number in range(outcome.plan.rounds):
         going = rows if number == 0 else survivors(rows, outcome.plan)
-        for place, row in enumerate(turned(going, number), 1):
-            progress(f"search, round {number + 1} of {outcome.plan.rounds}: {place}/{len(going)} {row.candidate.text}")
+        order = turned(going, number)
+        for place, row in enumerate(order, 1):
+            progress(f"search, round {number + 1} of {outcome.plan.rounds}: {place}/{len(order)} {row.candidate.text}")
             measure(subject, row)
             check_first(rows[0])
 
@@ -129,10 +131,11 @@ def check_first(today: Row) -> None:
 
 
 def turned(rows: Sequence[Row], number: int) -> list[Row]:
-    """The rows in the order of a round: today's first, and the others rotated."""
+    """The rows in the order of a round: the others are rotated, and today's comes before each few of them."""
     first, others = rows[0], list(rows[1:])
     start = number * 7 % len(others) if others else 0
-    return [first, *others[start:], *others[:start]]
+    order = [*others[start:], *others[:start]]
+    return [row for place in range(0, max(len(order), 1), AGAIN) for row in (first, *order[place : place + AGAIN])]
 
 
 def survivors(rows: Sequence[Row], plan: Plan) -> list[Row]:
