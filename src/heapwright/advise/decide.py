@@ -42,7 +42,8 @@ class Change:
         return -self.gain > max(self.noise, allowed * OBJECTIVES[self.name].allowance)
 
     def as_json(self) -> dict[str, Any]:
-        return {**vars(self), "holds": self.holds}
+        noise = self.noise if math.isfinite(self.noise) else None
+        return {**vars(self), "noise": noise, "holds": self.holds}
 
 
 @dataclass(frozen=True)

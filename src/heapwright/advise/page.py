@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from heapwright import report as report_package
 from heapwright.advise.figures import OBJECTIVES
-from heapwright.advise.verdict import amount, percent
+from heapwright.advise.verdict import amount, changed
 from heapwright.wording import duration, share, size
 
 STYLE = Path(report_package.__file__).with_name("web") / "style.css"
@@ -83,14 +83,6 @@ def judged_part(report: Report) -> str:
         for row in report["judged"]
     ]
     return table(("malloc", *(OBJECTIVES[name].head for name in names)), rows)
-
-
-def changed(row: Report, name: str) -> str:
-    change = row["changes"].get(name)
-    if change is None:
-        return "-"
-    sign = "-" if change["gain"] > 0 else "+"
-    return f"{amount(name, change['after'])} ({sign}{percent(change['gain'])} ± {percent(change['noise'])})"
 
 
 def searched_part(report: Report) -> str:

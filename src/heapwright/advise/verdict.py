@@ -27,6 +27,16 @@ def percent(part: float) -> str:
     return f"{abs(part):.0%}".replace("%", " %")
 
 
+def changed(row: dict[str, Any], name: str) -> str:
+    """A finalist's figure, and how it differs from today's: `49.2 MiB -76 ±2 %`."""
+    change = row["changes"].get(name)
+    if change is None:
+        return "-"
+    sign = "-" if change["gain"] > 0 else "+"
+    noise = f"±{100 * change['noise']:.0f} %" if change["noise"] is not None else "±?"
+    return f"{amount(name, change['after'])} {sign}{100 * abs(change['gain']):.0f} {noise}"
+
+
 def reasons(judged: Judged) -> list[str]:
     """What the fresh runs show, the gains first."""
     gains = sorted((each for each in judged.changes if each.holds), key=lambda each: -each.gain)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heapwright.advise.figures import OBJECTIVES
-from heapwright.advise.verdict import amount, percent
+from heapwright.advise.verdict import amount, changed
 from heapwright.cli.mallocs import environment_line
 from heapwright.cli.report_text import hanging, heading
 from heapwright.cli.tables import print_table
@@ -63,18 +63,9 @@ def judged(out: Console, report: Report) -> None:
     today = report["today"]
     names = list(today["medians"])
     heading(out, f"judged by {counted(len(today['runs']), 'fresh runs')} each; ± is the noise of the paired ratios")
-    rows = [("today", *(cell for name in names for cell in (amount(name, today["medians"][name]), "")))]
-    rows += [(each["malloc"], *(cell for name in names for cell in changed(name, each))) for each in report["judged"]]
-    heads = [head for name in names for head in (OBJECTIVES[name].head, "change")]
-    print_table(out, ("malloc", *heads), rows)
-
-
-def changed(name: str, row: Report) -> tuple[str, str]:
-    change = row["changes"].get(name)
-    if change is None:
-        return "-", "-"
-    sign = "-" if change["gain"] > 0 else "+"
-    return amount(name, change["after"]), f"{sign}{percent(change['gain'])} ±{percent(change['noise'])}"
+    rows = [("today", *(amount(name, today["medians"][name]) for name in names))]
+    rows += [(each["malloc"], *(changed(each, name) for name in names)) for each in report["judged"]]
+    print_table(out, ("malloc", *(OBJECTIVES[name].head for name in names)), rows)
 
 
 def searched(out: Console, report: Report) -> None:
