@@ -20,7 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heapwright.advise.question import about_program, answer
+from heapwright.advise.candidates import OURS, grid
+from heapwright.advise.question import Question, about_program, answer
 from heapwright.advise.search import Plan
 from heapwright.lab.machine_facts import machine_facts
 
@@ -78,11 +79,11 @@ class Case(NamedTuple):
 
 CASES = (
     Case("bursts", ("python3", str(ROOT / "examples" / "memory" / "bursts.py")), {}),
-    Case("redis", ("redis-server", "redis.conf"), {"redis.conf": REDIS, "load.sh": LOAD}, "sh load.sh"),
     Case("perl", ("perl", "work.pl"), {"work.pl": PERL}),
     Case("sqlite", ("sqlite3", "-init", "work.sql", ":memory:", ".quit"), {"work.sql": SQL}),
     Case("python", ("python3", "work.py"), {"work.py": PYTHON}),
     Case("all live", ("python3", "work.py"), {"work.py": LIVE}),
+    Case("redis", ("redis-server", "redis.conf"), {"redis.conf": REDIS, "load.sh": LOAD}, "sh load.sh"),
 )
 
 
@@ -91,7 +92,8 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     for case in CASES:
         if shutil.which(case.command[0]) and (not options.only or case.name in options.only):
-            found.append({"case": case.name, **measured(case, Plan(options.rounds, options.repeats, options.goal))})
+            plan = Plan(options.rounds, options.repeats, options.goal)
+            found.append({"case": case.name, **measured(case, plan, options.ours)})
             write(options.output, found)
 
 
@@ -102,10 +104,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--goal", default="memory")
+    parser.add_argument("--no-ours", dest="ours", action="store_false", help="without heapwright's allocators")
     return parser.parse_args()
 
 
-def measured(case: Case, plan: Plan) -> dict[str, Any]:
+def measured(case: Case, plan: Plan, with_ours: bool) -> dict[str, Any]:
     """The answer on one program, which runs in a folder of its own."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="advise-") as folder:
@@ -113,11 +116,16 @@ def measured(case: Case, plan: Plan) -> dict[str, Any]:
             Path(folder, name).write_text(text)
         os.chdir(folder)
         try:
-            report = answer(about_program(case.command, case.load, 1.0, 300.0), (), plan, say)
+            question = about_program(case.command, case.load, 1.0, 300.0)
+            report = answer(question, () if with_ours else without_ours(question), plan, say)
         finally:
             os.chdir(before)
     say(f"{case.name}: {report['sentence']}")
     return report
+
+
+def without_ours(question: Question) -> list[str]:
+    return [each.text for each in grid(question.today) if each.family != OURS]
 
 
 def say(line: str) -> None:

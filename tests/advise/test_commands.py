@@ -18,30 +18,30 @@ BUSY, IDLE = True, False
 TODAY = Candidate("today", "system", "system", {}, 0, Contestant("system", None))
 
 
-def samples(*stretches):
-    """A sample each 10 ms: stretches of seconds, resident bytes, and whether a thread runs."""
+def samples(*periods):
+    """A sample each 10 ms: periods of seconds, resident bytes, and whether a thread runs."""
     found, now = [], 0.0
-    for seconds, resident, is_busy in stretches:
+    for seconds, resident, is_busy in periods:
         for _ in range(round(seconds * 100)):
             found.append((now, resident, is_busy))
             now += 0.01
     return found
 
 
-# --- the last idle stretch
+# --- the last idle period
 
 
-def test_the_end_of_the_last_idle_stretch_is_retained():
+def test_the_end_of_the_last_idle_period_is_retained():
     found = last_idle(samples((0.5, 10, BUSY), (0.5, 90, IDLE), (0.2, 99, BUSY), (0.4, 50, IDLE), (0.1, 5, BUSY)))
     assert found.resident == 50
 
 
-def test_a_short_pause_is_no_idle_stretch():
+def test_a_short_pause_is_no_idle_period():
     assert last_idle(samples((0.5, 10, BUSY), (0.2, 90, IDLE), (0.5, 10, BUSY))) is None
     assert last_idle([]) is None
 
 
-def test_a_single_busy_sample_does_not_end_an_idle_stretch_but_two_do():
+def test_a_single_busy_sample_does_not_end_an_idle_period_but_two_do():
     one = samples((0.2, 7, IDLE), (0.01, 7, BUSY), (0.2, 7, IDLE))
     two = samples((0.2, 7, IDLE), (0.02, 7, BUSY), (0.2, 7, IDLE))
     assert last_idle(one).resident == 7

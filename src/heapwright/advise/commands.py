@@ -21,7 +21,7 @@ from heapwright.lab.sample import RunError, ending, too_long
 from heapwright.preload import preloaded
 
 EVERY = 0.01  # seconds between samples
-IDLE = 0.3  # seconds of a stretch in which the program does nothing
+IDLE = 0.3  # seconds of a period in which the program does nothing
 CURVE = 400  # points that a run keeps
 SMALL_LAUNCHER = 16 << 20  # a peak below may be the launcher's own
 
@@ -102,7 +102,7 @@ def peak_of(curve: Sequence[Point], largest: int) -> int:
 
 
 def last_idle(samples: Sequence[Sequence[float]]) -> Point | None:
-    """The end of the last stretch of IDLE seconds in which no thread ran; a single sample of a running one is ignored.
+    """The end of the last period of IDLE seconds in which no thread ran; a single sample of a running one is ignored.
 
     Memory that is resident then is retained: the program has had time to give it back.
     """
@@ -119,6 +119,6 @@ def last_idle(samples: Sequence[Sequence[float]]) -> Point | None:
 
 
 def thinned(curve: Sequence[Point]) -> list[Point]:
-    """At most CURVE points: the highest one of each stretch."""
+    """At most CURVE points: the highest one of each part."""
     step = -(-len(curve) // CURVE) or 1
     return [max(curve[first : first + step], key=lambda point: point.resident) for first in range(0, len(curve), step)]
