@@ -112,6 +112,13 @@ def test_of_nearly_equal_candidates_the_simpler_deployment_comes_first():
     assert ranked([packaged, variables], today, "memory", 0.1) == [variables, packaged]
 
 
+def test_of_nearly_equal_candidates_the_one_with_fewer_settings_comes_first():
+    today, one, three = memory_row(1000), memory_row(500), memory_row(499)
+    one.candidate = Candidate("one", "system", "system", {"A": "1"})
+    three.candidate = Candidate("three", "system", "system", {"A": "1", "B": "1", "C": "1"})
+    assert ranked([three, one], today, "memory", 0.1) == [one, three]
+
+
 # --- noise and thresholds
 
 

@@ -16,6 +16,7 @@ from heapwright.advise.figures import GOALS, OBJECTIVES, Row, shared_names
 
 FINALISTS = 3  # candidates that fresh runs judge
 STEP = 0.03  # of the score: a candidate that is less simple to deploy must be this much better for each step
+SETTING = 0.01  # of the score, for each setting
 WORTH = 0.03  # of the score: the search ignores less
 LIVE_DOMINATES = 0.7  # of the peak
 
@@ -102,7 +103,12 @@ def ranked(rows: Iterable[Row], today: Row, goal: str, allowed: float) -> list[R
         if row.runs and not row.error and is_permitted(row, today, allowed)
     }
     worth = [row for row in rows if scores.get(id(row), 0.0) < -WORTH]
-    return sorted(worth, key=lambda row: scores[id(row)] + STEP * row.candidate.steps)
+    return sorted(worth, key=lambda row: scores[id(row)] + burden(row))
+
+
+def burden(row: Row) -> float:
+    """What a candidate's deployment costs, in units of the score."""
+    return STEP * row.candidate.steps + SETTING * len(row.candidate.options)
 
 
 # --- judging

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from heapwright import report as report_package
 from heapwright.advise.figures import OBJECTIVES
 from heapwright.advise.verdict import amount, changed
+from heapwright.html.page import SHARED, read
 from heapwright.wording import duration, share, size
 
-STYLE = Path(report_package.__file__).with_name("web") / "style.css"
 OWN_STYLE = """
 svg { width: 100%; height: auto; }
 .today { fill: var(--faint); stroke: var(--faint); } .new { fill: var(--accent); stroke: var(--accent); }
@@ -35,7 +33,7 @@ def make_page(report: Report) -> str:
         section("The search", scatter(report) + searched_part(report)),
     ]
     title = escape(report["title"])
-    style = STYLE.read_text(encoding="utf-8") + OWN_STYLE
+    style = read(SHARED / "style.css") + OWN_STYLE
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<style>{style}</style></head><body>'
