@@ -24,7 +24,7 @@ LADDER = (
     ("report",),
     ("maps",),
     ("pictures",),
-    ("api",),
+    ("advise", "api"),
     ("debugger",),
     ("cli",),
     ("__init__", "__main__"),

@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "Run a real program on an allocator of your choice.",
     "record": "Record every allocation of a real program.",
     "compare": "Compare mallocs on a recording: time and memory, side by side.",
+    "advise": "Find the malloc and the settings that suit a program, and prove it.",
     "report": "Report what a recorded program asked for, who asked, and when.",
     "inspect": "Explain where the memory of a running program is.",
     "convert": "Convert a trace to or from the format of another tool.",

@@ -1,0 +1,85 @@
+"""The answer in sentences, from its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from heapwright.advise.decide import Change, Judged
+from heapwright.advise.figures import OBJECTIVES
+from heapwright.wording import duration, share, size
+
+WORDS = {
+    "time": "the time",
+    "cpu": "the processor time",
+    "peak": "the peak of resident memory",
+    "retained": "the memory that stays resident",
+    "p99": "the 99th percentile of a call",
+}
+
+
+def amount(name: str, value: float) -> str:
+    """A figure of an objective with its unit."""
+    return size(round(value)) if OBJECTIVES[name].unit == "B" else duration(value)
+
+
+def percent(part: float) -> str:
+    return f"{abs(part):.0%}".replace("%", " %")
+
+
+def changed(row: dict[str, Any], name: str) -> str:
+    """A finalist's figure, and how it differs from today's: `49.2 MiB -76 ±2 %`."""
+    change = row["changes"].get(name)
+    if change is None:
+        return "-"
+    sign = "-" if change["gain"] > 0 else "+"
+    noise = f"±{100 * change['noise']:.0f} %" if change["noise"] is not None else "±?"
+    return f"{amount(name, change['after'])} {sign}{100 * abs(change['gain']):.0f} {noise}"
+
+
+def reasons(judged: Judged) -> list[str]:
+    """What the fresh runs show, the gains first."""
+    gains = sorted((each for each in judged.changes if each.holds), key=lambda each: -each.gain)
+    others = [each for each in judged.changes if not each.holds]
+    return [gained(each) for each in gains] + [other(each) for each in others]
+
+
+def gained(change: Change) -> str:
+    return f"{WORDS[change.name]} falls by {percent(change.gain)}, {from_to(change)}; noise {percent(change.noise)}"
+
+
+def other(change: Change) -> str:
+    if abs(change.gain) <= change.noise:
+        return f"{WORDS[change.name]} does not change beyond the noise of {percent(change.noise)}: {from_to(change)}"
+    verb = "falls" if change.gain > 0 else "rises"
+    return f"{WORDS[change.name]} {verb} by {percent(change.gain)}, {from_to(change)}; noise {percent(change.noise)}"
+
+
+def from_to(change: Change) -> str:
+    return f"from {amount(change.name, change.before)} to {amount(change.name, change.after)}"
+
+
+def verdict(facts: dict[str, Any]) -> str:
+    """The answer in one sentence."""
+    if facts["verdict"] == "change":
+        return f"change to {facts['recommended']}: {facts['reasons'][0]}"
+    tried = f"none of {len(facts['search']) - 1} candidates improves on today's malloc by more than the noise"
+    if facts["verdict"] == "program":
+        held = share(facts["live_share"], 1)
+        return f"the program, not the malloc, holds the memory: {held} of the peak are live blocks, and {tried}"
+    return f"nothing helps: {tried}{closest(facts['judged'])}"
+
+
+def closest(judged: Iterable[dict[str, Any]]) -> str:
+    """The largest gain that did not hold up in the fresh runs, and why."""
+    gains = [
+        (change["gain"], name, each)
+        for each in judged
+        for name, change in each["changes"].items()
+        if change["gain"] > 0
+    ]
+    if not gains:
+        return ""
+    gain, name, row = max(gains, key=lambda each: each[0])
+    noise = percent(row["changes"][name]["noise"])
+    return f"; the closest is {row['malloc']}, with {percent(gain)} less of {WORDS[name]} (noise {noise})"
