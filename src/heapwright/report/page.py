@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heapwright.html.page import MAX_BYTES, Kind, assemble
+from heapwright.html.page import MAX_BYTES, Kind, assemble, steps_of
 from heapwright.report.callers import title
 from heapwright.report.findings import findings
 from heapwright.report.profile import Profile
@@ -62,7 +62,7 @@ def process_data(profile: Profile, times: Timeline) -> dict[str, Any]:
         "remarks": [remark.text for remark in remarks(found)],
         "bins": {"start": times.start, "width": times.width, "high": times.high.tolist(), "when": times.when.tolist()},
         **rows_data(profile, times.rows),
-        "values": {metric: sparse(times.matrices[metric]) for metric in METRICS},
+        "values": {metric: steps_of(times.matrices[metric]) for metric in METRICS},
     }
 
 
@@ -91,14 +91,3 @@ def frame_data(frame: Frame) -> list[str]:
     name = title(frame)
     short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
     return [short, frame.language, (frame.module or frame.file).rpartition("/")[2]]
-
-
-def sparse(matrix: I64) -> list[list[int]]:
-    """The steps of each row: for each, how many columns after the one before, and by how much it changes."""
-    steps = np.diff(matrix, axis=1, prepend=0)
-    rows, places = np.nonzero(steps)
-    first = np.diff(rows, prepend=-1) != 0
-    gaps = np.where(first, places, np.diff(places, prepend=0))
-    pairs = np.stack([gaps, steps[rows, places]], axis=1)
-    ends = np.searchsorted(rows, np.arange(len(matrix) + 1))
-    return [pairs[a:b].ravel().tolist() for a, b in zip(ends, ends[1:], strict=False)]
