@@ -1,7 +1,7 @@
 """The pictures of the documents, docs/pictures: `make_pictures.py`; with `--check`, whether all are current.
 
-`make_pictures.py TRACE` makes the picture of the report on a recording, report.png, with Chromium. It differs from run
-to run, so it is not checked.
+`make_pictures.py TRACE` makes the pictures of pages on a recording with Chromium: report.png and heap-map.png. They
+differ from run to run, so they are not checked.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 from heapwright import start
 
 FOLDER = Path("docs", "pictures")
-WINDOW = "--window-size=1180,1130"
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=10000", WINDOW)
+REPORT_WINDOW, MAP_WINDOW = "--window-size=1180,1130", "--window-size=1180,900"
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=10000")
+COMPARE = ["compare", "-n", "1", "-a", "system", "-a", "jemalloc"]
 
 
 def pictures() -> dict[str, str]:
@@ -34,14 +35,14 @@ def problems(root: Path) -> list[str]:
     return [f"{FOLDER / name} is not current: run tools/make_pictures.py" for name in stale]
 
 
-def draw_report(trace: str, picture: Path) -> None:
-    """Write the page of `heapwright report TRACE --html` as a browser shows it."""
+def draw_page(command: list[str], trace: str, picture: Path, window: str) -> None:
+    """Write the page that a command makes of a recording as a browser shows it."""
     if not shutil.which("chromium"):
         sys.exit("chromium is not installed (Debian: chromium)")
     with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder, "report.html")
-        subprocess.run([sys.executable, "-m", "heapwright", "report", trace, "--html", page], check=True)
-        subprocess.run(["chromium", *OPTIONS, f"--screenshot={picture}", page.as_uri()], check=True)
+        page = Path(folder, "page.html")
+        subprocess.run([sys.executable, "-m", "heapwright", *command, trace, "--html", page], check=True)
+        subprocess.run(["chromium", *OPTIONS, window, f"--screenshot={picture}", page.as_uri()], check=True)
 
 
 if __name__ == "__main__":
@@ -51,4 +52,5 @@ if __name__ == "__main__":
     for name, text in pictures().items():
         (repository / FOLDER / name).write_text(text)
     for recording in sys.argv[1:]:
-        draw_report(recording, repository / FOLDER / "report.png")
+        draw_page(["report"], recording, repository / FOLDER / "report.png", REPORT_WINDOW)
+        draw_page(COMPARE, recording, repository / FOLDER / "heap-map.png", MAP_WINDOW)

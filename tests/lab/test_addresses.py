@@ -30,7 +30,7 @@ def live_ranges(flat, addresses):
         yield number, live
 
 
-@pytest.mark.parametrize("name", ["system", "hoard"])
+@pytest.mark.parametrize("name", ["system", "kr"])
 def test_blocks_have_addresses_and_do_not_overlap(name):
     flat = flatten(demo())
     addresses = addresses_of(flat, contestant(name))

@@ -4,6 +4,8 @@ import browser as browsers
 import pytest
 from recorded import service
 
+from heapwright.report.against import compared
+from heapwright.report.difference import difference
 from heapwright.report.page import make_page
 from heapwright.report.profile import profile
 from heapwright.report.source import Loaded
@@ -16,9 +18,12 @@ CLICK = """
 """
 
 
-def written(folder, name, trace):
+def written(folder, name, trace, earlier=None):
     source = Loaded(trace)
-    text = make_page(name, source, [profile(source, number) for number in range(len(trace.processes))])
+    profiles = [profile(source, number) for number in range(len(trace.processes))]
+    before = earlier and profile(Loaded(earlier), 0)
+    against = earlier and compared(profiles[0], before, "old") | {"tree": difference(profiles[0], before)}
+    text = make_page(name, source, profiles, against)
     (folder / name).write_text(text)
     return folder / name
 
@@ -38,6 +43,7 @@ def folder(tmp_path_factory):
     written(folder, "service.html", service())
     events = Events.of(op=[ALLOC, ALLOC, DEALLOC], thread=[0] * 3, block=[0, 1, 0], size=[100, 30, 0])
     written(folder, "two.html", Trace([Process(events, 7, command="first"), Process(events[:1], 8, command="second")]))
+    written(folder, "grown.html", service(rows=900), service(requests=6000, rows=300))
     written(folder, "none.html", Trace([Process(events[:0])]))
     return folder
 
@@ -177,6 +183,37 @@ def test_a_narrow_window_shows_all_of_it(page):
     assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
     assert page.box("#curve svg")[2] <= 420
     page.resize(1300, 1400)
+
+
+def changes(window):
+    """What the differential flame graph says of each frame: its name, and the rest."""
+    labels = window.run("return [...document.querySelectorAll('#difference .frame')].map((each) => each.ariaLabel)")
+    return dict(label.split(": ") for label in labels)
+
+
+def test_what_grew_is_red_and_what_shrank_is_blue(window, folder):
+    window.open(folder / "grown.html")
+    found = changes(window)
+    assert found["parse_row (service.py)"].startswith("grew by ")
+    assert found["remember (service.py)"].startswith("shrank by ")
+    tint = "return getComputedStyle([...document.querySelectorAll('#difference .frame')]"
+    tint += ".find((each) => each.ariaLabel.startsWith(arguments[0])).firstChild).fill"
+    grew, shrank = (window.run(tint, name) for name in ("parse_row", "remember"))
+    assert grew != shrank
+    window.choose("#measure", "requested")
+    assert changes(window)["parse_row (service.py)"].startswith("grew by ")
+    assert window.errors() == []
+
+
+def test_a_frame_of_what_grew_is_shown_alone_until_escape(window, folder):
+    window.open(folder / "grown.html")
+    before = set(changes(window))
+    window.focus("#difference .frame.all")
+    window.press("down", "enter")
+    assert window.texts("#difference-detail")[0]
+    assert set(changes(window)) < before
+    window.press("escape")
+    assert set(changes(window)) == before
 
 
 def test_another_process_can_be_chosen(window, folder):

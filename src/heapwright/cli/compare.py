@@ -11,10 +11,13 @@ import click
 from heapwright.cli.mallocs import EPILOG, HELP
 from heapwright.cli.options import refuse_idle
 from heapwright.cli.terminal import progress, tell_notes
+from heapwright.files import check_output
 
 if TYPE_CHECKING:
+    from heapwright.lab.contestant import Contestant
     from heapwright.lab.processes import Chosen
-    from heapwright.traces.events import Trace
+    from heapwright.traces.events import Process, Trace
+    from heapwright.traces.stacks import Stacks
 
 DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
 
@@ -38,6 +41,13 @@ DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
 )
 @click.option("--memory", is_flag=True, help="Show the memory in use at the peak, at the worst moment and at the end.")
 @click.option("--latency", is_flag=True, help="Time single calls and show percentiles.")
+@click.option("--map", "with_map", is_flag=True, help="Draw each malloc's heap as text: addresses and time.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write each malloc's heap as a map of addresses and time: one self-contained page, to zoom into.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(
     trace: Path,
@@ -46,6 +56,8 @@ def command(
     process: str | None,
     memory: bool,
     latency: bool,
+    with_map: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Replay the recording TRACE on several mallocs and compare their time and memory.
@@ -75,6 +87,10 @@ def command(
     includes calloc, realloc and memalign. Percentiles cover all repeats together and are at most 6.25 % too high. The
     cost of reading the clock is shown and not subtracted.
 
+    --map and --html add a replay that follows each block. A map shows where blocks lie, from the lowest address in use
+    (bottom) to the highest, over the trace (left to right); which free pages are resident; and the largest hole. On the
+    page, a map can be zoomed to a single block, which tells its size, its life, its thread and its call site.
+
     \b
     heapwright compare demo.hwt -a jemalloc -a 'jemalloc{MALLOC_CONF=dirty_decay_ms:0}'
     """
@@ -87,6 +103,11 @@ def command(
 
     if as_json:
         refuse_idle("with --json, which always has these figures", "memory")
+        refuse_idle("with --json, which has figures alone", "with_map")
+    if (with_map or html) and process == ALL:
+        raise click.UsageError("a map is of one process: choose it with --process")
+    if html:
+        check_output(html)
     loaded = open_trace(trace)
     chosen = choose(loaded, process)
     mallocs = contestants(allocators or (*DEFAULT, *installed_peers()))
@@ -99,6 +120,8 @@ def command(
         reports.append({"trace": head(trace, loaded, each), "environment": caller_tuning(), "results": results})
     progress("")
     show(reports, memory, as_json, is_list=process == ALL)
+    if with_map or html:
+        show_maps(reports[0]["trace"], chosen[0].process, loaded.stacks, mallocs, with_map, html)
 
 
 def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:
@@ -124,3 +147,24 @@ def show(reports: list[dict[str, Any]], memory: bool, as_json: bool, is_list: bo
         if number:
             click.echo()
         print_tables(report, memory)
+
+
+def show_maps(
+    about: dict[str, Any],
+    process: Process,
+    stacks: Stacks,
+    mallocs: list[Contestant],
+    with_map: bool,
+    html: Path | None,
+) -> None:
+    from heapwright.cli import compare_maps
+    from heapwright.cli.compare_tables import events_line
+
+    subject, maps = compare_maps.mapped(process, stacks, mallocs)
+    if html:
+        compare_maps.write_page(html, about["command"] or about["file"], events_line(about), subject, maps)
+    progress("")
+    if with_map:
+        compare_maps.print_maps(subject, maps)
+    if html:
+        click.echo(f"{html}: {html.stat().st_size:,} bytes", err=True)

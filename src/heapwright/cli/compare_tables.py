@@ -34,13 +34,17 @@ def print_tables(report: dict[str, Any], memory: bool) -> None:
 
 def title(out: Console, trace: dict[str, Any], environment: dict[str, str]) -> None:
     say(out, f"{trace['command'] or trace['file']}{place(trace)}")
-    say(
-        out,
-        f"{counted(trace['events'], 'events')} of {counted(trace['threads'], 'threads')}; at the peak "
-        f"{trace['peak_live_bytes']:,} bytes are live in {counted(trace['live_blocks_at_peak'], 'blocks')}",
-    )
+    say(out, events_line(trace))
     if environment:
         say(out, environment_line(environment))
+
+
+def events_line(trace: dict[str, Any]) -> str:
+    """How much was replayed."""
+    return (
+        f"{counted(trace['events'], 'events')} of {counted(trace['threads'], 'threads')}; at the peak "
+        f"{trace['peak_live_bytes']:,} bytes are live in {counted(trace['live_blocks_at_peak'], 'blocks')}"
+    )
 
 
 def place(trace: dict[str, Any]) -> str:

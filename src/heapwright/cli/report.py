@@ -107,9 +107,11 @@ def command(
         profiles = {number: profile_of(source, number, options[number]) for number in numbers}
         if process != "all":  # of several processes, some end early
             refuse_beyond(profiles[numbers[0]], at)
-        comparison = compare(profiles[numbers[0]], against) if against else None
+        comparison = compare(profiles[numbers[0]], against, with_tree=bool(html)) if against else None
         if html:
             write_page(html, make_page(trace.name, source, list(profiles.values()), comparison))
+        if comparison:
+            comparison.pop("tree", None)  # it is the page's
         reports = [report_of(profiles[number], top) for number in numbers]
         listed = process_rows(source, top)
     progress("")
@@ -139,14 +141,17 @@ def report_of(profile: Profile, top: int) -> dict[str, Any]:
     return {"remarks": [each._asdict() for each in remarks(found)], **found}
 
 
-def compare(now: Profile, path: Path) -> dict[str, Any]:
+def compare(now: Profile, path: Path, *, with_tree: bool) -> dict[str, Any]:
     """What grew since an earlier recording: its process with the highest peak is compared."""
     from heapwright.report.against import compared
+    from heapwright.report.difference import difference
     from heapwright.report.profile import profile
     from heapwright.report.source import chosen, open_source
 
     with open_source(path) as source:
-        return compared(now, profile(source, chosen(source, None)[0], now.options), path.name)
+        before = profile(source, chosen(source, None)[0], now.options)
+        tree = {"tree": difference(now, before)} if with_tree else {}
+        return compared(now, before, path.name) | tree
 
 
 def write_page(path: Path, page: str) -> None:

@@ -12,6 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 SHARED = Path(__file__).with_name("web")
 SHARED_SCRIPTS = ("d3.min.js", "words.js", "page.js", "bars.js", "tables.js")
 MAX_BYTES = 3_000_000
@@ -51,3 +53,14 @@ def assemble(kind: Kind, title: str, data: dict[str, Any]) -> str:
 
 def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
+
+
+def steps_of(matrix: Any) -> list[list[int]]:
+    """The steps of each row: for each, how many columns after the one before, and by how much it changes."""
+    steps = np.diff(matrix, axis=1, prepend=0)
+    rows, places = np.nonzero(steps)
+    first = np.diff(rows, prepend=-1) != 0
+    gaps = np.where(first, places, np.diff(places, prepend=0))
+    pairs = np.stack([gaps, steps[rows, places]], axis=1)
+    ends = np.searchsorted(rows, np.arange(len(matrix) + 1))
+    return [pairs[a:b].ravel().tolist() for a, b in zip(ends, ends[1:], strict=False)]

@@ -40,12 +40,17 @@ def rows_of(now: Counter[str], before: Counter[str]) -> list[dict[str, Any]]:
 
 def sums(profile: Profile, measure: str) -> Counter[str]:
     """Bytes by the name of who asked for them."""
-    values = {
+    return by_function(profile, values_of(profile, measure))
+
+
+def values_of(profile: Profile, measure: str) -> I64:
+    """The bytes of each call stack."""
+    values: I64 = {
         "peak": profile.peak.bytes_by_site,
         "left": profile.end.bytes_by_site,
         "requested": profile.requests.bytes.values(),
     }[measure]
-    return by_function(profile, values)
+    return values
 
 
 def by_function(profile: Profile, values: I64) -> Counter[str]:

@@ -17,6 +17,7 @@ from heapwright.traces.events import Events
 from heapwright.traces.stacks import PYTHON, UNKNOWN, Frame, Stacks
 
 NOBODY = Frame("an unknown caller")
+LONGEST_NAME = 160  # letters, on a page
 CLASSES = 65  # powers of two, up to 2^64
 LIBRARIES = ("std", "core", "alloc", "hashbrown", "__gnu_cxx", "__rustc", "__cxxabiv1")  # Rust's and C++'s namespaces
 WRAPPERS = re.compile(  # functions of C that only pass a request on
@@ -90,6 +91,11 @@ def title(frame: Frame) -> str:
     if place.startswith("__init__.py"):
         place = f"{folder.rpartition('/')[2]}/{place}"
     return f"{name} ({place})" if place and place not in name else name
+
+
+def short_name(name: str) -> str:
+    """A title without its end, if it is very long."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def thread_name(names: Sequence[str], thread: int) -> str:

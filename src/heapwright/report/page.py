@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heapwright.html.page import MAX_BYTES, Kind, assemble
-from heapwright.report.callers import title
+from heapwright.html.page import MAX_BYTES, Kind, assemble, steps_of
+from heapwright.report.callers import short_name, title
 from heapwright.report.findings import findings
 from heapwright.report.profile import Profile
 from heapwright.report.remarks import headline, remarks
@@ -23,18 +23,20 @@ from heapwright.traces.stacks import Frame
 REPORT = Kind(
     "report",
     Path(__file__).with_name("web"),
-    ("data.js", "curve.js", "flame.js", "main.js"),
+    ("data.js", "curve.js", "flame.js", "difference.js", "main.js"),
     "Made by <code>heapwright report --html</code>. Sizes are requested bytes.",
     '<label id="process-label" hidden>process <select id="process"></select></label>',
 )
 MAX_PROCESSES = 12  # on one page, those with the highest peaks
 LIMIT = 6000  # call stacks of all processes, their callers included; fewer if the page would be too large
 TOP = 200  # rows of a table
-LONGEST_NAME = 160
 
 
 def make_page(name: str, source: Source, profiles: Sequence[Profile], against: dict[str, Any] | None = None) -> str:
-    """The page about some processes of a trace. `name` is its title if no command is known."""
+    """The page about some processes of a trace. `name` is its title if no command is known.
+
+    `against` is a comparison of `against.compared`, with a `tree` of `difference.difference`.
+    """
     by_peak = sorted(profiles, key=lambda each: -each.peak.live_bytes)
     shown = by_peak[:MAX_PROCESSES]
     most = max(len(each.callers.stacks) for each in shown)
@@ -50,7 +52,7 @@ def make_page(name: str, source: Source, profiles: Sequence[Profile], against: d
 
 def shortened(against: dict[str, Any] | None) -> dict[str, Any] | None:
     """A comparison with the rows that the page shows."""
-    return against and {"text": against["text"], "rows": against["peak"][:TOP]}
+    return against and {"text": against["text"], "rows": against["peak"][:TOP], "tree": against["tree"]}
 
 
 def process_data(profile: Profile, times: Timeline) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def process_data(profile: Profile, times: Timeline) -> dict[str, Any]:
         "remarks": [remark.text for remark in remarks(found)],
         "bins": {"start": times.start, "width": times.width, "high": times.high.tolist(), "when": times.when.tolist()},
         **rows_data(profile, times.rows),
-        "values": {metric: sparse(times.matrices[metric]) for metric in METRICS},
+        "values": {metric: steps_of(times.matrices[metric]) for metric in METRICS},
     }
 
 
@@ -88,17 +90,4 @@ def places_of(frames: I64, numbers: I64) -> list[int]:
 
 def frame_data(frame: Frame) -> list[str]:
     """The name of a frame, and what its colour stands for: its language and its library or file."""
-    name = title(frame)
-    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-    return [short, frame.language, (frame.module or frame.file).rpartition("/")[2]]
-
-
-def sparse(matrix: I64) -> list[list[int]]:
-    """The steps of each row: for each, how many columns after the one before, and by how much it changes."""
-    steps = np.diff(matrix, axis=1, prepend=0)
-    rows, places = np.nonzero(steps)
-    first = np.diff(rows, prepend=-1) != 0
-    gaps = np.where(first, places, np.diff(places, prepend=0))
-    pairs = np.stack([gaps, steps[rows, places]], axis=1)
-    ends = np.searchsorted(rows, np.arange(len(matrix) + 1))
-    return [pairs[a:b].ravel().tolist() for a, b in zip(ends, ends[1:], strict=False)]
+    return [short_name(title(frame)), frame.language, (frame.module or frame.file).rpartition("/")[2]]

@@ -38,3 +38,18 @@ async function loadData() {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Response(stream).json();
 }
+
+/** The values of a row, from its steps: for each, how many columns after the one before, and by how much it changes. */
+function fromSteps(steps, count) {
+  const values = new Float64Array(count);
+  let at = 0;
+  for (let step = 0; step < steps.length; step += 2) values[(at += steps[step])] = steps[step + 1];
+  for (let place = 1; place < count; place++) values[place] += values[place - 1];
+  return values;
+}
+
+/** Numbers, from their differences. */
+function fromDifferences(differences) {
+  let sum = 0;
+  return Float64Array.from(differences, (each) => (sum += each));
+}

@@ -41,17 +41,7 @@ class Process {
   matrix(metric) {
     if (!this.columns[metric]) {
       const rows = this.values[metric], columns = Array.from({ length: this.count }, () => new Float64Array(rows.length));
-      rows.forEach((steps, row) => {
-        let value = 0;
-        for (let step = 0, bin = 0, next = 0; bin < this.count; bin++) {
-          if (step < steps.length && bin === next + steps[step]) {
-            value += steps[step + 1];
-            next = bin;
-            step += 2;
-          }
-          columns[bin][row] = value;
-        }
-      });
+      rows.forEach((steps, row) => fromSteps(steps, this.count).forEach((value, bin) => (columns[bin][row] = value)));
       this.columns[metric] = columns;
     }
     return this.columns[metric];

@@ -37,8 +37,8 @@ class Flame {
     this.nodes = svg.selectAll("g").data(shown).join("g")
       .attr("class", (node) => this.classOf(node)).attr("role", "treeitem").attr("aria-level", (node) => node.depth + 1)
       .attr("tabindex", (node) => (node === top ? 0 : -1)).attr("aria-label", (node) => this.text(node))
-      .attr("transform", (node) => `translate(${Math.max(0, x(node.x0))},${this.y(node, depth)})`)
-      .style("--hue", (node) => this.hue(node));
+      .attr("transform", (node) => `translate(${Math.max(0, x(node.x0))},${this.y(node, depth)})`);
+    this.tint(this.nodes);
     const room = (node) => Math.max(0, Math.min(width, x(node.x1)) - Math.max(0, x(node.x0)));
     this.nodes.append("rect").attr("width", room).attr("height", ROW).attr("rx", 2);
     this.nodes.append("text").attr("x", 4).attr("y", ROW - 6).text((node) => fitted(this.name(node), room(node)));
@@ -69,6 +69,10 @@ class Flame {
     if (this.isMatch(node)) classes.push("match");
     if (node.depth < this.top.depth) classes.push("above");
     return classes.join(" ");
+  }
+
+  tint(nodes) {
+    nodes.style("--hue", (node) => this.hue(node));
   }
 
   /** Python is blue and green, all else is warm; a library or a file has a hue of its own. */

@@ -13,6 +13,8 @@ class Page {
     this.fillChoices();
     this.listen();
     this.open(0);
+    this.against = data.against && new Against(data.against);
+    this.against?.draw();
   }
 
   fillChoices() {
@@ -114,6 +116,7 @@ class Page {
   }
 
   escape() {
+    if (this.against?.unzoom()) return;
     if (this.flame.path.length) this.flame.zoom(this.flame.root);
     else this.curve?.choose([0, this.process.count - 1]);
   }
@@ -122,6 +125,7 @@ class Page {
     this.curve?.draw();
     this.drawBars();
     this.flame.draw();
+    this.against?.draw();
   }
 
   listen() {
