@@ -81,6 +81,9 @@ class Recorder(Struct):
     pid: Word  # of a forked child
     forked_from: Word  # as in its Process
     forked_at: Word
+    path: Word  # of the run's file; null: the environment has it
+    depth: Word  # of call stacks; only with `path`
+    runs: Word  # files that `open_run` has opened
     sites: Atomic[Word]  # the tables of call stacks (`stacks.state`); 0 before the first request, OFF without
 
 
@@ -104,11 +107,75 @@ def recorder():
     return Recorder(c.process_memory(), c.recorder_words())
 
 
+# --- phases
+
+
+def is_on():
+    """Whether calls are recorded now. In a pause, this is all that a call costs."""
+    header, chunk = recorder().header, Chunk(c.process_memory(), local(CHUNK_SLOT))
+    if bool(chunk):
+        if chunk.phase == header.phase.load():
+            return True
+    elif header.address > 0 and header.phase.load() & 1 == 0:
+        return False
+    return is_on_anew(chunk)
+
+
+def is_on_anew(chunk):
+    """The same for a thread without a chunk of this phase. It leaves one of an earlier phase."""
+    state = recorder()
+    if not state.header:
+        enter_with_errno()
+    if state.header.address == OFF:
+        return False
+    phase = state.header.phase.load()
+    if bool(chunk) and chunk.phase != phase | 1:
+        leave_chunk(chunk)
+    return phase & 1 == 1
+
+
+def leave_chunk(chunk):
+    """Leave the thread's chunk: the thread no longer touches it."""
+    set_local(CHUNK_SLOT, NULL)
+    chunk.left.store(1)
+
+
+def pass_over(operation):
+    """Do what a call in a pause needs: the fork of a process whose blocks are unknown, or the end of a thread."""
+    chunk = Chunk(c.process_memory(), local(CHUNK_SLOT))
+    if operation == FORK:
+        set_local(FORK_SLOT, NULL)
+    elif operation == THREAD_EXIT and bool(chunk):
+        leave_chunk(chunk)
+
+
+def start(heap):
+    """Start recording in all processes of the run: 1, or 0 if calls are recorded already. -1 if that is not allowed."""
+    return switch(1)
+
+
+def stop(heap):
+    """Stop recording in all processes of the run: 1, or 0 in a pause. -1 if that is not allowed."""
+    return switch(0)
+
+
+def switch(wanted):
+    """Begin the next phase if this one is not `wanted`: 1 to record, 0 for a pause."""
+    state = recorder()
+    if not state.header:
+        enter_with_errno()
+    header = state.header
+    if header.address == OFF or header.is_controlled == 0 or header.stopped.load() != 0:
+        return -1
+    phase = header.phase.load()
+    return 1 if phase & 1 != wanted and header.phase.compare_exchange(phase, phase + 1) else 0
+
+
 # --- a record
 
 
 def record(operation, log2_align, address, old, size, site):
-    """Append a record to the thread's chunk, if recording is on. `old` is the argument of a realloc."""
+    """Append a record to the thread's chunk, if there is one. `old` is the argument of a realloc."""
     chunk = current_chunk()
     if not chunk:
         return
@@ -157,7 +224,7 @@ def prctl(heap, option, second, third, fourth, fifth):
 
 
 def current_chunk():
-    """The thread's chunk, which has room for one more record; null if recording is off."""
+    """The thread's chunk, which has room for one more record; null if recording has ended."""
     chunk = Chunk(c.process_memory(), local(CHUNK_SLOT))
     if chunk:
         return chunk
@@ -200,6 +267,7 @@ def claim_chunk(process):
     if not chunk:
         return lose(state.header.unmapped)
     chunk.process = process
+    chunk.phase = state.header.phase.load() | 1
     chunk.thread = thread_number()
     chunk.tid = thread_id()
     return chunk.address
@@ -236,8 +304,16 @@ def next_index(header):
         if entry >> TICKET > ticket:  # the thread was away so long that the slot has been filled anew
             ticket = header.tickets.add(1)
         header.memory.relax()
-    header.stopped.compare_exchange(0, LATE)
+    give_up(header)
     return NO_CHUNK
+
+
+def give_up(header):
+    """End the recording: the collector is gone, or too slow. A run that may pause does, and counts no calls."""
+    header.stopped.compare_exchange(0, LATE)
+    phase = header.phase.load()
+    if header.is_controlled and phase & 1 == 1:
+        header.phase.compare_exchange(phase, phase + 1)
 
 
 def place_of(index):
@@ -289,12 +365,47 @@ def enter_once():
     release(state.memory, state.lock)
 
 
+def enter_with_errno():
+    """Enter this process, and keep errno."""
+    saved = errno()
+    enter_once()
+    set_errno(saved)
+
+
+def open_run(heap, path, depth):
+    """Record in the file at `path` from now on: 0, or -1 if it cannot be opened. No other file is being recorded in.
+
+    Threads may still hold chunks of an earlier run. These belong to a phase of that run, so they are left.
+    """
+    state = recorder()
+    acquire(state.memory, state.lock)
+    state.path = path
+    state.depth = depth
+    mapped = map_file()
+    if mapped != OFF:
+        state.process = 0
+        state.forked_from = 0
+        state.loss = NULL
+        state.runs += 1
+        state.sites.store(0)
+        state.header = mapped
+    release(state.memory, state.lock)
+    if mapped == OFF:
+        return -1
+    enter_with_errno()
+    return -1 if state.process == 0 else 0
+
+
 def map_file():
     """Map the run's file. Returns the header's address, or OFF."""
-    path = c.getenv(c.text("HEAPWRIGHT_RECORD"))
+    path = recorder().path
+    if path == NULL:
+        path = c.getenv(c.text("HEAPWRIGHT_RECORD"))
     if path == 0:
         return OFF
     file = c.syscall(OPEN_AT, HERE, path, OPEN_TO_WRITE | CLOSE_ON_EXEC, 0, 0)
+    if file < 0 and recorder().path != NULL:
+        return OFF
     if file < 0:
         # Nobody else notices. The loader prints a similar line for a library that it cannot open.
         c.syscall(WRITE, STANDARD_ERROR, c.text(UNRECORDED), len(UNRECORDED), 0, 0)
