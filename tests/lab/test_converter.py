@@ -355,21 +355,16 @@ def test_damage_never_breaks_the_conversion(tmp_path_factory, data):
     convert(tmp_path_factory.mktemp("ring"), (records, {}), child, change=change)  # which checks what it makes
 
 
-# --- pauses
-
-PART, NEXT = 5, 7  # phases
-IN_PARTS = {"is_controlled": 1}
+PART, NEXT, IN_PARTS = 5, 7, {"is_controlled": 1}
 
 
 def test_blocks_are_forgotten_when_recording_starts_again(import_raw):
     first = [record(1, raw.ALLOC, A, size=10, phase=PART), record(2, raw.ALLOC, B, size=20, phase=PART)]
     second = [record(11, raw.DEALLOC, A, phase=NEXT), record(12, raw.ALLOC, B, size=30, phase=NEXT)]
     trace = import_raw((first + second, {}), **IN_PARTS)
-    frees = [(DEALLOC, 0, 0, 0), (DEALLOC, 0, 1, 0)]
     found = rows(trace.events)
-    assert found[:2] == [(ALLOC, 0, 0, 10), (ALLOC, 0, 1, 20)]
-    assert sorted(found[2:4]) == frees
-    assert found[4:] == [(ALLOC, 0, 2, 30)]
+    assert (found[0], found[1], found[4:]) == ((ALLOC, 0, 0, 10), (ALLOC, 0, 1, 20), [(ALLOC, 0, 2, 30)])
+    assert sorted(found[2:4]) == [(DEALLOC, 0, 0, 0), (DEALLOC, 0, 1, 0)]
     assert trace.notes() == {converter.BORN_BEFORE: 1, converter.FORGOTTEN: 2}
 
 
@@ -398,8 +393,6 @@ def test_reallocs_across_a_pause(import_raw):
 
 
 def test_more_blocks_are_forgotten_than_a_chunk_of_the_trace_holds(import_raw):
-    count = CAPACITY + 1000
-    births = [record(n, raw.ALLOC, 16 * n, size=n, phase=PART) for n in range(1, count)]
-    trace = import_raw((births + [record(count, raw.ALLOC, A, size=1, phase=NEXT)], {}), **IN_PARTS)
-    assert trace.notes() == {converter.FORGOTTEN: count - 1}
-    assert trace.summary().live_blocks_at_end == 1
+    births = [record(n, raw.ALLOC, 16 * n, size=n, phase=PART) for n in range(1, CAPACITY + 1000)]
+    trace = import_raw((births + [record(END - 1, raw.ALLOC, A, size=1, phase=NEXT)], {}), **IN_PARTS)
+    assert trace.notes() == {converter.FORGOTTEN: len(births)} and trace.summary().live_blocks_at_end == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,10 @@ MEMORY, MEMORY_ROOM = Path("/dev/shm"), 1 << 28  # noqa: S108  a folder of ours 
 PLACES = Path("/var/tmp"), Path("/tmp")  # for the ring of root's recordings, if other users cannot reach the others
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option(
+output_option = click.option(
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The trace to write."
 )
-@click.option(
+depth_option = click.option(
     "--call-sites",
     "depth",
     is_flag=False,
@@ -37,6 +36,11 @@ PLACES = Path("/var/tmp"), Path("/tmp")  # for the ring of root's recordings, if
     metavar="[DEPTH]",
     help=f"Record who asked, too: the innermost DEPTH functions of each request's call stack ({USUAL_DEPTH}).",
 )
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@output_option
+@depth_option
 @click.option(
     "--control",
     type=click.Path(path_type=Path),
@@ -146,7 +150,7 @@ def why_nothing(header: dict[str, Any]) -> str:
     return "never called malloc while recording was on" if starts else "ran to its end before recording was started"
 
 
-def tell(output: Path, header: dict[str, Any], running: Counter[str]) -> None:
+def tell(output: Path, header: dict[str, Any], running: Mapping[str, int]) -> None:
     """Print what was recorded, and what was repaired or lost."""
     summary, processes = header["summary"], header["processes"]
     of = f"{counted(len(processes), 'processes')} ({counted(summary['threads'], 'threads')})"
@@ -155,7 +159,7 @@ def tell(output: Path, header: dict[str, Any], running: Counter[str]) -> None:
     click.echo(f"{output}: {counted(summary['events'], 'events')} from {of}; {peak}; {size}", err=True)
     if "recorded" in header:
         click.echo(f"  {when_recorded(header['recorded'])}", err=True)
-    tell_notes(sum((Counter(each["notes"]) for each in processes), Counter()) + running)
+    tell_notes(sum((Counter(each["notes"]) for each in processes), Counter(running)))
 
 
 def still_running(ring: Path) -> Counter[str]:

@@ -9,6 +9,7 @@ after its end. When the disk is full, the recording ends, and what is left waits
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import resource
@@ -22,7 +23,7 @@ from typing import Any, BinaryIO
 
 from heapwright.errors import UserError
 from heapwright.lab.converter import Clock, Converter
-from heapwright.lab.phases import Phases, first_phase, pause
+from heapwright.lab.phases import Phases, first_phase, pause, resume
 from heapwright.lab.recorded import Family
 from heapwright.lab.sites import Sites
 from heapwright.memory import BufferMemory
@@ -59,8 +60,8 @@ class Collector:
     Use `by_all_users` if the program may become another user and then start programs that open the ring. The ring's
     name cannot be guessed, and other users cannot list `folder`. `ticks` reads the processor's clock, if the clocks of
     all processors agree. If the recording `is_controlled`, it begins with a pause, and the program and others may start
-    and stop it. When the trace has `budget` bytes, the recording ends; 0 is no limit. Raises UserError if the ring cannot
-    be made.
+    and stop it. When the trace has `budget` bytes, the recording ends; 0 is no limit. Raises UserError if the ring
+    cannot be made.
     """
 
     _header: Any
@@ -85,6 +86,7 @@ class Collector:
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER)
             os.fchmod(self._file, EVERYBODY if by_all_users else OWNER)
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # others see that the collector lives
             os.posix_fallocate(self._file, 0, raw.HEADER_BYTES)
             self._begin(ticks, is_controlled)
         except OSError as error:
@@ -170,6 +172,21 @@ class Collector:
                 self.writer.flush()
             except OSError as error:
                 self._stop(error.errno or errno.EIO)
+
+    # --- phases
+
+    def resume(self) -> None:
+        """Record from now on."""
+        resume(self._header)
+
+    def pause(self) -> None:
+        """Record no calls from now on."""
+        pause(self._header)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can be recorded."""
+        return bool(self._stopped())
 
     # --- room
 

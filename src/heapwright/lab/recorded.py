@@ -57,6 +57,7 @@ class Family:
 
     def __init__(self) -> None:
         self.known: dict[int, Recorded] = {}
+        self.target = 0  # the PID of a process that is older than this one
         self._naming, self._pause = 0.0, FIRST_NAMING
         self._unnamed: Iterator[tuple[Any, Any]] = iter(())
         self._burying = MANY
@@ -116,7 +117,7 @@ class Family:
 
     def _bury(self, converter: Converter, ring: Path, write: Callable[[Any], None]) -> None:
         """End the processes that no longer map the ring, or whose place another program has taken."""
-        living = living_pids(ring)
+        living = living_pids(ring) | {self.target}
         later: set[int] = set()
         ended = []
         for process in reversed(list(converter.processes())):

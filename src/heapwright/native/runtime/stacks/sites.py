@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapwright.layout import NULL
 from heapwright.locks import acquire, release
 from heapwright.native import c
-from heapwright.native.runtime import recorder
+from heapwright.native.runtime import phases, recorder
 from heapwright.native.runtime.kernel import local, set_local
 from heapwright.native.runtime.process_facts import is_digit
 from heapwright.native.runtime.stacks.bounds import find_own_stack
@@ -41,10 +41,10 @@ def record(operation, log2_align, address, old, size):
 
     Whether there is a pause is asked once: what explains a stack is recorded even if a pause begins meanwhile.
     """
-    if recorder.is_on():
+    if phases.is_on():
         record_now(operation, log2_align, address, old, size)
     elif operation >= THREAD_EXIT:
-        recorder.pass_over(operation)
+        phases.pass_over(operation)
     if operation == THREAD_EXIT:
         release_words()
 
