@@ -11,7 +11,7 @@ from pathlib import Path
 LADDER = (
     ("memory", "errors", "bits", "spans", "options", "elf", "reach", "wording"),
     ("layout",),
-    ("files", "preload", "locks", "stats", "dialect", "html"),
+    ("files", "preload", "locks", "stats", "dialect", "control", "html"),
     ("figures", "variants"),
     ("allocators", "layers"),
     ("allocator",),

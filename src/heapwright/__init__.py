@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from heapwright.allocator import Allocator, load
     from heapwright.allocators import ALLOCATORS
     from heapwright.api import Heap, draw, inspect, start
+    from heapwright.control import recording
     from heapwright.errors import AllocatorError
     from heapwright.machine import Block, BrokenInvariant, Fault, Kind
     from heapwright.machine.checkpoint import Checkpoint
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALLOCATORS", "Allocator", "AllocatorError", "Block", "BrokenInvariant", "Checkpoint", "Fault", "Heap", "Kind",
-    "ProgramResult", "Picture", "Trace", "draw", "inspect", "load", "open_trace", "run_program", "start",
+    "ProgramResult", "Picture", "Trace", "draw", "inspect", "load", "open_trace", "recording", "run_program", "start",
 ]  # fmt: skip
 
 HOMES = {
     "allocator": ("Allocator", "load"),
+    "control": ("recording",),
     "errors": ("AllocatorError",),
     "allocators": ("ALLOCATORS",),
     "api": ("Heap", "draw", "inspect", "start"),

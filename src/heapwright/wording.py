@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 KIB, MIB = 1 << 10, 1 << 20
 PLURAL = re.compile(r"(\w{2,}?)(sses|s)\b")
@@ -47,3 +48,15 @@ def duration(seconds: float) -> str:
 
 def three_digits(value: float) -> str:
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+
+
+def when_recorded(facts: dict[str, Any]) -> str:
+    """When calls were recorded, by the `recorded` of a trace's header: `in 2 parts, from 1.25 s to 3.40 s; ...`."""
+    parts, budget = facts["parts"], facts.get("budget", 0)
+    spent = f"until the trace reached its budget of {budget:,} bytes" if budget else ""
+    if not parts:
+        return "never"
+    first, last = (duration(time / 1e6) for time in (parts[0][0], parts[-1][1]))
+    count = f"in {counted(facts['starts'], 'parts')}, " if facts["starts"] > 1 else ""
+    before = "; blocks from before are unknown" if parts[0][0] else ""
+    return f"{count}from {first} to {last}{before}{spent and ', '}{spent}"

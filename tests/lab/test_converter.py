@@ -22,27 +22,27 @@ A, B, C = 0x1000, 0x2000, 0x3000
 END = 1 << 61  # a stamp after all others
 
 
-def record(stamp, op, block=0, *, old=0, size=0, thread=0, log2_align=0, site=0):
-    return thread, struct.pack("<QBBHIQQQ", stamp, op, log2_align, 0, site, block, old, size)
+def record(stamp, op, block=0, *, old=0, size=0, thread=0, phase=1, log2_align=0, site=0):
+    return (thread, phase), struct.pack("<QBBHIQQQ", stamp, op, log2_align, 0, site, block, old, size)
 
 
 def process_chunks(records, number, *, pid=1, parent=0, forked_from=0, forked_at=0, command=b"ls\0-l\0"):
-    """The chunks of one process: each thread fills its own, and the first one begins with what it says about itself."""
+    """The chunks of one process: each thread fills its own in each phase. The first one begins with the process."""
     facts = struct.pack("<IIQQ", pid, parent, forked_from, forked_at) + command.ljust(1016, b"\0")
-    parts = [(facts, 0, [])]
-    for thread in sorted({thread for thread, _ in records}):
-        for data in (data for each, data in records if each == thread):
+    parts = [(facts, (0, 1), [])]
+    for owner in sorted({owner for owner, _ in records}):
+        for data in (data for each, data in records if each == owner):
             start, _, part = parts[-1]
-            if parts[-1][1] != thread or len(start) // 40 + len(part) == raw.RECORDS_PER_CHUNK:
-                parts.append((b"", thread, part := []))
+            if parts[-1][1] != owner or len(start) // 40 + len(part) == raw.RECORDS_PER_CHUNK:
+                parts.append((b"", owner, part := []))
             part.append(data)
     return [
         (
-            struct.pack("<IIQIIQ", number, thread, len(start) // 40 + len(part), 0, bool(start), 0)
+            struct.pack("<IIQIIQQ", number, thread, len(start) // 40 + len(part), 0, bool(start), 0, phase)
             + start
             + b"".join(part)
         )
-        for start, thread, part in parts
+        for start, (thread, phase), part in parts
     ]
 
 
@@ -81,6 +81,7 @@ def convert(folder, *processes, change=len, clock=None, **facts):
         header = {"stopped": raw.ENDED, "full": (0, 0), "unmapped": (0, 0), "clock_time": 1} | facts
         conversion.header.clock = header["clock_time"]
         conversion.header.stopped.store(header["stopped"])
+        conversion.header.is_controlled = header.get("is_controlled", 0)
         for name in ("full", "unmapped"):
             loss = getattr(conversion.header, name)
             loss.processes.store(header[name][0])
@@ -115,7 +116,7 @@ def rows(events):
 
 def test_the_layout_is_what_the_docstring_says():
     assert raw.Header.SIZE <= raw.HEADER_BYTES == 32768
-    assert (raw.Chunk.SIZE, raw.Record.SIZE, raw.RECORDS_PER_CHUNK) == (32, 40, 1637)
+    assert (raw.Chunk.SIZE, raw.Record.SIZE, raw.RECORDS_PER_CHUNK) == (40, 40, 1637)
     assert raw.PROCESS_RECORDS * raw.Record.SIZE == raw.Process.SIZE
 
 
@@ -352,3 +353,46 @@ def test_damage_never_breaks_the_conversion(tmp_path_factory, data):
 
     child = [record(8, raw.DEALLOC, A)], {"forked_from": 1, "forked_at": 4}
     convert(tmp_path_factory.mktemp("ring"), (records, {}), child, change=change)  # which checks what it makes
+
+
+PART, NEXT, IN_PARTS = 5, 7, {"is_controlled": 1}
+
+
+def test_blocks_are_forgotten_when_recording_starts_again(import_raw):
+    first = [record(1, raw.ALLOC, A, size=10, phase=PART), record(2, raw.ALLOC, B, size=20, phase=PART)]
+    second = [record(11, raw.DEALLOC, A, phase=NEXT), record(12, raw.ALLOC, B, size=30, phase=NEXT)]
+    trace = import_raw((first + second, {}), **IN_PARTS)
+    found = rows(trace.events)
+    assert (found[0], found[1], found[4:]) == ((ALLOC, 0, 0, 10), (ALLOC, 0, 1, 20), [(ALLOC, 0, 2, 30)])
+    assert sorted(found[2:4]) == [(DEALLOC, 0, 0, 0), (DEALLOC, 0, 1, 0)]
+    assert trace.notes() == {converter.BORN_BEFORE: 1, converter.FORGOTTEN: 2}
+
+
+def test_a_late_record_of_an_earlier_part_is_no_event(import_raw):
+    records = [
+        record(1, raw.ALLOC, A, size=10, phase=PART),
+        record(2, raw.ALLOC, B, size=20, thread=1, phase=NEXT),
+        record(3, raw.ALLOC, C, size=30, phase=PART),
+        record(4, raw.DEALLOC, C, thread=1, phase=NEXT),
+    ]
+    trace = import_raw((records, {}), **IN_PARTS)
+    assert [size for op, _, _, size in rows(trace.events) if op == ALLOC] == [10, 20]
+    assert trace.notes() == {converter.BORN_BEFORE: 1, converter.FORGOTTEN: 1}
+
+
+def test_reallocs_across_a_pause(import_raw):
+    records = [
+        record(1, raw.ALLOC, A, size=10, phase=PART),
+        record(2, REALLOC_FROM, A, size=20, phase=PART),  # returns in the pause
+        record(3, REALLOC_TO, B, old=C, size=30, phase=NEXT),  # began in the pause
+        record(4, raw.DEALLOC, B, phase=NEXT),
+    ]
+    trace = import_raw((records, {}), **IN_PARTS)
+    assert rows(trace.events)[1:] == [(REALLOC, 0, 1, 30), (DEALLOC, 0, 1, 0)]
+    assert trace.notes() == {converter.MOVED_BEFORE: 1}
+
+
+def test_more_blocks_are_forgotten_than_a_chunk_of_the_trace_holds(import_raw):
+    births = [record(n, raw.ALLOC, 16 * n, size=n, phase=PART) for n in range(1, CAPACITY + 1000)]
+    trace = import_raw((births + [record(END - 1, raw.ALLOC, A, size=1, phase=NEXT)], {}), **IN_PARTS)
+    assert trace.notes() == {converter.FORGOTTEN: len(births)} and trace.summary().live_blocks_at_end == 1

@@ -17,6 +17,8 @@ COMMANDS = {
     "simulate": "Step through an allocator: run a program with every access checked.",
     "run": "Run a real program on an allocator of your choice.",
     "record": "Record every allocation of a real program.",
+    "attach": "Record every allocation of a program that runs already.",
+    "control": "Start or stop a recording while the program runs.",
     "compare": "Compare mallocs on a recording: time and memory, side by side.",
     "advise": "Find the malloc and the settings that suit a program, and prove it.",
     "report": "Report what a recorded program asked for, who asked, and when.",

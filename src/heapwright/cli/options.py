@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import click
@@ -15,6 +16,19 @@ def refuse_idle(why: str, *names: str) -> None:
     for parameter in context.command.params:
         if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{parameter.opts[-1]} has no effect {why}")
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, which may have a unit: 500000, 512K, 100M, 2G. Units are powers of 1024."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        found = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", str(value), re.IGNORECASE)
+        size = int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ") if found else 0
+        if not size:
+            self.fail(f"{value!r} is no number of bytes such as 500000, 512K, 100M or 2G", parameter, context)
+        return size
 
 
 class Real(click.FloatRange):

@@ -5,29 +5,29 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from heapwright.cli.launch import launch
+from heapwright.cli.options import Size
 from heapwright.cli.terminal import tell_notes
 from heapwright.files import check_output, written_whole
 from heapwright.preload import is_reachable_by_all, why_unserved
 from heapwright.traces.raw_stacks import MAX_DEPTH, USUAL_DEPTH, VARIABLE
-from heapwright.wording import counted
+from heapwright.wording import counted, when_recorded
 
 MEMORY, MEMORY_ROOM = Path("/dev/shm"), 1 << 28  # noqa: S108  a folder of ours lies in it
 PLACES = Path("/var/tmp"), Path("/tmp")  # for the ring of root's recordings, if other users cannot reach the others
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option(
+output_option = click.option(
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The trace to write."
 )
-@click.option(
+depth_option = click.option(
     "--call-sites",
     "depth",
     is_flag=False,
@@ -36,8 +36,27 @@ PLACES = Path("/var/tmp"), Path("/tmp")  # for the ring of root's recordings, if
     metavar="[DEPTH]",
     help=f"Record who asked, too: the innermost DEPTH functions of each request's call stack ({USUAL_DEPTH}).",
 )
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@output_option
+@depth_option
+@click.option(
+    "--control",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Begin with a pause; `heapwright control start FILE` starts recording.",
+)
+@click.option(
+    "--budget",
+    type=Size(),
+    metavar="BYTES",
+    help="Stop recording when the trace has this size: 500000, 512K, 100M, 2G.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(output: Path, depth: int | None, command: tuple[str, ...]) -> None:
+def command(
+    output: Path, depth: int | None, control: Path | None, budget: int | None, command: tuple[str, ...]
+) -> None:
     """Run COMMAND and record every allocation of all its threads and children in a trace.
 
     \b
@@ -56,21 +75,34 @@ def command(output: Path, depth: int | None, command: tuple[str, ...]) -> None:
 
     \b
     heapwright record --call-sites -o server.hwt -- ./server
+
+    With --control, recording begins when you start it, or when the program does (docs/control.md):
+
+    \b
+    heapwright record --control /tmp/server -o server.hwt -- ./server &
+    heapwright control start /tmp/server
+    heapwright control stop /tmp/server
     """
     from heapwright.lab.collector import Collector, is_clock_common
+    from heapwright.lab.control import check_control, control_file
     from heapwright.native.clock import processor_clock
     from heapwright.native.library import recorder_library
 
     check_output(output)
+    if control:
+        check_control(control)
     library, ticks = recorder_library(), processor_clock() if is_clock_common() else None
     is_root = os.geteuid() == 0  # its program may become another user, who must find the ring after an exec
-    with written_whole(output) as trace, work_folder(output, is_root) as folder:
-        with Collector(folder, trace, is_root, ticks) as collector:
+    with written_whole(output) as trace, work_folder(output, is_root) as folder, ExitStack() as stack:
+        with Collector(folder, trace, is_root, ticks, control is not None, budget or 0) as collector:
+            if control:
+                stack.enter_context(control_file(control, collector.path))
             status = launch(command, library, {"HEAPWRIGHT_RECORD": str(collector.path)} | call_sites(depth))
             running = still_running(collector.path)
         header, reason = collector.complete(), why_unserved(command[0])
         if not header["processes"]:
-            raise click.ClickException(f"nothing was recorded: {command[0]} {reason or 'never called malloc'}")
+            why = reason or why_nothing(header)
+            raise click.ClickException(f"nothing was recorded: {command[0]} {why}")
     tell(output, header, running)
     if reason:
         click.echo(f"  {command[0]} itself is not recorded: it {reason}", err=True)
@@ -110,14 +142,24 @@ def is_roomy(folder: Path) -> bool:
     return disk.f_bavail * disk.f_frsize > MEMORY_ROOM
 
 
-def tell(output: Path, header: dict[str, Any], running: Counter[str]) -> None:
+def why_nothing(header: dict[str, Any]) -> str:
+    """Why there are no calls of a program that could be recorded."""
+    if "recorded" not in header:
+        return "never called malloc"
+    starts = header["recorded"]["starts"]
+    return "never called malloc while recording was on" if starts else "ran to its end before recording was started"
+
+
+def tell(output: Path, header: dict[str, Any], running: Mapping[str, int]) -> None:
     """Print what was recorded, and what was repaired or lost."""
     summary, processes = header["summary"], header["processes"]
     of = f"{counted(len(processes), 'processes')} ({counted(summary['threads'], 'threads')})"
     peak = f"peak live memory {summary['peak_live_bytes']:,} bytes"
     size = f"file size {output.stat().st_size:,} bytes"
     click.echo(f"{output}: {counted(summary['events'], 'events')} from {of}; {peak}; {size}", err=True)
-    tell_notes(sum((Counter(each["notes"]) for each in processes), Counter()) + running)
+    if "recorded" in header:
+        click.echo(f"  {when_recorded(header['recorded'])}", err=True)
+    tell_notes(sum((Counter(each["notes"]) for each in processes), Counter(running)))
 
 
 def still_running(ring: Path) -> Counter[str]:

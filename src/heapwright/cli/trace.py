@@ -12,7 +12,7 @@ import click
 
 from heapwright.cli.terminal import console, progress, say, tell_notes
 from heapwright.files import check_output
-from heapwright.wording import counted, duration
+from heapwright.wording import counted, duration, when_recorded
 
 if TYPE_CHECKING:
     from heapwright.traces.events import Summary
@@ -129,6 +129,7 @@ def show(facts: dict[str, Any]) -> None:
         "call stacks": f"{facts['call_stacks']:,}, made of {counted(facts['frames'], 'frames')}"
         if facts["frames"]
         else "none",
+        "recorded": when_recorded(facts["recorded"]) if "recorded" in facts else "",
     }
     say(out, f"{facts['file']}: {counted(summary['events'], 'events')} of {counted(len(processes), 'processes')}")
     for name, value in head.items():

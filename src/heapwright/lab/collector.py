@@ -9,6 +9,7 @@ after its end. When the disk is full, the recording ends, and what is left waits
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import resource
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO
 
 from heapwright.errors import UserError
 from heapwright.lab.converter import Clock, Converter
+from heapwright.lab.phases import Phases, first_phase, pause, resume
 from heapwright.lab.recorded import Family
 from heapwright.lab.sites import Sites
 from heapwright.memory import BufferMemory
@@ -57,16 +59,25 @@ class Collector:
 
     Use `by_all_users` if the program may become another user and then start programs that open the ring. The ring's
     name cannot be guessed, and other users cannot list `folder`. `ticks` reads the processor's clock, if the clocks of
-    all processors agree. Raises UserError if the ring cannot be made.
+    all processors agree. If the recording `is_controlled`, it begins with a pause, and the program and others may start
+    and stop it. When the trace has `budget` bytes, the recording ends; 0 is no limit. Raises UserError if the ring
+    cannot be made.
     """
 
     _header: Any
 
     def __init__(
-        self, folder: Path, trace: BinaryIO, by_all_users: bool = False, ticks: Callable[[], int] | None = None
+        self,
+        folder: Path,
+        trace: BinaryIO,
+        by_all_users: bool = False,
+        ticks: Callable[[], int] | None = None,
+        is_controlled: bool = False,
+        budget: int = 0,
     ):
         self.path = folder.absolute() / f"{secrets.token_hex(8)}{raw.SUFFIX}"
         self.writer = Writer(trace, LEVEL)
+        self.budget = budget
         self.family, self.sites = Family(), Sites()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -75,20 +86,24 @@ class Collector:
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER)
             os.fchmod(self._file, EVERYBODY if by_all_users else OWNER)
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # others see that the collector lives
             os.posix_fallocate(self._file, 0, raw.HEADER_BYTES)
-            self._begin(ticks)
+            self._begin(ticks, is_controlled)
         except OSError as error:
             self.path.unlink(missing_ok=True)
             what = f"cannot record into {folder}: {error.strerror}"
             raise UserError(f"{what}; choose another place for the trace") from error
 
-    def _begin(self, ticks: Callable[[], int] | None) -> None:
+    def _begin(self, ticks: Callable[[], int] | None, is_controlled: bool) -> None:
         """Fill in the header. Raises OSError if there is no room for a single chunk."""
         self._data = mmap.mmap(self._file, raw.HEADER_BYTES)
         self._header = raw.Header(BufferMemory(self._data), 0)  # type: ignore[arg-type]  # loads and stores suffice
         self._header.clock = time.time_ns()
         self._header.has_clock = int(ticks is not None)
+        self._header.phase.store(first_phase() - is_controlled)
+        self._header.is_controlled = int(is_controlled)
         self.converter = Converter(self._file, Clock(ticks))
+        self.phases = Phases(self._header, self.converter.clock.elapsed)
         self.make_room()
         if not self.converter.state.room:
             raise OSError(reason := self._stopped(), os.strerror(reason))
@@ -102,6 +117,7 @@ class Collector:
         self._ending.set()
         self._thread.join()
         self._stop(raw.ENDED)  # stops processes that are still running
+        self.phases.look()
         try:
             if self._error:
                 raise self._error
@@ -127,7 +143,10 @@ class Collector:
 
     def make_pass(self) -> bool:
         """Convert what is there, and offer chunks. Returns whether the program is busy."""
+        self.phases.look()
         self._convert()
+        if self._stopped() == raw.SPENT:
+            return False
         self.converter.release()
         self.family.look(self.converter, self.path, self._write)
         try:
@@ -137,8 +156,13 @@ class Collector:
         return self.make_room()
 
     def _convert(self) -> None:
-        for process in self.converter.convert():
-            self._write(process)
+        """Convert what is there, until the trace has the size that it may have. What comes later is left out."""
+        if self._stopped() != raw.SPENT:
+            for process in self.converter.convert():
+                self._write(process)
+                if self._keep_budget():
+                    return
+            self._keep_budget()
 
     def _write(self, process: Any) -> None:
         """Write a process's columns. If that fails, end the recording: they follow when the ring is gone."""
@@ -148,6 +172,21 @@ class Collector:
                 self.writer.flush()
             except OSError as error:
                 self._stop(error.errno or errno.EIO)
+
+    # --- phases
+
+    def resume(self) -> None:
+        """Record from now on."""
+        resume(self._header)
+
+    def pause(self) -> None:
+        """Record no calls from now on."""
+        pause(self._header)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can be recorded."""
+        return bool(self._stopped())
 
     # --- room
 
@@ -185,9 +224,21 @@ class Collector:
         if largest != resource.RLIM_INFINITY and self.writer.size + waiting + SPARE > largest:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
+    def _keep_budget(self) -> bool:
+        """End the recording when the trace, with what is not written yet, has the size that it may have."""
+        is_spent = bool(self.budget) and self.writer.size + WAITING * self.converter.pending() >= self.budget
+        if is_spent:
+            self._stop(raw.SPENT)
+        return is_spent
+
     def _stop(self, reason: int) -> None:
-        """Offer no more chunks, for a reason, unless there has been one before."""
+        """Offer no more chunks, for a reason, unless there has been one before.
+
+        Programs run on at full speed, unless they are to count the calls that the reason cost.
+        """
         if not self._stopped():
+            if reason in (raw.ENDED, raw.SPENT) or self._header.is_controlled:
+                pause(self._header)
             self._header.stopped.store(reason)
 
     def _stopped(self) -> int:
@@ -198,7 +249,7 @@ class Collector:
     def complete(self) -> dict[str, Any]:
         """Write the trace's header, and return it."""
         stacks, sites, notes = self.sites.stacks(self.family.parents)
-        header = self.family.header(notes)
+        header = self.family.header(notes) | self.phases.facts(self.budget)
         self.writer.finish(header, stacks, self.family.numbers, sites)
         return header
 

@@ -34,6 +34,9 @@ from heapwright.traces.structs import dtype_of
 
 DAMAGED = "damaged records, dropped"
 UNFINISHED_REALLOC = "reallocs that never returned, dropped"
+BORN_BEFORE = "frees of blocks from when nothing was recorded, left out"
+MOVED_BEFORE = "reallocs of blocks from when nothing was recorded, kept as new blocks"
+FORGOTTEN = "blocks whose end is not known: they were live when recording stopped, and end where it started again"
 STRAY = "chunks of records of no known process, dropped"
 COUNTS = {
     "damaged": DAMAGED,
@@ -43,7 +46,10 @@ COUNTS = {
     "unmatched_failures": UNMATCHED_FAILURE,
     "missing_frees": MISSING_FREE,
     "reallocs_to_zero": REALLOC_TO_ZERO,
+    "forgotten": FORGOTTEN,
 }
+IN_PARTS = COUNTS | {"unmatched_frees": BORN_BEFORE, "unmatched_reallocs": MOVED_BEFORE}
+UNKNOWN_IN_PARTS = ("unfinished", "unmatched_failures")  # calls that began or ended in a pause, with no loss
 MEMORY = cast(Memory, AddressMemory())  # loads and stores suffice
 LARGEST = raw.HEADER_BYTES + MAX_CHUNKS * raw.CHUNK_BYTES
 C_LIBRARY = ctypes.CDLL(None, use_errno=True)
@@ -72,10 +78,14 @@ class Clock:
         self.began = ticks() if ticks else 0
         self._began = time.monotonic_ns()
 
+    def elapsed(self) -> int:
+        """Nanoseconds since the start."""
+        return max(1, time.monotonic_ns() - self._began)
+
     def now(self, header: Any) -> tuple[int, int]:
         """A stamp above those of all records that are written, and the nanoseconds since the start; 0 if unknown."""
         if self.ticks:
-            return self.ticks(), max(1, time.monotonic_ns() - self._began)
+            return self.ticks(), self.elapsed()
         return header.numbers.load() + 1, 0
 
 
@@ -146,6 +156,11 @@ class Converter:
         count: int = self.calls["count_waiting"](self.state.address)
         return count
 
+    def pending(self) -> int:
+        """The events that are converted and not handed over yet."""
+        count: int = self.calls["count_pending"](self.state.address)
+        return count
+
     def processes(self) -> Iterator[Any]:
         """The processes that have not been forgotten, in the order of their starts."""
         process: Any = self.state.process
@@ -193,11 +208,15 @@ def command_of(process: Any) -> str:
     return " ".join(word.decode(errors="replace") for word in data.rstrip(b"\0").split(b"\0"))
 
 
-def notes_of(process: Any, is_whole: bool) -> Counter[str]:
-    """What the conversion repaired and dropped. If calls are missing, a second free may be a first one."""
+def notes_of(process: Any, is_whole: bool, in_parts: bool = False) -> Counter[str]:
+    """What the conversion repaired and dropped. If calls are missing, a second free may be a first one.
+
+    Set `in_parts` if there may be pauses: then it is no damage that blocks are unknown.
+    """
     notes: Counter[str] = Counter()
-    for name, sentence in COUNTS.items():
-        note(notes, sentence, getattr(process.repairs, name))
+    for name, sentence in (IN_PARTS if in_parts else COUNTS).items():
+        if not in_parts or name not in UNKNOWN_IN_PARTS:
+            note(notes, sentence, getattr(process.repairs, name))
     for found, sentence, verb, otherwise in (
         (process.repairs.double_frees, DOUBLE_FREE, "again", UNMATCHED_FREE),
         (process.repairs.freed_reallocs, FREED_REALLOC, "reallocated", UNMATCHED_REALLOC),

@@ -57,6 +57,7 @@ class Family:
 
     def __init__(self) -> None:
         self.known: dict[int, Recorded] = {}
+        self.target = 0  # the PID of a process that is older than this one
         self._naming, self._pause = 0.0, FIRST_NAMING
         self._unnamed: Iterator[tuple[Any, Any]] = iter(())
         self._burying = MANY
@@ -116,7 +117,7 @@ class Family:
 
     def _bury(self, converter: Converter, ring: Path, write: Callable[[Any], None]) -> None:
         """End the processes that no longer map the ring, or whose place another program has taken."""
-        living = living_pids(ring)
+        living = living_pids(ring) | {self.target}
         later: set[int] = set()
         ended = []
         for process in reversed(list(converter.processes())):
@@ -141,10 +142,13 @@ class Family:
         header = converter.header
         self.date = datetime.fromtimestamp((header.clock & CLOCK) // 10**9, UTC)
         stopped = header.stopped.load()
-        if stopped != raw.ENDED:
-            note_loss(self.losses, header.full, REASONS.get(stopped) or os.strerror(abs(stopped) & 0xFFF))
+        self.in_parts = bool(header.is_controlled)
+        if self.in_parts and stopped not in raw.WANTED:
+            note(self.losses, f"recordings that ended early: {reason_of(stopped)}", 1)
+        elif stopped not in raw.WANTED:
+            note_loss(self.losses, header.full, reason_of(stopped))
         note_loss(self.losses, header.unmapped, NO_ADDRESSES)
-        note(self.losses, STRAY, converter.strays())
+        note(self.losses, STRAY, converter.strays() if stopped != raw.SPENT else 0)
 
     def _end(self, converter: Converter, process: Any, write: Callable[[Any], None]) -> None:
         converter.end(process)
@@ -162,7 +166,7 @@ class Family:
         """The header of the trace, with more notes about some processes. It has none if nothing was recorded."""
         recorded = self.recorded
         is_whole = not self.losses and not any(each.state.repairs.damaged for each in recorded)
-        notes = [notes_of(each.state, is_whole) + more.get(each.number, Counter()) for each in recorded]
+        notes = [notes_of(each.state, is_whole, self.in_parts) + more.get(each.number, Counter()) for each in recorded]
         if notes:
             notes[0] += self.losses
         command = recorded[0].command if recorded else ""
@@ -201,6 +205,11 @@ class Family:
 def all_threads(converter: Converter) -> Iterator[tuple[Any, Any]]:
     """The threads of all processes, each with its process."""
     return ((process, thread) for process in converter.processes() for thread in threads_of(process))
+
+
+def reason_of(stopped: int) -> str:
+    """Why a recording ended early, by the ring's header."""
+    return REASONS.get(stopped) or os.strerror(abs(stopped) & 0xFFF)
 
 
 def note_loss(notes: Counter[str], loss: Any, why: str) -> None:

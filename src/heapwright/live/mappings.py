@@ -49,6 +49,10 @@ class Mapping:
         return self.flags[1] == "w"
 
     @property
+    def is_executable(self) -> bool:
+        return self.flags[2] == "x"
+
+    @property
     def has_file(self) -> bool:
         return self.inode != 0
 

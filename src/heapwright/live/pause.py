@@ -111,9 +111,9 @@ def reap(thread: int) -> None:
         os.waitpid(thread, ALL_THREADS)
 
 
-def call(request: int, thread: int, data: int) -> bool:
+def call(request: int, thread: int, data: int, address: int = 0) -> bool:
     """One ptrace call; false if the thread has ended. Raises OSError if it is refused."""
-    if libc.ptrace(request, thread, None, data) == 0:
+    if libc.ptrace(request, thread, address, data) == 0:
         return True
     number = ctypes.get_errno()
     if number in (errno.ESRCH, 0) or request == DETACH:

@@ -146,6 +146,16 @@ class Process(Source):
             raise Unreadable(address + got, "it is not mapped any more")
         return bytes(data)
 
+    def write(self, address: int, data: bytes) -> None:
+        """Write into the process, also where it may only read itself."""
+        memory = os.open(self.folder / "mem", os.O_WRONLY)
+        try:
+            os.pwrite(memory, data, address)
+        except OSError as error:
+            raise Unreadable(address, "it is not mapped any more") from error
+        finally:
+            os.close(memory)
+
     def fill(self, target: Octets, start: int, present: Any) -> Any:
         got = np.zeros(len(present), bool)
         shared = present & shared_pages(self._pagemap, start, start + len(present) * PAGE)

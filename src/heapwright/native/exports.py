@@ -22,3 +22,4 @@ SILENT = (  # they return nothing
     *("dealloc", "fork_prepare", "fork_parent", "fork_child", "thread_exit"),
 )
 PREFIX = "heapwright_"
+RECORDING = PREFIX + "recording_"  # the recorder's orders: `heapwright.native.runtime.phases`

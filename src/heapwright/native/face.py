@@ -12,7 +12,7 @@ from heapwright.native.c import heap_words, process_memory
 from heapwright.native.compiler import Export, Unit
 from heapwright.native.jobs import replay_addresses, replayer
 from heapwright.native.portable import portable
-from heapwright.native.runtime import kernel, recorder
+from heapwright.native.runtime import kernel, phases, recorder
 from heapwright.native.runtime.stacks import modules
 
 LIBC = Path(__file__).parent.parent / "libc.py"
@@ -67,8 +67,9 @@ def recorder_unit(stack: Allocator) -> Unit:
     nothing = Export("heapwright_leave_record", over_heap(heap, stack.module.fork_parent, 0), 0)
     closing = Export("dlclose", over_heap(heap, modules.dlclose, 1), 1)
     asking = Export("prctl", over_heap(heap, recorder.prctl, 5), 5)
+    orders = exports_of(phases, heap, {"start": 0, "stop": 0, "open_run": 2}, exports.RECORDING)
     calls = c_face(stack, CALLS | USABLE)  # a malloc that the program is linked with does not know the blocks
-    exported = (*calls, *relatives(stack), *lifecycle(stack), nothing, closing, asking)
+    exported = (*calls, *relatives(stack), *lifecycle(stack), nothing, closing, asking, *orders)
     return Unit(exported, {}, 0, frozenset(), has_frames=True)
 
 

@@ -15,7 +15,7 @@ from heapwright.native import (
 from heapwright.native.c import call_with, call_with_two, declare, text
 from heapwright.native.pointers import MemoryType, i64
 from heapwright.native.portable import given, portable
-from heapwright.native.runtime import kernel, linux, misuse, recorder, settings
+from heapwright.native.runtime import kernel, linux, misuse, phases, recorder, settings
 from heapwright.native.runtime.stacks import sites
 
 i1, i8 = ir.IntType(1), ir.IntType(8)
@@ -30,6 +30,7 @@ def method(name: str):
 for function in (
     *vars(kernel).values(),
     *vars(recorder).values(),
+    *vars(phases).values(),
     *vars(sites).values(),
     *vars(settings).values(),
     *vars(misuse).values(),

@@ -19,8 +19,9 @@ from heapwright.native.runtime.kernel import SLOW_PATHS
 
 # In every library. The kernel's names are qualified, because an allocator may have a fast function of the same name.
 KERNEL = tuple(f"kernel.{name}" for name in SLOW_PATHS)
+PHASES = ("phases.is_on_anew", "phases.pass_over")
 STACKS = ("sites.site_of_request", "sites.open_once", "walk.learn", "python.describe", "interning.add")
-RARE = (*KERNEL, *STACKS, "out_of_memory", "invalid", "wait_for", "walk", "misuse.report")
+RARE = (*KERNEL, *PHASES, *STACKS, "out_of_memory", "invalid", "wait_for", "walk", "misuse.report")
 HEAD = r"(?P<head>ptr [^,]*%retptr, ptr [^,]*%excinfo)"
 DEFINITION = re.compile(rf"^define i32 @(?P<name>\S+?)\({HEAD}(?P<rest>.*?)\) ", re.M)
 RESULT = re.compile(r"^ *store (i64|i8|ptr|\{[^}]*\}) .*, ptr %retptr,", re.M)

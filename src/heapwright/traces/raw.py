@@ -3,7 +3,7 @@
        0 +----------------+
          | Header         |  32 KiB: facts about the run, then a slot for each ticket in sight
    32768 +----------------+
-         | Chunk, records |  64 KiB: 32 bytes of header and 1637 records of 40; each belongs to one thread at a time
+         | Chunk, records |  64 KiB: 40 bytes of header and 1637 records of 40; each belongs to one thread at a time
          +----------------+
          | ...            |
 
@@ -11,6 +11,11 @@ A thread that needs a chunk takes the next ticket with `header.tickets.add(1)`. 
 chunk, writes its process and its number into the chunk, and from then on is the only one that fills it. For a record,
 the thread takes a stamp, writes the record, and then writes the chunk's new `count`. Records within the count are
 whole.
+
+Calls are recorded in phases. `header.phase` is odd while calls are recorded, and even in a pause; whoever starts or
+stops the recording writes the next number. A thread looks at it at each call. When recording starts again, the thread
+leaves its chunk and takes one of the new phase, and the conversion forgets all blocks: what became of them in the pause
+is not known.
 
 The collector (`heapwright.lab.collector`) keeps slots filled ahead of the tickets that are taken. It reads chunks while
 they are being filled. A chunk that is full, or that its thread has left, or whose process has ended, is free again once
@@ -44,7 +49,7 @@ from __future__ import annotations
 from heapwright.layout import Array, Atomic, Byte, Inline, Struct, Word, Word16, Word32
 from heapwright.traces import events
 
-MAGIC = int.from_bytes(b"HWRAW4\0\0", "little")  # with the version
+MAGIC = int.from_bytes(b"HWRAW5\0\0", "little")  # with the version
 HEADER_BYTES = 32 * 1024
 CHUNK_BYTES = 64 * 1024
 SLOTS = 3072
@@ -57,6 +62,8 @@ UNKNOWN_SITE = 0
 # reasons in `header.stopped`, besides the collector's errnos
 LATE = -1  # the collector gave no chunk for a second
 ENDED = -2  # the run is over
+SPENT = -3  # the trace has the size that it may have
+WANTED = (ENDED, SPENT)
 
 TICKET = 32  # a slot's bits above these are its ticket, plus 1; those below are the index of a chunk
 
@@ -73,6 +80,8 @@ class Header(Struct):
     clock: Word  # nanoseconds since 1970, when the file was made
     has_clock: Word  # 1: stamps are the processor's clock
     stopped: Atomic[Word]  # not 0: the reason why there will be no more chunks
+    phase: Atomic[Word]  # odd: calls are recorded
+    is_controlled: Word  # 1: the program, and others, may start and stop the recording
     full: Inline[Loss]  # no chunk
     unmapped: Inline[Loss]  # no address space
     processes: Atomic[Word]
@@ -94,6 +103,7 @@ class Chunk(Struct):
     tid: Word32  # the thread's number in Linux
     begins: Word32  # 1: the chunk begins with a Process
     left: Atomic[Word]  # 1: the thread has left the chunk
+    phase: Word  # the odd one to which its calls belong
 
 
 class Record(Struct):

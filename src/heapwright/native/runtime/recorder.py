@@ -81,6 +81,9 @@ class Recorder(Struct):
     pid: Word  # of a forked child
     forked_from: Word  # as in its Process
     forked_at: Word
+    path: Word  # of the run's file; null: the environment has it
+    depth: Word  # of call stacks; only with `path`
+    runs: Word  # files that `open_run` has opened
     sites: Atomic[Word]  # the tables of call stacks (`stacks.state`); 0 before the first request, OFF without
 
 
@@ -108,7 +111,7 @@ def recorder():
 
 
 def record(operation, log2_align, address, old, size, site):
-    """Append a record to the thread's chunk, if recording is on. `old` is the argument of a realloc."""
+    """Append a record to the thread's chunk, if there is one. `old` is the argument of a realloc."""
     chunk = current_chunk()
     if not chunk:
         return
@@ -157,7 +160,7 @@ def prctl(heap, option, second, third, fourth, fifth):
 
 
 def current_chunk():
-    """The thread's chunk, which has room for one more record; null if recording is off."""
+    """The thread's chunk, which has room for one more record; null if recording has ended."""
     chunk = Chunk(c.process_memory(), local(CHUNK_SLOT))
     if chunk:
         return chunk
@@ -200,6 +203,7 @@ def claim_chunk(process):
     if not chunk:
         return lose(state.header.unmapped)
     chunk.process = process
+    chunk.phase = state.header.phase.load() | 1
     chunk.thread = thread_number()
     chunk.tid = thread_id()
     return chunk.address
@@ -236,8 +240,16 @@ def next_index(header):
         if entry >> TICKET > ticket:  # the thread was away so long that the slot has been filled anew
             ticket = header.tickets.add(1)
         header.memory.relax()
-    header.stopped.compare_exchange(0, LATE)
+    give_up(header)
     return NO_CHUNK
+
+
+def give_up(header):
+    """End the recording: the collector is gone, or too slow. A run that may pause does, and counts no calls."""
+    header.stopped.compare_exchange(0, LATE)
+    phase = header.phase.load()
+    if header.is_controlled and phase & 1 == 1:
+        header.phase.compare_exchange(phase, phase + 1)
 
 
 def place_of(index):
@@ -289,12 +301,23 @@ def enter_once():
     release(state.memory, state.lock)
 
 
+def enter_with_errno():
+    """Enter this process, and keep errno."""
+    saved = errno()
+    enter_once()
+    set_errno(saved)
+
+
 def map_file():
     """Map the run's file. Returns the header's address, or OFF."""
-    path = c.getenv(c.text("HEAPWRIGHT_RECORD"))
+    path = recorder().path
+    if path == NULL:
+        path = c.getenv(c.text("HEAPWRIGHT_RECORD"))
     if path == 0:
         return OFF
     file = c.syscall(OPEN_AT, HERE, path, OPEN_TO_WRITE | CLOSE_ON_EXEC, 0, 0)
+    if file < 0 and recorder().path != NULL:
+        return OFF
     if file < 0:
         # Nobody else notices. The loader prints a similar line for a library that it cannot open.
         c.syscall(WRITE, STANDARD_ERROR, c.text(UNRECORDED), len(UNRECORDED), 0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapwright.layout import NULL
 from heapwright.traces import raw
 from heapwright.traces.conversion import blocks, output
-from heapwright.traces.conversion.requests import convert
+from heapwright.traces.conversion.requests import convert, enter_phase, is_explanation
 from heapwright.traces.conversion.state import Table, ThreadState, record_at
 
 MICROSECOND = 1000
@@ -39,6 +39,8 @@ def merge(state, process):
             return False
         thread = top(state)
         each = thread.first
+        if each.chunk.phase > process.phase and not enter_phase(process, thread, each.chunk.phase):
+            return False
         if each.taken >= each.touched:
             touch(state, process.table, each)
         take(state, process, thread, record_at(each.chunk, each.taken), scale)
@@ -63,6 +65,8 @@ def take(state, process, thread, record, scale):
     if not 0 < record.stamp < MAX_STAMP:
         process.repairs.damaged += 1
         return
+    if thread.first.chunk.phase < process.phase and not is_explanation(record):
+        return  # of a call that was on its way when its phase ended
     time = int((record.stamp - state.began) * scale)
     process.time = max(process.time, time)
     convert(state, process, thread, record)

@@ -228,7 +228,12 @@ def drop_columns(process):
 
 def count_waiting(state):
     """The most events that are not written yet: in columns, and in chunks that are in use."""
-    count = state.active * raw.RECORDS_PER_CHUNK
+    return state.active * raw.RECORDS_PER_CHUNK + count_pending(state)
+
+
+def count_pending(state):
+    """The events that are converted and not written yet."""
+    count = 0
     process = state.process
     while process:
         count += process.count
@@ -257,4 +262,5 @@ COMPILED = {
     "drop_columns": ((ProcessState,), False),
     "count_strays": ((State,), True),
     "count_waiting": ((State,), True),
+    "count_pending": ((State,), True),
 }

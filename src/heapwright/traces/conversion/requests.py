@@ -16,6 +16,7 @@ from heapwright.traces.conversion.output import (
     count_death,
     describe,
     explain,
+    has_room,
     name_of,
 )
 from heapwright.traces.conversion.state import FREED, INHERITED_YET, LIVE, MISSED, NAME, Block, Snapshot, allocate
@@ -28,7 +29,7 @@ MAX_LOG2_ALIGN = 63
 def convert(state, process, thread, record):
     """Turn a record into events."""
     operation = record.op
-    if raw_stacks.STACK <= operation <= raw_stacks.TEXT:
+    if is_explanation(record):
         process.repairs.damaged += not explain(process, record)
     elif record.size < 0 and record.block != NULL:  # more than a process has
         process.repairs.damaged += 1
@@ -46,6 +47,11 @@ def convert(state, process, thread, record):
         remember(state, process, record.stamp)
     else:
         process.repairs.damaged += 1
+
+
+def is_explanation(record):
+    """Whether a record explains a call stack."""
+    return raw_stacks.STACK <= record.op <= raw_stacks.TEXT
 
 
 # --- allocations
@@ -295,3 +301,36 @@ def remember(state, process, stamp):
         snapshot.next = process.snapshot
         process.snapshot = snapshot
         blocks.copy_live(process.table, snapshot.table, INHERITED_YET)
+
+
+# --- pauses
+
+
+def enter_phase(process, thread, phase):
+    """Forget all blocks, because recording starts again after a pause. Returns False if the columns are full.
+
+    Their last events are frees. What is left of a realloc is forgotten, too.
+    """
+    entries = process.table.mask + 1 if process.phase != 0 and process.table.entries != NULL else 0
+    while process.forgotten < entries:
+        if not has_room(process):
+            return False
+        entry = Block(process.memory, process.table.entries + process.forgotten * Block.SIZE)
+        if blocks.is_live(entry) and entry.number != INHERITED_YET:
+            append(process, thread, DEALLOC, 0, entry.number, 0)
+            count_free(process, thread, entry)
+            process.repairs.forgotten += 1
+        process.forgotten += 1
+    if process.phase != 0:
+        blocks.discard(process.table)
+        forget_reallocs(process)
+    process.forgotten = 0
+    process.phase = phase
+    return True
+
+
+def forget_reallocs(process):
+    thread = process.thread
+    while thread:
+        thread.moved.key = NULL
+        thread = thread.next

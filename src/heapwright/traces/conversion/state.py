@@ -94,6 +94,7 @@ class Repairs(Struct):
     unmatched_failures: Word
     missing_frees: Word
     reallocs_to_zero: Word
+    forgotten: Word  # blocks
     double_frees: Inline[Again]
     freed_reallocs: Inline[Again]
 
@@ -156,6 +157,8 @@ class ProcessState(Struct):
     explanations: Explanations
     explained: Word  # records there
     time: Word  # of the last event
+    phase: Word  # of the recording; 0 before the first record
+    forgotten: Word  # entries of the table that are done, while blocks are being forgotten
     first_block: Word  # before the columns' first event: blocks, live bytes and live blocks
     live_bytes: Word
     live_blocks: Word

@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapwright.layout import NULL
 from heapwright.locks import acquire, release
 from heapwright.native import c
-from heapwright.native.runtime import recorder
+from heapwright.native.runtime import phases, recorder
 from heapwright.native.runtime.kernel import local, set_local
 from heapwright.native.runtime.process_facts import is_digit
 from heapwright.native.runtime.stacks.bounds import find_own_stack
@@ -28,21 +28,33 @@ from heapwright.native.runtime.stacks.walk import Walk, take_stack
 from heapwright.traces.raw import REALLOC_TO, THREAD_EXIT, UNKNOWN_SITE
 from heapwright.traces.raw_stacks import MAX_DEPTH, VARIABLE
 
-SITES_SLOT = 4  # of the thread's words: the number of its ThreadWords, or NONE_LEFT
-NONE_LEFT = -1
+SITES_SLOT = 4  # of the thread's words: the number of its ThreadWords, or NONE_LEFT; above, the run that has them
 UNKNOWN = 0  # whether stacks are taken
 ZERO = ord("0")
-LOW_HALF = (1 << 32) - 1
+HALF = 32
+LOW_HALF = (1 << HALF) - 1
+NONE_LEFT = LOW_HALF
 
 
 def record(operation, log2_align, address, old, size):
-    """Record a call, with the call stack that asked, if stacks are taken and the call is a request."""
+    """Record a call unless there is a pause, with the call stack that asked, if stacks are taken and it is a request.
+
+    Whether there is a pause is asked once: what explains a stack is recorded even if a pause begins meanwhile.
+    """
+    if phases.is_on():
+        record_now(operation, log2_align, address, old, size)
+    elif operation >= THREAD_EXIT:
+        phases.pass_over(operation)
+    if operation == THREAD_EXIT:
+        release_words()
+
+
+def record_now(operation, log2_align, address, old, size):
+    """Record a call, with its call stack if it has one."""
     site = UNKNOWN_SITE
     if operation <= REALLOC_TO and recorder.recorder().sites.load() != recorder.OFF:
         site = site_of_request()
     recorder.record(operation, log2_align, address, old, size, site)
-    if operation == THREAD_EXIT:
-        release_words()
 
 
 def site_of_request():
@@ -92,6 +104,8 @@ def tables_if_asked():
 
 def depth_asked():
     """The number of frames to keep of each stack; 0 if none are taken."""
+    if recorder.recorder().path != NULL:
+        return recorder.recorder().depth
     text = c.getenv(c.text(VARIABLE))
     depth = 0
     while text != NULL and is_digit(byte_at(c.process_memory(), text)):
@@ -120,9 +134,10 @@ def is_taking():
 
 def words_of_thread(sites):
     """The calling thread's words; null if there are too many threads."""
-    if local(SITES_SLOT) == NULL:
-        set_local(SITES_SLOT, claim_words(sites))
-    number = local(SITES_SLOT)
+    run = recorder.recorder().runs << HALF
+    if local(SITES_SLOT) & ~LOW_HALF != run or local(SITES_SLOT) == NULL:
+        set_local(SITES_SLOT, run | claim_words(sites))
+    number = local(SITES_SLOT) & LOW_HALF
     return thread_words(sites, number) if number != NONE_LEFT else ThreadWords(sites.memory, NULL)
 
 
@@ -156,8 +171,8 @@ def pop_idle(sites):
 
 def release_words():
     """Put the words of the calling thread, which ends, on the list of idle ones."""
-    number = local(SITES_SLOT)
-    if not is_taking() or number in (NULL, NONE_LEFT):
+    number = local(SITES_SLOT) & LOW_HALF
+    if not is_taking() or local(SITES_SLOT) >> HALF != recorder.recorder().runs or number in (NULL, NONE_LEFT):
         return
     sites = sites_of_process()
     set_local(SITES_SLOT, NULL)
@@ -170,4 +185,4 @@ def release_words():
 
 def changed(head):
     """The upper half of the next word of the list."""
-    return (head & ~LOW_HALF) + (1 << 32)
+    return (head & ~LOW_HALF) + (1 << HALF)
