@@ -25,10 +25,10 @@ PIXEL = """
 IN_USE, IDLE = "return page.palette.live", "return page.palette.idle"
 
 
-def written(path, trace, mallocs=MALLOCS):
+def written(path, trace, mallocs=MALLOCS, parts=None):
     subject = subject_of(trace.processes[0], trace.stacks)
     maps = [heap_map(subject.flat, subject.sites, each) for each in mallocs]
-    path.write_text(make_page(path.name, "some facts", subject, maps))
+    path.write_text(make_page(path.name, "some facts", subject, maps, parts))
     return path
 
 
@@ -177,6 +177,19 @@ def test_a_narrow_window_shows_one_below_the_other(page):
 def test_figures_stand_in_a_table(page):
     assert page.texts("#table th")[:2] == ["malloc", "most resident"]
     assert set(page.texts("#table td:first-child")) == {each.name for each in MALLOCS}
+
+
+def test_the_parts_of_a_heap_are_stacked_where_they_are_known(window, tmp_path):
+    kinds = "held", "requested", "internal", "cached", "free_pages", "free_rest", "own", "unknown", "resident"
+    columns = {f"{kind}_bytes": [each, 2 * each] for kind, each in zip(kinds, (800, *[100] * 8), strict=True)}
+    columns |= {"event": [4000, 9314], "internal_bytes": [None, None]}
+    window.open(written(tmp_path / "parts.html", service(), parts={"system": columns}))
+    window.settle()
+    paths = "return [...document.querySelectorAll('.panel')].map((each) => each.querySelectorAll(arguments[0]).length)"
+    assert window.run(paths, ".part") == [7, 0], "the other malloc has its own curves"
+    assert window.run(paths, ".live") == [0, 1]
+    assert window.texts("#parts span")[0] == "requested"
+    assert window.errors() == []
 
 
 def test_small_blocks_are_drawn_as_cells_where_there_are_too_many(window, tmp_path, monkeypatch):

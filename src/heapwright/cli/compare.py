@@ -121,7 +121,7 @@ def command(
     progress("")
     show(reports, memory, as_json, is_list=process == ALL)
     if with_map or html:
-        show_maps(reports[0]["trace"], chosen[0].process, loaded.stacks, mallocs, with_map, html)
+        show_maps(reports[0], chosen[0].process, loaded.stacks, mallocs, with_map, html)
 
 
 def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def show(reports: list[dict[str, Any]], memory: bool, as_json: bool, is_list: bo
 
 
 def show_maps(
-    about: dict[str, Any],
+    report: dict[str, Any],
     process: Process,
     stacks: Stacks,
     mallocs: list[Contestant],
@@ -158,11 +158,10 @@ def show_maps(
     html: Path | None,
 ) -> None:
     from heapwright.cli import compare_maps
-    from heapwright.cli.compare_tables import events_line
 
     subject, maps = compare_maps.mapped(process, stacks, mallocs)
     if html:
-        compare_maps.write_page(html, about["command"] or about["file"], events_line(about), subject, maps)
+        compare_maps.write_page(html, report, subject, maps)
     progress("")
     if with_map:
         compare_maps.print_maps(subject, maps)

@@ -41,12 +41,17 @@ def mapped(process: Process, stacks: Stacks, contestants: Sequence[Contestant]) 
     return subject, found
 
 
-def write_page(path: Path, title: str, facts: str, subject: Subject, maps: Sequence[HeapMap]) -> None:
+def write_page(path: Path, report: dict[str, Any], subject: Subject, maps: Sequence[HeapMap]) -> None:
+    """Write the page about a report of `compare` with the curves that it has."""
+    from heapwright.cli.compare_tables import events_line
     from heapwright.maps.page import make_page
 
     progress("writing the page")
+    about = report["trace"]
+    parts = {each["allocator"]: each["curves"]["columns"] for each in report["results"] if "curves" in each}
+    page = make_page(about["command"] or about["file"], events_line(about), subject, maps, parts)
     with written_whole(path) as file:
-        file.write(make_page(title, facts, subject, maps).encode())
+        file.write(page.encode())
 
 
 def print_maps(subject: Subject, maps: Sequence[HeapMap]) -> None:

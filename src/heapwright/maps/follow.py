@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from heapwright.traces.flat import Flat
 
 STOPS = 160  # moments at which the replaying process is looked at
-MAX_KEPT = 100_000  # placements that a map has singly
+MAX_KEPT = 200_000  # placements that a map has singly
 
 
 class Hole(NamedTuple):

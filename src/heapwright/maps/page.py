@@ -6,7 +6,7 @@ shows all memory in any case. What is the same for each malloc (sizes, lifetimes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,19 @@ STEPS = 8  # of a logarithm
 NAMED = 1000  # functions at most
 
 
-def make_page(title: str, facts: str, subject: Subject, maps: Sequence[HeapMap]) -> str:
-    """The page about one process on some mallocs, below MAX_BYTES: with as many single blocks as there is room for."""
+def make_page(
+    title: str, facts: str, subject: Subject, maps: Sequence[HeapMap], parts: Mapping[str, dict[str, Any]] | None = None
+) -> str:
+    """The page about one process on some mallocs, below MAX_BYTES: with as many single blocks as there is room for.
+
+    `parts` has, by the malloc's name, the columns of its curves: what `lab.curves.columns.Curves.columns` gives.
+    """
+    curves = [(parts or {}).get(each.name) for each in maps]
     limit, cells = max(len(each.kept) for each in maps), REST_ROWS
     while True:
-        page = assemble(MAPS, title, {"facts": facts, **data_of(subject, maps, limit, cells)})
+        data = data_of(subject, maps, limit, cells)
+        data["maps"] = [each | {"parts": known} for each, known in zip(data["maps"], curves, strict=True)]
+        page = assemble(MAPS, title, {"facts": facts, **data})
         if len(page.encode()) <= MAX_BYTES or limit <= 1:
             return page
         limit, cells = limit // 2, max(64, cells * 3 // 4)

@@ -1,6 +1,7 @@
 "use strict";
 
-const SITES = 10; // that have a colour of their own
+// None is near the colours of free memory. As many sites and threads have a colour of their own.
+const KINDS = ["#4e79a7", "#59a14f", "#e15759", "#b07aa1", "#17a2a2", "#9c755f", "#d37295", "#2f5d8a", "#86bcb6", "#7b5cc4"];
 const DECADES = { size: [3, 24], life: [0, 24], age: [0, 24] }; // logarithms at the two ends of a scale
 
 /** What a block's colour may stand for: a text, and the colours in the legend. */
@@ -32,7 +33,7 @@ class Palette {
     const isDark = d3.lab(style.getPropertyValue("--map-back")).l < 50;
     const ramp = isDark ? (t) => d3.interpolateViridis(0.15 + 0.85 * t) : (t) => d3.interpolateViridis(0.95 - 0.9 * t);
     this.scale = d3.range(64).map((step) => rgbOf(ramp(step / 63)));
-    this.kinds = d3.schemeTableau10.map(rgbOf);
+    this.kinds = KINDS.map(rgbOf);
   }
 
   /** The colour of a logarithm. */
@@ -46,8 +47,8 @@ class Palette {
     return [0, Math.max(1, Math.log2(this.subject.events))];
   }
 
-  ofKind(number, count) {
-    return number >= 0 && number < count ? this.kinds[number % this.kinds.length] : this.other;
+  ofKind(number) {
+    return this.kinds[number] ?? this.other;
   }
 
   /** The colour of a block; for `age` a function of the event, because it changes. */
@@ -56,8 +57,8 @@ class Palette {
     if (kind === "size") return this.ofPower(kind, Math.log2(Math.max(1, blocks.size[place])));
     if (kind === "life") return this.ofPower(kind, Math.log2(blocks.end[place] - blocks.start[place]));
     if (kind === "age") return (event) => this.ofPower(kind, Math.log2(Math.max(1, event - blocks.born[place])));
-    if (kind === "site") return this.ofKind(blocks.site[place], SITES);
-    if (kind === "thread") return this.ofKind(blocks.thread[place], this.kinds.length);
+    if (kind === "site") return this.ofKind(blocks.site[place]);
+    if (kind === "thread") return this.ofKind(blocks.thread[place]);
     return this.live;
   }
 
@@ -77,7 +78,7 @@ class Palette {
   kindsIn(kind, sites, threads) {
     if (kind === "state") return [["in use", this.live]];
     const whole = [["others", this.other]];
-    if (kind === "site") return [...sites.slice(0, SITES).map((name, place) => [name, this.kinds[place]]), ...whole];
+    if (kind === "site") return [...sites.slice(0, KINDS.length).map((name, place) => [name, this.kinds[place]]), ...whole];
     if (kind === "thread") {
       const count = Math.max(threads.length, 1 + d3.max(this.subject.blocks.thread));
       return d3.range(Math.min(count, this.kinds.length)).map((each) => [this.subject.threadName(each), this.kinds[each]]);

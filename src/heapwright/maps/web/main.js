@@ -7,7 +7,7 @@ class Page {
     this.palette = new Palette(this.subject);
     this.time = [0, this.subject.events];
     this.colour = "state";
-    this.highest = d3.max([...this.subject.live, ...this.subject.maps.flatMap((map) => [...map.touched, ...map.resident_bytes])]) ?? 1;
+    this.highest = this.highestBytes();
     byId("facts").textContent = data.facts;
     this.fillChoices();
     this.makePanels();
@@ -21,7 +21,17 @@ class Page {
     const known = Object.entries(COLOURS).filter(([key]) => (key === "site" ? sites.length : key !== "thread" || isThreaded));
     d3.select("#colour").selectAll("option").data(known).join("option").attr("value", ([key]) => key).text(([, { name }]) => name);
     byId("to-failure").disabled = !this.subject.maps.some((map) => map.failure);
+    byId("parts").hidden = !this.subject.maps.some((map) => map.parts);
+    d3.select("#parts").selectAll("span").data(Object.entries(PARTS)).join("span")
+      .attr("class", ([key]) => `swatch-${key}`).text(([, name]) => name);
     byId("to-hole").disabled = !this.subject.maps.some((map) => map.hole);
+  }
+
+  /** The most bytes of any curve, so that all have one scale. */
+  highestBytes() {
+    const { live, maps } = this.subject;
+    const ofMap = (map) => (map.parts ? [...map.parts.held_bytes, ...map.parts.resident_bytes] : [...map.touched, ...map.resident_bytes]);
+    return d3.max([...live, ...maps.flatMap(ofMap)]) ?? 1;
   }
 
   makePanels() {
