@@ -58,21 +58,34 @@ def do_job(
     `gave_up` explains the worker's own exit statuses. Raises RunError if the process crashes or hangs, or if its malloc
     is not the claimed one.
     """
+    with worker_call(path, job, worker, contestant) as call:
+        try:
+            done = subprocess.run(**call, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise RunError(too_long(timeout)) from error
+    refuse_failure(job, contestant, done.returncode, done.stderr, gave_up)
+
+
+@contextmanager
+def worker_call(path: Path, job: Any, worker: Path, contestant: Contestant) -> Iterator[dict[str, Any]]:
+    """The command and the environment of a process that does the job, as arguments for `subprocess`."""
     program = shutil.which("true") or "/bin/true"
     # the allocator's library comes last, so that its constructors run first
     with preloaded(*filter(None, (worker, contestant.library))) as value:
         fixed = {"LD_PRELOAD": value, "HEAPWRIGHT_JOB": str(path)}
-        environment = {"PATH": os.defpath, **contestant.environment, **fixed}
         if contestant.library:
             write_text(job.claim.library, value.split()[-1])
-        try:
-            done = subprocess.run([program], env=environment, capture_output=True, timeout=timeout, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise RunError(too_long(timeout)) from error
-    if done.returncode == FOREIGN:
-        raise RunError(foreign(job.claim, contestant, done.stderr.decode(errors="replace")))
-    if done.returncode != 0:
-        raise RunError((gave_up or {}).get(done.returncode) or ending(done.returncode, done.stderr))
+        yield {"args": [program], "env": {"PATH": os.defpath, **contestant.environment, **fixed}}
+
+
+def refuse_failure(
+    job: Any, contestant: Contestant, status: int, errors: bytes, gave_up: Mapping[int, str] | None = None
+) -> None:
+    """Raise RunError if a worker ended with another status than 0."""
+    if status == FOREIGN:
+        raise RunError(foreign(job.claim, contestant, errors.decode(errors="replace")))
+    if status != 0:
+        raise RunError((gave_up or {}).get(status) or ending(status, errors))
 
 
 def foreign(claim: Any, contestant: Contestant, errors: str) -> str:
@@ -92,10 +105,10 @@ def write_names(array: Any, names: Iterable[str]) -> None:
 
 
 def write_text(array: Any, text: str) -> None:
-    """Store a text; the rest of the array is zero."""
-    data = os.fsencode(text)
-    if len(data) >= len(array):
-        raise RunError(f"cannot be given a text of {len(data)} bytes: at most {len(array) - 1} fit")
+    """Store a text and its zero byte."""
+    data = os.fsencode(text) + b"\0"
+    if len(data) > len(array):
+        raise RunError(f"cannot be given a text of {len(data) - 1} bytes: at most {len(array) - 1} fit")
     array.memory.data[array.address : array.address + len(data)] = data
 
 

@@ -56,6 +56,24 @@ def tally_jemalloc(look: Look, module: Module) -> list[Range]:
     return [*bases, *joined_ranges(extents)]
 
 
+def read_figures(image: Image, module: Module) -> Statistics | None:
+    """The figures of one jemalloc, without its blocks; the process stands still. None if its layout is unknown."""
+    tree = find_tree(image, module)
+    if tree is None:
+        return None
+    extents, _ = extents_of(records_of(image, tree), tree.layout)
+    mappings = [mapping for mapping in image.source.mappings if mapping.is_private_data]
+    cached = cached_in(image, [(mapping.start, mapping.end) for mapping in mappings])
+    figures = Statistics(NAME, tree.version, 0, 0, 0, 0, 0, 0, 0)
+    count(figures, spans_of(extents, np.zeros(0, np.int64) if cached is None else cached))
+    if cached is None:
+        figures.cached_bytes = None
+    count_extents(figures, extents)
+    figures.own_bytes = sum(end - start for start, end in bases_of(image))
+    figures.mapped_bytes = (figures.mapped_bytes or 0) + figures.own_bytes
+    return figures
+
+
 def inside(extents: Extents, mapping: Mapping) -> Extents:
     """The extents of a mapping; none is in two."""
     first, last = np.searchsorted(extents.starts, [mapping.start, mapping.end])
