@@ -13,8 +13,11 @@ from heapwright.cli.options import refuse_idle
 from heapwright.cli.terminal import progress, tell_notes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from heapwright.lab.contestant import Contestant
     from heapwright.lab.processes import Chosen
-    from heapwright.traces.events import Trace
+    from heapwright.traces.events import Process, Trace
 
 DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
 
@@ -38,6 +41,15 @@ DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
 )
 @click.option("--memory", is_flag=True, help="Show the memory in use at the peak, at the worst moment and at the end.")
 @click.option("--latency", is_flag=True, help="Time single calls and show percentiles.")
+@click.option("--curves", is_flag=True, help="Follow the parts of the memory over the trace; show figures of merit.")
+@click.option(
+    "--samples",
+    default=200,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    metavar="N",
+    help="Look N times, at equal steps of events. With --curves.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(
     trace: Path,
@@ -46,6 +58,8 @@ def command(
     process: str | None,
     memory: bool,
     latency: bool,
+    curves: bool,
+    samples: int,
     as_json: bool,
 ) -> None:
     """Replay the recording TRACE on several mallocs and compare their time and memory.
@@ -75,6 +89,12 @@ def command(
     includes calloc, realloc and memalign. Percentiles cover all repeats together and are at most 6.25 % too high. The
     cost of reading the clock is shown and not subtracted.
 
+    --curves replays the trace once more on each malloc and stops at each of N samples. At each one, the bytes that the
+    heap holds from the kernel are split into requested, internal (rounding), cached (by threads and fast bins), free
+    whole pages, other free memory, and the malloc's own headers and records. For ours and for the C library, a walk
+    over the whole heap finds the parts, and their sum is checked against the malloc's own counter; a peer's parts are
+    what its counters say. Then all blocks are freed, 5 s pass without a call, and some calls of malloc and free follow.
+
     \b
     heapwright compare demo.hwt -a jemalloc -a 'jemalloc{MALLOC_CONF=dirty_decay_ms:0}'
     """
@@ -87,6 +107,8 @@ def command(
 
     if as_json:
         refuse_idle("with --json, which always has these figures", "memory")
+    if not curves:
+        refuse_idle("without --curves", "samples")
     loaded = open_trace(trace)
     chosen = choose(loaded, process)
     mallocs = contestants(allocators or (*DEFAULT, *installed_peers()))
@@ -96,9 +118,19 @@ def command(
         figures = compare(each.process, mallocs, repeats, progress, times_calls=latency)
         summary = each.process.summary()
         results = [found.as_json(summary) for found in figures]
+        if curves:
+            add_curves(results, each.process, mallocs, samples)
         reports.append({"trace": head(trace, loaded, each), "environment": caller_tuning(), "results": results})
     progress("")
     show(reports, memory, as_json, is_list=process == ALL)
+
+
+def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], samples: int) -> None:
+    """Add the curves of each malloc to its figures."""
+    from heapwright.lab.curves.measure import curves_of_each
+
+    for result, found in zip(results, curves_of_each(process, mallocs, samples, progress), strict=True):
+        result["curves"] = found.as_json()
 
 
 def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 from heapwright.allocator import Allocator
 from heapwright.native.compiler import Export, Unit
@@ -16,7 +17,8 @@ WALK = Path(__file__).parent / "jobs" / "curves_walk.py"
 
 
 def curves_unit(stack: Allocator | None) -> Unit:
-    begin = Export("heapwright_job", portable(curves.follow), 0)  # the shell calls this name at load time
+    work: Any = curves.follow
+    begin = Export("heapwright_job", portable(work), 0)  # the shell calls this name at load time
     exports = (begin, Export("heapwright_count_parts", counter_of(stack), 4)) if stack else (begin,)
     return Unit(exports, {}, 0, frozenset(), is_heap=False)
 

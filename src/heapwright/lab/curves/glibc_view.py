@@ -47,8 +47,8 @@ class GlibcView:
             self._found, self.source = None, "pages alone: the arenas of this C library were not found"
             return
         heap = Heap(image, self._found)
-        job.held_words[0] = heap.main.address + heap.layout.arena.system_bytes.offset
-        job.held_words[1] = self._found.parameters + heap.layout.parameters.mmapped_mem.offset
+        job.held_words[0] = heap.main.address + heap.layout.arena.fields["system_bytes"].offset
+        job.held_words[1] = self._found.parameters + heap.layout.parameters.fields["mmapped_mem"].offset
 
     def look(self, process: Process, job: Any) -> None:
         if self._found:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from heapwright.lab.compare import CompareError
 from heapwright.lab.curves.columns import AFTER, Curves, Point
 from heapwright.lab.curves.merit import FLOOR, Held, merit_of
 from heapwright.lab.curves.parts import Holes, IdentityError, Parts
-from heapwright.lab.curves.views import View, stack_of, view_for
-from heapwright.lab.curves.worker import Worker, started
+from heapwright.lab.curves.views import stack_of
+from heapwright.lab.curves.watch import AFTER_TRACE, Watch, watched
+from heapwright.lab.curves.worker import started
 from heapwright.lab.jobs import job_file, write_names
 from heapwright.lab.memory import told
 from heapwright.lab.replay import functions_of
 from heapwright.lab.sample import RunError
-from heapwright.live.process import Process
 from heapwright.native.jobs.curves_job import MAX_SAMPLES, SCALE, SIZES, Job
 from heapwright.native.library import curves_library
 from heapwright.traces.events import DEALLOC
+from heapwright.traces.flat import flatten
 
 if TYPE_CHECKING:
     from heapwright.lab.contestant import Contestant
+    from heapwright.traces import events as traces
     from heapwright.traces.flat import Flat
 
 SAMPLES = 200
-LIMIT = MAX_SAMPLES - len(AFTER)  # of samples
+LIMIT = MAX_SAMPLES - AFTER_TRACE - 1  # of samples, without that of the peak
 IDLE = 5  # seconds
 CALLS = 10_000  # pairs of malloc and free after the pause
 TIMEOUT = 600.0  # seconds from one sample to the next
@@ -50,10 +54,29 @@ def curves_of(
     with curves_job(flat, events, idle) as (path, job):
         job.warms = int(not stack)
         with started(path, job, curves_library(stack), contestant, TIMEOUT) as worker:
-            view = followed(worker, contestant, stack, job, progress)
-        if view is None:
+            watch = watched(worker, contestant, stack, job, progress)
+        if watch is None:
             raise RunError("ended before its last sample")
-        return curves_from(job, view)
+        return curves_from(job, watch)
+
+
+def curves_of_each(
+    process: traces.Process, contestants: Iterable[Contestant], samples: int, progress: Callable[[str], None]
+) -> Iterator[Curves]:
+    """The curves of several mallocs on one process's events. `progress` gets a line about each sample.
+
+    Raises CompareError if a replay crashes or hangs, or if the parts of a sample do not add up.
+    """
+    flat = flatten(process.events)
+    for each in contestants:
+        try:
+            yield curves_of(flat, each, samples, progress=partial(tell, progress, each.name))
+        except RunError as error:
+            raise CompareError(f"{each.name}: the replay for the curves {error}") from error
+
+
+def tell(progress: Callable[[str], None], name: str, done: int, of: int) -> None:
+    progress(f"{name}, curves: sample {done + 1} of {of}")
 
 
 def sampled_events(flat: Flat, samples: int) -> list[int]:
@@ -84,50 +107,17 @@ def request_sizes(flat: Flat) -> list[int]:
     return [max(1, int(sizes[min(len(sizes) - 1, int(each * len(sizes)))])) for each in QUANTILES]
 
 
-# --- the run
+# --- the results
 
 
-def followed(
-    worker: Worker, contestant: Contestant, stack: str, job: Any, progress: Callable[[int, int], None]
-) -> View | None:
-    """Look at the process before the first event and at each sample. None if it ends early."""
-    if not worker.wait():
-        return None
-    process = Process(worker.pid)
-    try:
-        view = view_for(contestant, stack, process)
-        view.begin(process, job)
-        worker.go_on()
-        return view if all_looked_at(worker, process, view, job, progress) else None
-    except IdentityError as error:
-        raise RunError(f"cannot be followed: {error}") from error
-    finally:
-        process.close()
-
-
-def all_looked_at(
-    worker: Worker, process: Process, view: View, job: Any, progress: Callable[[int, int], None]
-) -> bool:
-    """Look at each sample, and at those after the trace. Whether none is missing."""
-    count = job.samples + len(AFTER) - 1
-    for number in range(count):
-        progress(number, count)
-        if not worker.wait():
-            return False
-        process.remap()
-        view.look(process, job)
-        worker.go_on()
-    return True
-
-
-def curves_from(job: Any, view: View) -> Curves:
+def curves_from(job: Any, watch: Watch) -> Curves:
     """The curves of a finished job. Raises RunError if the parts of a sample do not add up."""
-    found = [summed(view, job.sample[number], number) for number in range(job.samples + len(AFTER) - 1)]
+    found = [summed(watch, job.sample[number], number) for number in range(job.samples + AFTER_TRACE)]
     points = [point for point, _ in found[: job.samples]]
     at_peak, holes = max(found[: job.samples], key=lambda each: each[0].parts.requested)
     resident = max(point.resident for point in points)
     return Curves(
-        source=view.source,
+        source=watch.view.source,
         points=points,
         after=dict(zip(AFTER, [point for point, _ in found[job.samples - 1 :]], strict=True)),
         merit=merit_of(at_peak.parts, holes, held_over(job, points), resident),
@@ -137,14 +127,14 @@ def curves_from(job: Any, view: View) -> Curves:
     )
 
 
-def summed(view: View, sample: Any, number: int) -> tuple[Point, Holes | None]:
+def summed(watch: Watch, sample: Any, number: int) -> tuple[Point, Holes | None]:
     """One sample with its parts, which are checked against each other."""
     try:
-        known = view.told(number, sample)
+        known = watch.view.told(number, sample)
         parts = Parts.of(sample.live, told(sample.granted), known)
     except IdentityError as error:
         raise RunError(f"does not add up at sample {number + 1}, after event {sample.event:,}: {error}") from error
-    return Point(sample.event, sample.resident, parts), known.holes if known else None
+    return Point(sample.event, watch.resident[number], parts), known.holes if known else None
 
 
 def held_over(job: Any, points: list[Point]) -> Held | None:

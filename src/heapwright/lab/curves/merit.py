@@ -1,8 +1,8 @@
 """Figures of merit of one malloc on one trace, under the names that the field gives them.
 
-Johnstone and Wilson (The memory fragmentation problem: solved?, 1998) measure fragmentation in four ways: (1) held / live
-on average over the trace, (2) at the moment of the most live bytes, (3) at the moment of the most held bytes, and (4) the
-most held over the most live bytes. Each is given as the excess over 1, so 0.5 is 50 %.
+Johnstone and Wilson (The memory fragmentation problem: solved?, 1998) measure fragmentation in four ways: (1) held /
+live on average over the trace, (2) at the moment of the most live bytes, (3) at the moment of the most held bytes, and
+(4) the most held over the most live bytes. Each is given as the excess over 1, so 0.5 is 50 %.
 
 A ratio to fewer than FLOOR live bytes says more about pages than about the allocator, so it is left out.
 """
@@ -44,6 +44,7 @@ class Merit:
     jw2: float | None
     jw3: float | None
     jw4: float | None
+    resident_excess: float | None  # the same of resident bytes, as glibc's trace_run compares them
     internal_of_granted: float | None  # at the peak of live bytes, as all that follow
     internal_of_requested: float | None
     own: int | None
@@ -70,6 +71,7 @@ def merit_of(at_peak: Parts, holes: Holes | None, held: Held | None, resident: i
         jw2=excess(at_peak.held, live),
         jw3=excess(most, held.live_then if held else 0),
         jw4=excess(most, live),
+        resident_excess=excess(resident, live),
         internal_of_granted=at_peak.internal / granted if at_peak.internal is not None and granted else None,
         internal_of_requested=at_peak.internal / live if at_peak.internal is not None and live else None,
         own=at_peak.own,

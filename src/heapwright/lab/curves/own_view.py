@@ -1,7 +1,7 @@
 """A heap of ours: its extents, which the worker walks with the allocator's own compiled `walk`.
 
-The walk needs the memory that sbrk gave and each mapping of the heap. A mapping is the heap's if it was not there before
-the first event, because nothing else in the worker maps memory afterwards.
+The walk needs the memory that sbrk gave and each mapping of the heap. A mapping is the heap's if it was not there
+before the first event, because nothing else in the worker maps memory afterwards.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from heapwright.errors import AllocatorError
 from heapwright.lab.curves.parts import Holes, IdentityError, Told
 from heapwright.live.elf import Elf
 from heapwright.live.look import gaps_in
-from heapwright.live.memory import Image
 from heapwright.live.mappings import Mapping
+from heapwright.live.memory import Image
 from heapwright.live.own import CARD, card_at, find_own
 from heapwright.live.process import Process
 from heapwright.live.structs import Card
@@ -89,7 +89,7 @@ class OwnView:
 
 def counter_of(card: Any) -> int:
     """The address of the word in which the runtime counts the bytes held. The card names the first of its words."""
-    return int(card.start) - Runtime.start.offset + Runtime.mapped.offset
+    return int(card.start) - Runtime.fields["start"].offset + Runtime.fields["mapped"].offset
 
 
 def data_of(process: Process) -> list[Mapping]:

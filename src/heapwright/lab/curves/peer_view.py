@@ -17,7 +17,7 @@ class PeerView:
     """The counters of jemalloc, mimalloc or tcmalloc."""
 
     def __init__(self, name: str, path: str):
-        self._name, self._path = name, path
+        self._read, self._path = READERS[name](), path
         self.source = f"{name}'s own counters"
         self._told: list[Told | None] = []
 
@@ -34,7 +34,7 @@ class PeerView:
         image = Image(process)
         module = next(each for each in process.modules() if each.path == self._path)
         try:
-            self._told.append(told_of(READERS[self._name](image, module)))
+            self._told.append(told_of(self._read(image, module)))
         except Unreadable:
             self._told.append(None)
 

@@ -13,7 +13,7 @@ from heapwright.live.extent import Extent, Numbers, copy_of, outline_of
 from heapwright.live.findings import Look, Range
 from heapwright.live.jemalloc.caches import cached_in
 from heapwright.live.jemalloc.extents import Extents, extents_of, spans_of
-from heapwright.live.jemalloc.find import find_tree, heap_mappings, records_of, version_of
+from heapwright.live.jemalloc.find import Found, find_tree, heap_mappings, records_of, version_of
 from heapwright.live.jemalloc.structs import ACTIVE, DIRTY, MUZZY, RETAINED
 from heapwright.live.mappings import Mapping
 from heapwright.live.memory import Image
@@ -56,11 +56,8 @@ def tally_jemalloc(look: Look, module: Module) -> list[Range]:
     return [*bases, *joined_ranges(extents)]
 
 
-def read_figures(image: Image, module: Module) -> Statistics | None:
-    """The figures of one jemalloc, without its blocks; the process stands still. None if its layout is unknown."""
-    tree = find_tree(image, module)
-    if tree is None:
-        return None
+def figures_at(image: Image, tree: Found) -> Statistics:
+    """The figures of one jemalloc, without a look at its blocks, while the process stands still."""
     extents, _ = extents_of(records_of(image, tree), tree.layout)
     mappings = [mapping for mapping in image.source.mappings if mapping.is_private_data]
     cached = cached_in(image, [(mapping.start, mapping.end) for mapping in mappings])

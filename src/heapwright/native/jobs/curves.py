@@ -14,7 +14,6 @@ from heapwright.native.jobs.replay_memory import is_usable_size_told
 from heapwright.native.jobs.replay_step import Size, Slot, free_all, resident_table
 from heapwright.native.jobs.replayer import measured_step
 from heapwright.native.runtime.linux import OPEN_TO_WRITE, POPULATE, PRIVATE, READ_WRITE, SHARED
-from heapwright.native.runtime.process_facts import resident
 from heapwright.stats import UNREPORTED
 from heapwright.traces.flat import FlatEvent
 
@@ -49,15 +48,14 @@ def follow():
     sizes = resident_table(job, Size.SIZE)
     if job.warms != 0:
         c.free(c.malloc(SMALL))
-    before = resident()
     pause(job)
-    follow_trace(job, events, slots, sizes, before)
-    follow_end(job, slots, before)
+    follow_trace(job, events, slots, sizes)
+    follow_end(job, slots)
     c.exit_now(0)
     return 0
 
 
-def follow_trace(job, events, slots, sizes, before):
+def follow_trace(job, events, slots, sizes):
     """Do all events, and take a sample wherever one is planned."""
     is_told, done = is_usable_size_told(), 0
     for i in range(job.samples):
@@ -66,7 +64,7 @@ def follow_trace(job, events, slots, sizes, before):
             counted_step(job, FlatEvent(job.memory, events + done * FlatEvent.SIZE), slots, sizes, is_told)
             done += 1
             note_held(job, done)
-        take(job, sample, before, is_told)
+        take(job, sample, is_told)
 
 
 def counted_step(job, event, slots, sizes, is_told):
@@ -78,6 +76,7 @@ def counted_step(job, event, slots, sizes, is_told):
 
 
 def usable(block, is_told):
+    """The usable bytes of a block; 0 if there is none, or nobody knows."""
     return c.malloc_usable_size(block) if is_told and block != NULL else 0
 
 
@@ -96,33 +95,33 @@ def note_held(job, done):
         job.ratio_events += 1
 
 
-def follow_end(job, slots, before):
+def follow_end(job, slots):
     """Free what is live, wait, and call malloc a little; take a sample after each."""
     free_all(job, slots)
     job.live = 0
     job.granted = 0
-    take_last(job, 0, before)
+    take_last(job, 0)
     sleep(job.idle)
-    take_last(job, 1, before)
+    take_last(job, 1)
     for _ in range(job.calls):
         c.free(c.malloc(SMALL))
-    take_last(job, 2, before)
+    take_last(job, 2)
 
 
-def take_last(job, i, before):
+def take_last(job, i):
+    """Take the i-th sample after the trace."""
     sample = job.sample[job.samples + i]
     sample.event = job.events
-    take(job, sample, before, is_usable_size_told())
+    take(job, sample, is_usable_size_told())
 
 
 # --- samples
 
 
-def take(job, sample, before, is_told):
+def take(job, sample, is_told):
     """Note the figures, let the lab look, and add up the parts if it gave extents."""
     sample.live = job.live
     sample.granted = job.granted if is_told else UNREPORTED
-    sample.resident = resident() - before
     pause(job)
     count = c.address_if_any("heapwright_count_parts")
     if count != 0 and job.heap != 0:
@@ -138,6 +137,7 @@ def pause(job):
 
 
 def sleep(seconds):
+    """Let time pass without a call of malloc."""
     span = c.on_stack(Span)
     span.seconds = seconds
     if seconds > 0:

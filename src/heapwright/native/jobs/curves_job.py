@@ -45,7 +45,6 @@ class Sample(Struct):
     event: Word  # the number of events done
     live: Word  # requested bytes
     granted: Word  # usable bytes of the live blocks; UNREPORTED if the malloc does not report them
-    resident: Word  # bytes, beyond those before the first event
     parts: Inline[Parts]  # if the lab gave extents
 
 

@@ -12,7 +12,7 @@ Heap = inner.Heap
 
 
 def count_parts(heap, job, parts, nothing):
-    """Fill in the parts of all extents of a job."""
+    """Fill in the parts of all extents of a job. Returns 0, as C functions return a word."""
     for i in range(job.extents):
         count_extent(heap, job, parts, job.extent[i])
     return 0
@@ -24,7 +24,7 @@ def count_extent(heap, job, parts, extent):
     for start, size, kind in inner.walk(heap, extent.start, extent.end):
         if start != place or size <= 0:
             break
-        if kind == FREE or kind == UNUSED:
+        if kind in (FREE, UNUSED):
             count_free(job, parts, size)
         else:
             parts.free_pages += whole_pages(free_from, place)
@@ -37,6 +37,7 @@ def count_extent(heap, job, parts, extent):
 
 
 def count_held(parts, size, kind):
+    """Add a span that is not free."""
     if kind == USED:
         parts.used += size
     elif kind == CACHED:
