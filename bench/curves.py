@@ -39,10 +39,14 @@ def processes(paths: list[Path]) -> Iterator[tuple[str, Process]]:
         yield name, synthesize(name).processes[0]
 
 
+def tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
 def measured(process: Process, samples: int) -> dict[str, Any]:
     """The curves of each malloc on one process's events."""
     mallocs = contestants((*DEFAULT, *installed_peers()))
-    found = curves_of_each(process, mallocs, samples, lambda line: print(line, file=sys.stderr))
+    found = curves_of_each(process, mallocs, samples, tell)
     return {each.name: curves.as_json() for each, curves in zip(mallocs, found, strict=True)}
 
 

@@ -79,8 +79,8 @@ def test_the_parts_are_what_the_walk_of_the_machine_says():
     assert curves.merit.is_exact
     assert curves.merit.peak_held == max(held)
     assert curves.merit.jw1 == pytest.approx(average_ratio(held, STORY.live.tolist(), FLOOR) - 1, abs=1e-5)
-    at_most_held = int(STORY.live[held.index(max(held))])
-    assert curves.merit.jw3 == pytest.approx(max(held) / at_most_held - 1)
+    live_then = int(STORY.live[held.index(max(held))])
+    assert curves.merit.jw3 == pytest.approx(max(held) / live_then - 1)
 
 
 @pytest.mark.parametrize(

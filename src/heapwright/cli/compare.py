@@ -11,6 +11,7 @@ import click
 from heapwright.cli.mallocs import EPILOG, HELP
 from heapwright.cli.options import refuse_idle
 from heapwright.cli.terminal import progress, tell_notes
+from heapwright.lab.contestant import caller_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,40 +90,50 @@ def command(
     includes calloc, realloc and memalign. Percentiles cover all repeats together and are at most 6.25 % too high. The
     cost of reading the clock is shown and not subtracted.
 
-    --curves replays the trace once more on each malloc and stops at each of N samples. At each one, the bytes that the
-    heap holds from the kernel are split into requested, internal (rounding), cached (by threads and fast bins), free
-    whole pages, other free memory, and the malloc's own headers and records. For ours and for the C library, a walk
-    over the whole heap finds the parts, and their sum is checked against the malloc's own counter; a peer's parts are
-    what its counters say. Then all blocks are freed, 5 s pass without a call, and some calls of malloc and free follow.
+    --curves replays the trace once more on each malloc and stops at N samples. The bytes held from the kernel are split
+    into requested, internal, cached, free and own bytes, and the sum is checked: see docs/curves.md.
 
     \b
     heapwright compare demo.hwt -a jemalloc -a 'jemalloc{MALLOC_CONF=dirty_decay_ms:0}'
     """
-    from heapwright.lab.compare import compare
-    from heapwright.lab.contestant import caller_tuning
     from heapwright.lab.machine_facts import installed_peers
     from heapwright.lab.naming import contestants
     from heapwright.lab.processes import ALL, choose
     from heapwright.traces.importers import open_trace
 
-    if as_json:
-        refuse_idle("with --json, which always has these figures", "memory")
-    if not curves:
-        refuse_idle("without --curves", "samples")
+    refuse_options(as_json, curves)
     loaded = open_trace(trace)
     chosen = choose(loaded, process)
     mallocs = contestants(allocators or (*DEFAULT, *installed_peers()))
     reports = []
     for each in chosen:
-        tell_notes(each.process.notes)
-        figures = compare(each.process, mallocs, repeats, progress, times_calls=latency)
-        summary = each.process.summary()
-        results = [found.as_json(summary) for found in figures]
-        if curves:
-            add_curves(results, each.process, mallocs, samples)
+        results = measured(each.process, mallocs, repeats, latency, samples if curves else 0)
         reports.append({"trace": head(trace, loaded, each), "environment": caller_tuning(), "results": results})
     progress("")
     show(reports, memory, as_json, is_list=process == ALL)
+
+
+def refuse_options(as_json: bool, curves: bool) -> None:
+    """Refuse options that have no effect."""
+    if as_json:
+        refuse_idle("with --json, which always has these figures", "memory")
+    if not curves:
+        refuse_idle("without --curves", "samples")
+
+
+def measured(
+    process: Process, mallocs: Sequence[Contestant], repeats: int, latency: bool, samples: int
+) -> list[dict[str, Any]]:
+    """The figures of each malloc on a process's events, with curves of so many samples if that is not 0."""
+    from heapwright.lab.compare import compare
+
+    tell_notes(process.notes)
+    summary = process.summary()
+    figures = compare(process, mallocs, repeats, progress, times_calls=latency)
+    results = [each.as_json(summary) for each in figures]
+    if samples:
+        add_curves(results, process, mallocs, samples)
+    return results
 
 
 def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], samples: int) -> None:
