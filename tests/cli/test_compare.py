@@ -10,6 +10,7 @@ import pytest
 from heapwright.lab.processes import ProcessError, choose
 from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace
 from heapwright.traces.format import write
+from heapwright.traces.synthesize import random_live_set
 
 
 def pairs(number, size):
@@ -151,3 +152,36 @@ def test_a_file_without_malloc_is_one_line(heapwright, recording, file):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("heapwright: x: a process gets malloc from ")
     assert len(done.stderr.splitlines()) == 1
+
+
+# --- curves
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    path = tmp_path_factory.mktemp("curves") / "work.hwt"
+    write(path, Trace([Process(random_live_set(live=300, rounds=1000, smallest=16, largest=3000), 1)]))
+    return path
+
+
+def test_the_curves_as_json(heapwright, work):
+    done = heapwright("compare", work, "-a", "system", "-n", "1", "--curves", "--samples", "20", "--json")
+    [result] = json.loads(done.stdout)["results"]
+    columns = result["curves"]["columns"]
+    assert len({len(column) for column in columns.values()}) == 1
+    assert 20 <= len(columns["event"]) <= 21
+    assert set(result["curves"]["after"]) == {"end", "freed", "idle", "called"}
+    assert result["curves"]["merit"]["jw4"] > 0
+
+
+def test_the_curves_fit_a_narrow_terminal(heapwright, work):
+    done = heapwright("compare", work, "-a", "system", "-n", "1", "--curves", "--samples", "20", COLUMNS="80")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "system: a walk of glibc's arenas" in lines
+    assert sum("┤" in line for line in lines) == 8
+    assert any("█" in line for line in lines)
+
+
+def test_without_curves_there_are_no_samples(refused, recording):
+    assert "--samples has no effect without --curves" in refused("compare", recording, "--samples", "20")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,11 @@ from heapwright.cli.mallocs import EPILOG, HELP
 from heapwright.cli.options import refuse_idle
 from heapwright.cli.terminal import progress, tell_notes
 from heapwright.files import check_output
+from heapwright.lab.contestant import caller_tuning
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from heapwright.lab.contestant import Contestant
     from heapwright.lab.processes import Chosen
     from heapwright.traces.events import Process, Trace
@@ -41,25 +45,24 @@ DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
 )
 @click.option("--memory", is_flag=True, help="Show the memory in use at the peak, at the worst moment and at the end.")
 @click.option("--latency", is_flag=True, help="Time single calls and show percentiles.")
+@click.option("--curves", is_flag=True, help="Follow the parts of the memory over the trace; show figures of merit.")
+@click.option(
+    "--samples",
+    default=200,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    metavar="N",
+    help="Look N times, at equal steps of events. With --curves or --html.",
+)
 @click.option("--map", "with_map", is_flag=True, help="Draw each malloc's heap as text: addresses and time.")
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write each malloc's heap as a map of addresses and time: one self-contained page, to zoom into.",
+    help="Write each malloc's heap as a map of addresses and time, with its curves: one self-contained page.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(
-    trace: Path,
-    allocators: tuple[str, ...],
-    repeats: int,
-    process: str | None,
-    memory: bool,
-    latency: bool,
-    with_map: bool,
-    html: Path | None,
-    as_json: bool,
-) -> None:
+def command(trace: Path, allocators: tuple[str, ...], process: str | None, **wishes: Any) -> None:
     """Replay the recording TRACE on several mallocs and compare their time and memory.
 
     \b
@@ -87,41 +90,92 @@ def command(
     includes calloc, realloc and memalign. Percentiles cover all repeats together and are at most 6.25 % too high. The
     cost of reading the clock is shown and not subtracted.
 
-    --map and --html add a replay that follows each block. A map shows where blocks lie, from the lowest address in use
-    (bottom) to the highest, over the trace (left to right); which free pages are resident; and the largest hole. On the
-    page, a map can be zoomed to a single block, which tells its size, its life, its thread and its call site.
+    --curves replays the trace once more on each malloc and stops at N samples. The bytes held from the kernel are split
+    into requested, internal, cached, free and own bytes, and the sum is checked: see docs/curves.md.
+
+    --map and --html show where each block lies over the trace, what of the free pages is resident, and the largest
+    hole: see docs/heap-map.md.
 
     \b
     heapwright compare demo.hwt -a jemalloc -a 'jemalloc{MALLOC_CONF=dirty_decay_ms:0}'
     """
-    from heapwright.lab.compare import compare
-    from heapwright.lab.contestant import caller_tuning
+    wanted = Wanted(**wishes)
+    wanted.check(process)
+    compare_all(trace, allocators, process, wanted)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user wants to know: the options of the command."""
+
+    repeats: int
+    memory: bool
+    latency: bool
+    curves: bool
+    samples: int
+    with_map: bool
+    html: Path | None
+    as_json: bool
+
+    @property
+    def looks(self) -> int:
+        """The number of samples for curves; 0 for none."""
+        return self.samples if self.curves or self.html else 0
+
+    def check(self, process: str | None) -> None:
+        """Refuse what has no effect, and what cannot be written, before the work begins."""
+        from heapwright.lab.processes import ALL
+
+        if self.as_json:
+            refuse_idle("with --json, which always has these figures", "memory")
+            refuse_idle("with --json, which has figures alone", "with_map")
+        if not self.looks:
+            refuse_idle("without --curves or --html", "samples")
+        if (self.with_map or self.html) and process == ALL:
+            raise click.UsageError("a map is of one process: choose it with --process")
+        if self.html:
+            check_output(self.html)
+
+
+def compare_all(path: Path, allocators: tuple[str, ...], process: str | None, wanted: Wanted) -> None:
+    """Replay the chosen processes of a trace, and show what was measured."""
     from heapwright.lab.machine_facts import installed_peers
     from heapwright.lab.naming import contestants
     from heapwright.lab.processes import ALL, choose
     from heapwright.traces.importers import open_trace
 
-    if as_json:
-        refuse_idle("with --json, which always has these figures", "memory")
-        refuse_idle("with --json, which has figures alone", "with_map")
-    if (with_map or html) and process == ALL:
-        raise click.UsageError("a map is of one process: choose it with --process")
-    if html:
-        check_output(html)
-    loaded = open_trace(trace)
-    chosen = choose(loaded, process)
+    trace = open_trace(path)
+    chosen = choose(trace, process)
     mallocs = contestants(allocators or (*DEFAULT, *installed_peers()))
     reports = []
     for each in chosen:
-        tell_notes(each.process.notes)
-        figures = compare(each.process, mallocs, repeats, progress, times_calls=latency)
-        summary = each.process.summary()
-        results = [found.as_json(summary) for found in figures]
-        reports.append({"trace": head(trace, loaded, each), "environment": caller_tuning(), "results": results})
+        results = measured(each.process, mallocs, wanted)
+        reports.append({"trace": head(path, trace, each), "environment": caller_tuning(), "results": results})
     progress("")
-    show(reports, memory, as_json, is_list=process == ALL)
-    if with_map or html:
-        show_maps(reports[0], chosen[0].process, loaded.stacks, mallocs, with_map, html)
+    show(reports, wanted.memory, wanted.as_json, is_list=process == ALL)
+    if wanted.with_map or wanted.html:
+        show_maps(reports[0], chosen[0].process, trace.stacks, mallocs, wanted)
+
+
+def measured(process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> list[dict[str, Any]]:
+    """The figures of each malloc on a process's events."""
+    from heapwright.lab.compare import compare
+
+    tell_notes(process.notes)
+    summary = process.summary()
+    figures = compare(process, mallocs, wanted.repeats, progress, times_calls=wanted.latency)
+    results = [each.as_json(summary) for each in figures]
+    if wanted.looks:
+        add_curves(results, process, mallocs, wanted.looks)
+    return results
+
+
+def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], samples: int) -> None:
+    """Add the curves of each malloc to its figures."""
+    from heapwright.lab.curves.measure import curves_of_each
+
+    for result, found in zip(results, curves_of_each(process, mallocs, samples, progress), strict=True):
+        result["curves"] = found.as_json()
 
 
 def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:
@@ -150,20 +204,15 @@ def show(reports: list[dict[str, Any]], memory: bool, as_json: bool, is_list: bo
 
 
 def show_maps(
-    report: dict[str, Any],
-    process: Process,
-    stacks: Stacks,
-    mallocs: list[Contestant],
-    with_map: bool,
-    html: Path | None,
+    report: dict[str, Any], process: Process, stacks: Stacks, mallocs: Sequence[Contestant], wanted: Wanted
 ) -> None:
     from heapwright.cli import compare_maps
 
     subject, maps = compare_maps.mapped(process, stacks, mallocs)
-    if html:
-        compare_maps.write_page(html, report, subject, maps)
+    if wanted.html:
+        compare_maps.write_page(wanted.html, report, subject, maps)
     progress("")
-    if with_map:
+    if wanted.with_map:
         compare_maps.print_maps(subject, maps)
-    if html:
-        click.echo(f"{html}: {html.stat().st_size:,} bytes", err=True)
+    if wanted.html:
+        click.echo(f"{wanted.html}: {wanted.html.stat().st_size:,} bytes", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from heapwright.cli.curves_text import print_curves
 from heapwright.cli.mallocs import environment_line
 from heapwright.cli.tables import print_table
 from heapwright.cli.terminal import console, say
@@ -30,6 +31,8 @@ def print_tables(report: dict[str, Any], memory: bool) -> None:
         usage(out, results)
     if any(result["latency"] for result in results):
         latency(out, results)
+    if any("curves" in result for result in results):
+        print_curves(out, results)
 
 
 def title(out: Console, trace: dict[str, Any], environment: dict[str, str]) -> None:

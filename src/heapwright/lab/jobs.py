@@ -105,10 +105,10 @@ def write_names(array: Any, names: Iterable[str]) -> None:
 
 
 def write_text(array: Any, text: str) -> None:
-    """Store a text; the rest of the array is zero."""
-    data = os.fsencode(text)
-    if len(data) >= len(array):
-        raise RunError(f"cannot be given a text of {len(data)} bytes: at most {len(array) - 1} fit")
+    """Store a text and its zero byte."""
+    data = os.fsencode(text) + b"\0"
+    if len(data) > len(array):
+        raise RunError(f"cannot be given a text of {len(data) - 1} bytes: at most {len(array) - 1} fit")
     array.memory.data[array.address : array.address + len(data)] = data
 
 

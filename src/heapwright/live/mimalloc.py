@@ -46,19 +46,24 @@ FORMS = (Form(10, 3, 0xFFFFFFFF, 3, 32, 5), Form(12, 4, 0xFFFF, 5, 0, 7))
 
 def tally_mimalloc(look: Look, module: Module) -> list[Range]:
     """Add the figures of mimalloc's records. Its blocks are not read."""
-    look.statistics.append(mimalloc3.read_figures(look.image, module) or of_segments(look))
+    look.statistics.append(read_figures(look.image, module))
     return []
 
 
-def of_segments(look: Look) -> Statistics:
+def read_figures(image: Image, module: Module) -> Statistics:
+    """The figures of any version; none but its name if its records are of an unknown form."""
+    return mimalloc3.read_figures(image, module) or of_segments(image)
+
+
+def of_segments(image: Image) -> Statistics:
     """The figures of mimalloc 2; none but its name if it has no segments of a known form."""
     figures = Statistics(NAME, mapped_bytes=0, live_bytes=0, cached_bytes=0, free_bytes=0, kept_bytes=0, own_bytes=0)
-    for mapping in look.source.mappings.joined:
+    for mapping in image.source.mappings.joined:
         for segment in segments_in(mapping):
-            pages = pages_of(look.image, segment, mapping.end)
+            pages = pages_of(image, segment, mapping.end)
             if pages is None:
                 continue
-            count_pages(look.image, figures, pages)
+            count_pages(image, figures, pages)
     return figures if figures.mapped_bytes else Statistics(NAME)
 
 

@@ -26,6 +26,8 @@ NAME = "tcmalloc"
 TAKEN, CACHES = "TCMalloc_SystemTaken", "_ZN8tcmalloc11ThreadCache13thread_heaps_E"
 CLASSES = 128
 PAGE_BITS = 13
+MIN_SYSTEM = 1 << 20  # bytes that the page heap takes at a time
+MAX_RECORDS = 16 << 20  # bytes of records in a small heap: they are more than half of it
 FREE_LIST, LIST_SIZE = 32, 24  # ThreadCache: bytes of each of its lists, and where one has the size of its blocks
 CACHE_SIZE = CLASSES * FREE_LIST
 LINKS = (
@@ -80,7 +82,8 @@ def page_heaps(data: Extent, total: int) -> Iterator[PageHeap]:
     if len(words) < 4:
         return
     system, free, unmapped, committed = (words[at : len(words) - 3 + at] for at in range(4))
-    good = (system > total // 2) & (system <= total) & (committed == system - unmapped)
+    good = (system > min(total // 2, total - MAX_RECORDS)) & (system >= MIN_SYSTEM) & (system <= total)
+    good &= committed == system - unmapped
     good &= (free >= 0) & (unmapped >= 0) & (free + unmapped <= system) & (system % (1 << PAGE_BITS) == 0)
     good &= (free % (1 << PAGE_BITS) == 0) & (unmapped % (1 << PAGE_BITS) == 0)
     for index in np.flatnonzero(good).tolist():

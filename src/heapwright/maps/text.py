@@ -87,12 +87,12 @@ def seams(each: HeapMap) -> int:
     return int((np.diff(each.raster.chunks) != 1).sum())
 
 
-def runs(text: str) -> Iterator[tuple[str, str | None]]:
+def runs(text: str) -> Iterator[tuple[str, str]]:
     """The parts of a line that have one style."""
     start = 0
     for place in range(1, len(text) + 1):
         if place == len(text) or STYLES.get(text[place]) != STYLES.get(text[start]):
-            yield text[start:place], STYLES.get(text[start])
+            yield text[start:place], STYLES.get(text[start], "")
             start = place
 
 

@@ -74,6 +74,13 @@ def address_logger_library() -> Path:
     return cached("addresses", key_of(None), ["addresses", ""])
 
 
+def curves_library(spec: str = "") -> Path:
+    """The library that follows the parts of a heap over a trace when it is loaded; of a stack of ours, by its walk."""
+    stack = load(spec) if spec else None
+    name = f"curves-{label(spec)}" if spec else "curves"
+    return cached(name, key_of(stack), ["curves", spec])
+
+
 def functions_library(module: ModuleType) -> Path:
     """The library of a module's plain functions, such as a walk over a copied heap."""
     return cached(*functions_key(module), ["functions", module.__name__])

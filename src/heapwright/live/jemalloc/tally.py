@@ -13,7 +13,7 @@ from heapwright.live.extent import Extent, Numbers, copy_of, outline_of
 from heapwright.live.findings import Look, Range
 from heapwright.live.jemalloc.caches import cached_in
 from heapwright.live.jemalloc.extents import Extents, extents_of, spans_of
-from heapwright.live.jemalloc.find import find_tree, heap_mappings, records_of, version_of
+from heapwright.live.jemalloc.find import Found, find_tree, heap_mappings, records_of, version_of
 from heapwright.live.jemalloc.structs import ACTIVE, DIRTY, MUZZY, RETAINED
 from heapwright.live.mappings import Mapping
 from heapwright.live.memory import Image
@@ -54,6 +54,21 @@ def tally_jemalloc(look: Look, module: Module) -> list[Range]:
     count_bases(look, figures, bases)
     look.statistics.append(figures)
     return [*bases, *joined_ranges(extents)]
+
+
+def figures_at(image: Image, tree: Found) -> Statistics:
+    """The figures of one jemalloc, without a look at its blocks, while the process stands still."""
+    extents, _ = extents_of(records_of(image, tree), tree.layout)
+    mappings = [mapping for mapping in image.source.mappings if mapping.is_private_data]
+    cached = cached_in(image, [(mapping.start, mapping.end) for mapping in mappings])
+    figures = Statistics(NAME, tree.version, 0, 0, 0, 0, 0, 0, 0)
+    count(figures, spans_of(extents, np.zeros(0, np.int64) if cached is None else cached))
+    if cached is None:
+        figures.cached_bytes = None
+    count_extents(figures, extents)
+    figures.own_bytes = sum(end - start for start, end in bases_of(image))
+    figures.mapped_bytes = (figures.mapped_bytes or 0) + figures.own_bytes
+    return figures
 
 
 def inside(extents: Extents, mapping: Mapping) -> Extents:
