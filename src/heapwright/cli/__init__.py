@@ -18,6 +18,8 @@ COMMANDS = {
     "run": "Run a real program on an allocator of your choice.",
     "record": "Record every allocation of a real program.",
     "compare": "Compare mallocs on a recording: time and memory, side by side.",
+    "smallest": "Find the smallest heap in which a recording runs, for each malloc.",
+    "blame": "Show which live blocks hold back a heap's memory, or why a small heap fails.",
     "report": "Report what a recorded program asked for, who asked, and when.",
     "inspect": "Explain where the memory of a running program is.",
     "convert": "Convert a trace to or from the format of another tool.",

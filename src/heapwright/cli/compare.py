@@ -80,7 +80,6 @@ def command(
     """
     from heapwright.lab.compare import compare
     from heapwright.lab.contestant import caller_tuning
-    from heapwright.lab.machine_facts import installed_peers
     from heapwright.lab.naming import contestants
     from heapwright.lab.processes import ALL, choose
     from heapwright.traces.importers import open_trace
@@ -89,7 +88,7 @@ def command(
         refuse_idle("with --json, which always has these figures", "memory")
     loaded = open_trace(trace)
     chosen = choose(loaded, process)
-    mallocs = contestants(allocators or (*DEFAULT, *installed_peers()))
+    mallocs = contestants(allocators or default_mallocs())
     reports = []
     for each in chosen:
         tell_notes(each.process.notes)
@@ -99,6 +98,13 @@ def command(
         reports.append({"trace": head(trace, loaded, each), "environment": caller_tuning(), "results": results})
     progress("")
     show(reports, memory, as_json, is_list=process == ALL)
+
+
+def default_mallocs() -> tuple[str, ...]:
+    """The mallocs that are compared unless others are named."""
+    from heapwright.lab.machine_facts import installed_peers
+
+    return (*DEFAULT, *installed_peers())
 
 
 def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:

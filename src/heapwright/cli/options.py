@@ -1,8 +1,9 @@
-"""Checks of options: those without effect are refused, and so is nan."""
+"""Checks of options: those without effect are refused, and so is nan. Sizes in bytes."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import click
@@ -25,3 +26,16 @@ class Real(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is not a number", parameter, context)
         return number
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, or of KiB, MiB or GiB with the letter K, M or G."""
+
+    name = "size"
+    form = re.compile(r"(\d+(?:\.\d+)?)(?:([KMG])(?:i?B)?|B?)", re.I)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        found = self.form.fullmatch(str(value).replace(",", "").replace("_", "").strip())
+        if not found:
+            self.fail(f"{value!r} is no size such as 6000000, 5860K or 6M", parameter, context)
+        return int(float(found[1]) * 1024 ** " KMG".index((found[2] or " ").upper()))

@@ -74,6 +74,11 @@ def address_logger_library() -> Path:
     return cached("addresses", key_of(None), ["addresses", ""])
 
 
+def holder_library() -> Path:
+    """The library that replays a job up to a moment when it is loaded, and holds the process there."""
+    return cached("holder", key_of(None), ["holder", ""])
+
+
 def functions_library(module: ModuleType) -> Path:
     """The library of a module's plain functions, such as a walk over a copied heap."""
     return cached(*functions_key(module), ["functions", module.__name__])
