@@ -74,11 +74,11 @@ def command(
     \b
     heapwright blame demo.hwt -a system -a kr --at end
 
-    A replay stops at the moment, by default when the most bytes are live. A page can go back to the kernel, or serve
-    another size, only when the last block on it is freed. The table has the groups of blocks that hold back the most:
-    `holds back` is a group's part of the free bytes on pages that it shares, in proportion to its bytes there; `frees`
-    is what the pages hold on which no other group has a block; `gives back` is measured: a copy of the process frees
-    the group, asks the malloc to return memory, and the kernel says how much it got. `hole` is the largest hole then.
+    A replay stops at the moment, by default when the most bytes are live. A page can go back to the kernel only when no
+    block is left on it. The table has the groups of blocks that hold back the most. `holds back` is a group's part of
+    the free bytes on its pages, in proportion to its bytes there. `own pages` are those on which no other group has a
+    block: they are free when the group is. `gives back` is measured: a copy of the process frees the group and asks the
+    malloc to return memory, and the kernel counts. `hole then` is the largest hole without the group.
 
     With --limit, the kernel refuses memory beyond so many bytes, and the replay stops at the first request that fails.
     The largest holes are listed with the blocks on both sides. The bytes are those of `heapwright smallest`.

@@ -17,9 +17,9 @@ HEADS = {
     "blocks": "blocks",
     "bytes": "bytes",
     "holds_back_bytes": "holds back",
-    "releases_bytes": "frees",
+    "releases_bytes": "own pages",
     "gives_back_bytes": "gives back",
-    "largest_hole_bytes": "hole",
+    "largest_hole_bytes": "hole then",
 }
 BY = {"site": "asked for by", "size": "size", "age": "age"}
 

@@ -136,10 +136,10 @@ class Moment:
     grown: int  # bytes of private writable memory that the events added
 
     def release(self, groups: I64) -> list[int]:
-        """The resident bytes that each group alone gives back; `groups` has a number, or NO_GROUP, for each slot.
+        """The resident bytes that go with each group; `groups` has a number, or NO_GROUP, for each slot.
 
-        A child of the held process frees a group's blocks and asks the malloc to give back what it can. This can be
-        asked once.
+        A child of the held process frees a group's blocks and asks the malloc to give back what it can. What it gives
+        back without the group does not count. This can be asked once.
         """
         count = int(groups.max(initial=NO_GROUP)) + 1
         if count > MAX_GROUPS:
@@ -149,7 +149,8 @@ class Moment:
             file.write(groups.astype("<i8").tobytes())
         self.worker.job.groups = count
         self.worker.go_on(RELEASED)
-        return [int(self.worker.job.released[number]) for number in range(count)]
+        released = [int(self.worker.job.released[number]) for number in range(count + 1)]
+        return [each - released[-1] for each in released[:-1]]
 
 
 @dataclass

@@ -41,4 +41,4 @@ class HoldJob(Struct):
     done: Word  # events that succeeded
     has_failed: Word  # the next one was refused
     table: Word  # the address of the first slot's row
-    released: Array[Word, MAX_GROUPS]  # resident bytes that each group alone gives back
+    released: Array[Word, MAX_GROUPS + 1]  # resident bytes that go with each group alone; then those that go without

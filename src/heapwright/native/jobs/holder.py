@@ -26,7 +26,7 @@ from heapwright.native.runtime.linux import (
     READ_WRITE,
     SHARED,
 )
-from heapwright.native.runtime.process_facts import Text, number_at, resident
+from heapwright.native.runtime.process_facts import Text, number_at
 from heapwright.stats import UNREPORTED
 from heapwright.traces.events import REALLOC
 from heapwright.traces.flat import FlatEvent
@@ -49,20 +49,24 @@ class Limits(Struct):
 
 
 def data_bytes():
-    """The bytes of private writable memory: VmData of /proc/self/status."""
+    """The bytes of private writable memory."""
+    return bytes_in(c.text("/proc/self/status"), c.text("VmData:"))
+
+
+def touched_bytes():
+    """The resident bytes that no file has, counted page by page: the sums in statm are off by some pages."""
+    return bytes_in(c.text("/proc/self/smaps_rollup"), c.text("\nAnonymous:"))
+
+
+def bytes_in(path, label):
+    """The bytes that a file of /proc has behind a label."""
     text = c.on_stack(Text)
-    file = c.c_open(c.text("/proc/self/status"), OPEN_TO_READ, 0)
-    size = c.c_read(file, text.address, Text.SIZE)
+    file = c.c_open(path, OPEN_TO_READ, 0)
+    size = c.c_read(file, text.address, Text.SIZE - 1)
     c.c_close(file)
-    place = 0
-    while place < size and not is_data(text.letters, place):
-        place += 1
-    return number_at(text, place) * 1024
-
-
-def is_data(letters, place):
-    """Whether `VmData` is at a place. No other label has these letters there."""
-    return letters[place] == 86 and letters[place + 2] == 68 and letters[place + 3] == 97
+    text.letters[max(size, 0)] = 0
+    place = c.strstr(text.address, label)
+    return number_at(text, place - text.address) * 1024 if place != 0 else 0
 
 
 def set_limit(size):
@@ -130,8 +134,8 @@ def note_usable_sizes(job, table):
 
 
 def release_groups(job, table, groups):
-    """Measure what each group alone gives back, in a child for each."""
-    for number in range(job.groups):
+    """Measure what each group alone gives back, in a child for each; and after the last one, what none does."""
+    for number in range(job.groups + 1):
         child = c.fork()
         if child == 0:
             release_group(job, table, groups, number)
@@ -140,14 +144,14 @@ def release_groups(job, table, groups):
 
 
 def release_group(job, table, groups, number):
-    """Free the blocks of a group, and note the resident bytes that the malloc gives back when it is asked to."""
-    before = resident()
+    """Free the blocks of a group, and note how much resident memory goes when the malloc is asked to give it back."""
+    before = touched_bytes()
     for i in range(job.slots):
         row = Held(job.memory, table + i * Held.SIZE)
         if row.block != NULL and Group(job.memory, groups + i * Group.SIZE).number == number:
             c.free(row.block)
     give_back()
-    job.released[number] = before - resident()
+    job.released[number] = before - touched_bytes()
 
 
 def give_back():
