@@ -78,13 +78,13 @@ def test_a_malloc_that_cannot_run_the_trace_is_not_measured(heapwright, tmp_path
 
 
 def test_blame_names_who_holds_the_pages(heapwright, recording):
-    report = json.loads(printed(heapwright, "blame", recording, "-a", "kr", "--at", "1.4s", "--json"))
+    report = json.loads(printed(heapwright, "blame", recording, "-a", "kr", "--at", "850ms", "--json"))
     [result] = report["results"]
     [first] = [each for each in result["groups"] if each["name"].startswith("keep")]
     assert result["by"] == "site"
     assert first == result["groups"][0]
     assert first["blocks"] == PAIRS
-    assert result["moment"]["seconds"] < 1.4
+    assert result["moment"]["seconds"] == 0.85
     lines = printed(heapwright, "blame", recording, "-a", "kr", "--at", "end").splitlines()
     assert any(line.startswith("keep (app.c:7)") for line in lines)
 
