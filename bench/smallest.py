@@ -2,20 +2,20 @@
 
     python bench/smallest.py -o bench/results/smallest.json [TRACE...]
 
-Each limit is the kernel's, so the figures are bytes and repeat exactly on one machine: no clock is read. Without traces,
-those that `heapwright synthesize` makes are measured.
+Each limit is the kernel's, so the figures are bytes and repeat exactly on one machine: no clock is read. Without
+traces, those that `heapwright synthesize` makes are measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from heapwright.cli.smallest import as_dict
+from heapwright.cli.terminal import progress
 from heapwright.lab.machine_facts import installed_peers, machine_facts
 from heapwright.lab.naming import contestants
 from heapwright.lab.smallest import smallest
@@ -30,7 +30,7 @@ OURS = ("kr", "linked_list", "dlmalloc", "ptmalloc", "hoard", "slab", "tlsf")
 def measured(events: Events, mallocs: tuple[str, ...]) -> list[dict[str, Any]]:
     """The results of each malloc on one process's events."""
     flat = flatten(events)
-    found = [smallest(flat, each, lambda line: print(line, file=sys.stderr)) for each in contestants(mallocs)]
+    found = [smallest(flat, each, progress) for each in contestants(mallocs)]
     return [as_dict(each, events) for each in found]
 
 

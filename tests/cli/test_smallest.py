@@ -1,4 +1,4 @@
-"""`heapwright smallest` and `heapwright blame`: what they say of a recording, and what they refuse."""
+"""`heapwright smallest`, `blame` and `diverge`: what they say of a recording, and what they refuse."""
 
 from __future__ import annotations
 
@@ -126,6 +126,31 @@ def test_what_makes_no_sense_is_refused(refused, plain, arguments, reason):
 
 def test_a_time_after_the_end_is_refused(refused, recording):
     assert "is after the end at 900 ms" in refused("blame", recording, "--at", "2s")
+
+
+# --- diverge
+
+
+def test_the_first_difference_is_printed_with_both_neighbourhoods(heapwright, plain):
+    pair = ("-a", "system", "-a", "system{MALLOC_MMAP_THRESHOLD_=2000}")
+    lines = printed(heapwright, "diverge", plain, *pair).splitlines()
+    assert lines[2].startswith("they differ first at event 1, malloc of 3,000 bytes; in all, ")
+    assert sum(line.strip().startswith("1  <- new") for line in lines) == 2
+    assert "block of event  place in a mapping  bytes" in lines
+    report = json.loads(printed(heapwright, "diverge", plain, *pair, "--json"))
+    assert (report["first"]["event"], report["requests"]) == (1, 601)
+
+
+def test_the_same_malloc_does_not_differ(heapwright, plain):
+    text = printed(heapwright, "diverge", plain, "-a", "system", "-a", "again=system")
+    assert text.splitlines()[-1] == "system and again serve 601 requests at the same places"
+
+
+def test_two_mallocs_are_needed(refused, plain):
+    assert "give -a twice" in refused("diverge", plain, "-a", "kr")
+
+
+# --- sizes
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "Compare mallocs on a recording: time and memory, side by side.",
     "smallest": "Find the smallest heap in which a recording runs, for each malloc.",
     "blame": "Show which live blocks hold back a heap's memory, or why a small heap fails.",
+    "diverge": "Find the first request that two mallocs serve at different places.",
     "report": "Report what a recorded program asked for, who asked, and when.",
     "inspect": "Explain where the memory of a running program is.",
     "convert": "Convert a trace to or from the format of another tool.",
