@@ -139,14 +139,13 @@ class Wanted:
 
 def compare_all(path: Path, allocators: tuple[str, ...], process: str | None, wanted: Wanted) -> None:
     """Replay the chosen processes of a trace, and show what was measured."""
-    from heapwright.lab.machine_facts import installed_peers
     from heapwright.lab.naming import contestants
     from heapwright.lab.processes import ALL, choose
     from heapwright.traces.importers import open_trace
 
     trace = open_trace(path)
     chosen = choose(trace, process)
-    mallocs = contestants(allocators or (*DEFAULT, *installed_peers()))
+    mallocs = contestants(allocators or default_mallocs())
     reports = []
     for each in chosen:
         results = measured(each.process, mallocs, wanted)
@@ -176,6 +175,13 @@ def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequenc
 
     for result, found in zip(results, curves_of_each(process, mallocs, samples, progress), strict=True):
         result["curves"] = found.as_json()
+
+
+def default_mallocs() -> tuple[str, ...]:
+    """The mallocs that are compared unless others are named."""
+    from heapwright.lab.machine_facts import installed_peers
+
+    return (*DEFAULT, *installed_peers())
 
 
 def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks of options: those without effect are refused, and so is nan."""
+"""Checks of options: those without effect are refused, and so is nan. Sizes in bytes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ def refuse_idle(why: str, *names: str) -> None:
 
 
 class Size(click.ParamType[int]):
-    """A number of bytes, which may have a unit: 500000, 512K, 100M, 2G. Units are powers of 1024."""
+    """A number of bytes, which may have a unit: 500000, 512K, 1.5M, 2G. Units are powers of 1024."""
 
     name = "bytes"
+    form = re.compile(r"(\d+(?:\.\d+)?)(?:([KMGT])(?:i?B)?|B?)", re.IGNORECASE)
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        found = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", str(value), re.IGNORECASE)
-        size = int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ") if found else 0
+        found = self.form.fullmatch(str(value).replace(",", "").replace("_", ""))
+        size = int(float(found[1]) * 1024 ** " KMGT".index((found[2] or " ").upper())) if found else 0
         if not size:
-            self.fail(f"{value!r} is no number of bytes such as 500000, 512K, 100M or 2G", parameter, context)
+            self.fail(f"{value!r} is no number of bytes such as 500000, 512K, 1.5M or 2G", parameter, context)
         return size
 
 

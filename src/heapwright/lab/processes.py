@@ -46,6 +46,13 @@ def choose(trace: Trace, which: str | None) -> list[Chosen]:
     return found
 
 
+def choose_one(trace: Trace, which: str | None) -> Chosen:
+    """The one process that `which` names, as `choose` does. Raises ProcessError for all."""
+    if which == ALL:
+        raise ProcessError("one process is looked at: give a PID or a place")
+    return choose(trace, which)[0]
+
+
 def listed(numbered: list[Chosen]) -> str:
     """The place, PID and command of each process, in one line; only the first few if there are many."""
     told = [f"{each.number} (PID {each.process.pid}: {each.process.command or '?'})" for each in numbered[:MAX_LISTED]]

@@ -1,8 +1,8 @@
 """`python -m heapwright.native.build KIND SPEC OUTPUT [object|llvm|asm]`: compile one library's code.
 
 It runs in its own process, because `heapwright.native.lean` leaves Numba unfit for anything else. KIND is heap,
-recorder, counter, replayer, addresses, curves, workloads or functions. A compile error is one line on standard error,
-with status 2.
+recorder, counter, replayer, addresses, curves, holder, workloads or functions. A compile error is one line on standard
+error, with status 2.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ UNITS: dict[str, Callable[[str], Any]] = {
     "replayer": lambda spec: face.replayer_unit(),
     "addresses": lambda spec: face.address_logger_unit(),
     "curves": lambda spec: curves_unit(load(spec) if spec else None),
+    "holder": lambda spec: face.holder_unit(),
     "workloads": lambda spec: workloads_unit(),
     "functions": functions.functions_unit,
 }

@@ -10,7 +10,7 @@ from heapwright.layout import StructMeta
 from heapwright.native import exports
 from heapwright.native.c import heap_words, process_memory
 from heapwright.native.compiler import Export, Unit
-from heapwright.native.jobs import replay_addresses, replayer
+from heapwright.native.jobs import holder, replay_addresses, replayer
 from heapwright.native.portable import portable
 from heapwright.native.runtime import kernel, phases, recorder
 from heapwright.native.runtime.stacks import modules
@@ -90,6 +90,11 @@ def address_logger_unit() -> Unit:
     """The unit of the address logger: one function that replays a job in windows when the library is loaded."""
     begin = Export("heapwright_job", portable(replay_addresses.log_addresses), 0)
     return Unit((begin,), {}, 0, frozenset(), is_heap=False)
+
+
+def holder_unit() -> Unit:
+    """The unit of the holder: one function that replays a job up to a moment and holds the process there."""
+    return Unit((Export("heapwright_job", portable(holder.hold), 0),), {}, 0, frozenset(), is_heap=False)
 
 
 def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:

@@ -81,6 +81,11 @@ def curves_library(spec: str = "") -> Path:
     return cached(name, key_of(stack), ["curves", spec])
 
 
+def holder_library() -> Path:
+    """The library that replays a job up to a moment when it is loaded, and holds the process there."""
+    return cached("holder", key_of(None), ["holder", ""])
+
+
 def functions_library(module: ModuleType) -> Path:
     """The library of a module's plain functions, such as a walk over a copied heap."""
     return cached(*functions_key(module), ["functions", module.__name__])

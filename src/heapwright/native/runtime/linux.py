@@ -26,7 +26,7 @@ SIGACTION, SIGPROCMASK = 13, 14  # rt_sigaction, rt_sigprocmask
 HERE = -100  # AT_FDCWD: relative paths start at the current directory
 NO_WAIT = 1  # GRND_NONBLOCK
 
-ADDRESS_SPACE = 9  # getrlimit: RLIMIT_AS
+DATA_SIZE, ADDRESS_SPACE = 2, 9  # getrlimit: RLIMIT_DATA, RLIMIT_AS
 
 # futex
 FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129  # the system call; both on private words
