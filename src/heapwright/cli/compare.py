@@ -12,6 +12,7 @@ from heapwright.cli.mallocs import EPILOG, HELP
 from heapwright.cli.options import refuse_idle
 from heapwright.cli.terminal import progress, tell_notes
 from heapwright.files import check_output
+from heapwright.traces.sampling import require_all
 
 if TYPE_CHECKING:
     from heapwright.lab.contestant import Contestant
@@ -108,7 +109,7 @@ def command(
         raise click.UsageError("a map is of one process: choose it with --process")
     if html:
         check_output(html)
-    loaded = open_trace(trace)
+    loaded = require_all(open_trace(trace), trace)
     chosen = choose(loaded, process)
     mallocs = contestants(allocators or (*DEFAULT, *installed_peers()))
     reports = []

@@ -23,11 +23,16 @@ class Size(click.ParamType[int]):
 
     name = "bytes"
 
+    def __init__(self, most: int = 1 << 60):
+        self.most = most
+
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
         found = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", str(value), re.IGNORECASE)
         size = int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ") if found else 0
         if not size:
             self.fail(f"{value!r} is no number of bytes such as 500000, 512K, 100M or 2G", parameter, context)
+        if size > self.most:
+            self.fail(f"{value!r} is too much: the most is {self.most:,} bytes", parameter, context)
         return size
 
 
