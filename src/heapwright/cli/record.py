@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,22 +99,18 @@ def command(
     heapwright control start /tmp/server
     heapwright control stop /tmp/server
 
-    With --sample, the program runs at nearly its own speed, and the trace has totals with their standard errors. It
-    cannot be replayed.
+    With --sample, the program runs at nearly its own speed, and totals have standard errors (docs/sampling.md):
 
     \b
     heapwright record --sample 512K --call-sites -o server.hwt -- ./server
     """
-    from heapwright.lab.collector import Collector, is_clock_common
+    from heapwright.lab.collector import Collector
     from heapwright.lab.control import check_control, control_file
-    from heapwright.native.clock import processor_clock
-    from heapwright.native.library import recorder_library, sampler_library
 
     check_output(output)
     if control:
         check_control(control)
-    library = sampler_library() if sample else recorder_library()
-    ticks = processor_clock() if is_clock_common() else None
+    library, ticks = tools(sample)
     is_root = os.geteuid() == 0  # its program may become another user, who must find the ring after an exec
     with written_whole(output) as trace, work_folder(output, is_root) as folder, ExitStack() as stack:
         with Collector(folder, trace, is_root, ticks, control is not None, budget or 0, sample or 0) as collector:
@@ -124,12 +120,21 @@ def command(
             running = still_running(collector.path)
         header, reason = collector.complete(), why_unserved(command[0])
         if not header["processes"]:
-            why = reason or why_nothing(header)
-            raise click.ClickException(f"nothing was recorded: {command[0]} {why}")
+            raise click.ClickException(f"nothing was recorded: {command[0]} {reason or why_nothing(header)}")
     tell(output, header, running)
     if reason:
         click.echo(f"  {command[0]} itself is not recorded: it {reason}", err=True)
     raise click.exceptions.Exit(status)
+
+
+def tools(sample: int | None) -> tuple[Path, Callable[[], int] | None]:
+    """The library to preload, and the processor's clock if it may be used."""
+    from heapwright.lab.collector import is_clock_common
+    from heapwright.native.clock import processor_clock
+    from heapwright.native.library import recorder_library, sampler_library
+
+    library = sampler_library() if sample else recorder_library()
+    return library, processor_clock() if is_clock_common() else None
 
 
 def settings(depth: int | None, sample: int | None) -> dict[str, str]:
