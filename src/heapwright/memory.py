@@ -56,7 +56,7 @@ class Memory(Protocol):
         """
 
     def local(self, slot: int) -> int:
-        """One of the calling thread's eight thread-local words; zero in a new thread."""
+        """One of the calling thread's twelve thread-local words; zero in a new thread."""
 
     def set_local(self, slot: int, value: int) -> None:
         """Store a thread-local word. A thread's first store may make the C library call calloc, so hold no lock."""

@@ -20,4 +20,8 @@ TCACHE_MAX = 1 << 32
 TCACHE_COUNT = TCACHE_MAX + 1
 TCACHE_UNSORTED_LIMIT = TCACHE_MAX + 2
 
+SAMPLE_BYTES = TCACHE_MAX + 16  # of the layer `sampled`: bytes between two points, on average
+SAMPLE_VARIABLE = "HEAPWRIGHT_SAMPLE"
+USUAL_SAMPLE_BYTES, MAX_SAMPLE_BYTES = 1 << 19, 1 << 30
+
 UNSET = -1  # the option is not set; settings are never negative

@@ -28,6 +28,19 @@ def size(count: float | None) -> str:
     return f"{count / MIB:,.1f} MiB" if abs(count) >= MIB // 10 else f"{count / KIB:,.1f} KiB"
 
 
+def margin(value: float, error: float) -> str:
+    """An error in percent of its value, with its sign: ` ± 3 %`; nothing if the value is 0."""
+    if not value:
+        return ""
+    percent = 100 * error / value
+    return f" ± {percent:.{1 if percent < 0.95 else 0}f} %"
+
+
+def about(value: float, error: float) -> str:
+    """An estimated number of bytes with its standard error: `about 1.2 MiB ± 3 %`."""
+    return f"about {size(value)}{margin(value, error)}"
+
+
 def share(part: float, whole: float) -> str:
     """A part in percent of the whole: `63 %`, `0.4 %`, `<0.1 %`; a dash if there is no whole."""
     if not whole:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import sys
 import zlib
@@ -43,6 +44,14 @@ class File:
         sites, at = column(content, at)
         assert at == len(content)
         return json.loads(bytes(text)), parents, innermost, sites
+
+    def requested(self, process):
+        """The bytes that a process asked for; in a sample, an estimate."""
+        rate, total = self.head["processes"][process].get("sample", 0), 0
+        for row in self.processes[process]:
+            if row["op"] in (1, 2, 3) and row["flags"] == 0:
+                total += row["size"] / (-math.expm1(-(row["size"] + 1) / rate) if rate else 1)
+        return total
 
     def stack(self, site):
         """The frames of a site's stack, innermost first."""

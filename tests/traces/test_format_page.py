@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from heapwright.traces import format
 from heapwright.traces.events import Events, Process, Trace
 from heapwright.traces.importers import open_trace
+from heapwright.traces.sampling import total_bytes
 from heapwright.traces.stacks import PYTHON, Frame, Stacks
 
 FILES = Path(__file__).parent / "files"
@@ -52,9 +53,19 @@ def test_stacks_and_facts_are_read_by_the_page_alone(tmp_path):
         "source": trace.source, "program": "prog", "command": ["prog", "-x"], "date": trace.date, "host": trace.host,
     }  # fmt: skip
     assert found.head["processes"] == [
-        {"pid": 42, "parent": 41, "execs": 1, "command": "prog -x", "threads": ["main"], "notes": {},
+        {"pid": 42, "parent": 41, "execs": 1, "command": "prog -x", "threads": ["main"], "sample": 0, "notes": {},
          "summary": asdict(process.summary())}
     ]  # fmt: skip
+
+
+def test_the_rate_of_a_sample_is_read_by_the_page_alone(tmp_path):
+    events = Events.of(op=[1, 3, 4, 1], thread=[0] * 4, block=[0, 0, 0, 1], size=[0, 999, 0, 50])
+    format.write(tmp_path / "t.hwt", Trace([Process(events, sample=1000), Process(events)]))
+    found = hwt_reader.File((tmp_path / "t.hwt").read_bytes())
+    assert [each["sample"] for each in found.head["processes"]] == [1000, 0]
+    assert found.requested(0) == pytest.approx(total_bytes(events, 1000).value)
+    assert found.requested(1) == 1049
+    assert [process.sample for process in format.read(tmp_path / "t.hwt").processes] == [1000, 0]
 
 
 def test_sites_that_are_not_stacks_are_read_by_the_page_alone(tmp_path):

@@ -24,11 +24,16 @@ class Size(click.ParamType[int]):
     name = "bytes"
     form = re.compile(r"(\d+(?:\.\d+)?)(?:([KMGT])(?:i?B)?|B?)", re.IGNORECASE)
 
+    def __init__(self, most: int = 1 << 60):
+        self.most = most
+
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
         found = self.form.fullmatch(str(value).replace(",", "").replace("_", ""))
         size = int(float(found[1]) * 1024 ** " KMGT".index((found[2] or " ").upper())) if found else 0
         if not size:
             self.fail(f"{value!r} is no number of bytes such as 500000, 512K, 1.5M or 2G", parameter, context)
+        if size > self.most:
+            self.fail(f"{value!r} is too much: the most is {self.most:,} bytes", parameter, context)
         return size
 
 

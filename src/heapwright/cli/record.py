@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from heapwright.cli.launch import launch
 from heapwright.cli.options import Size
 from heapwright.cli.terminal import tell_notes
 from heapwright.files import check_output, written_whole
+from heapwright.options import MAX_SAMPLE_BYTES as MAX_RATE
+from heapwright.options import SAMPLE_VARIABLE
+from heapwright.options import USUAL_SAMPLE_BYTES as USUAL_RATE
 from heapwright.preload import is_reachable_by_all, why_unserved
 from heapwright.traces.raw_stacks import MAX_DEPTH, USUAL_DEPTH, VARIABLE
-from heapwright.wording import counted, when_recorded
+from heapwright.wording import about, counted, when_recorded
 
 MEMORY, MEMORY_ROOM = Path("/dev/shm"), 1 << 28  # noqa: S108  a folder of ours lies in it
 PLACES = Path("/var/tmp"), Path("/tmp")  # for the ring of root's recordings, if other users cannot reach the others
@@ -53,9 +56,22 @@ depth_option = click.option(
     metavar="BYTES",
     help="Stop recording when the trace has this size: 500000, 512K, 100M, 2G.",
 )
+@click.option(
+    "--sample",
+    is_flag=False,
+    flag_value=f"{USUAL_RATE >> 10}K",
+    type=Size(MAX_RATE),
+    metavar="[BYTES]",
+    help=f"Record only a sample: on average a request in every BYTES asked for ({USUAL_RATE >> 10}K). For production.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
-    output: Path, depth: int | None, control: Path | None, budget: int | None, command: tuple[str, ...]
+    output: Path,
+    depth: int | None,
+    control: Path | None,
+    budget: int | None,
+    sample: int | None,
+    command: tuple[str, ...],
 ) -> None:
     """Run COMMAND and record every allocation of all its threads and children in a trace.
 
@@ -82,36 +98,49 @@ def command(
     heapwright record --control /tmp/server -o server.hwt -- ./server &
     heapwright control start /tmp/server
     heapwright control stop /tmp/server
+
+    With --sample, the program runs at nearly its own speed, and totals have standard errors (docs/sampling.md):
+
+    \b
+    heapwright record --sample 512K --call-sites -o server.hwt -- ./server
     """
-    from heapwright.lab.collector import Collector, is_clock_common
+    from heapwright.lab.collector import Collector
     from heapwright.lab.control import check_control, control_file
-    from heapwright.native.clock import processor_clock
-    from heapwright.native.library import recorder_library
 
     check_output(output)
     if control:
         check_control(control)
-    library, ticks = recorder_library(), processor_clock() if is_clock_common() else None
+    library, ticks = tools(sample)
     is_root = os.geteuid() == 0  # its program may become another user, who must find the ring after an exec
     with written_whole(output) as trace, work_folder(output, is_root) as folder, ExitStack() as stack:
-        with Collector(folder, trace, is_root, ticks, control is not None, budget or 0) as collector:
+        with Collector(folder, trace, is_root, ticks, control is not None, budget or 0, sample or 0) as collector:
             if control:
                 stack.enter_context(control_file(control, collector.path))
-            status = launch(command, library, {"HEAPWRIGHT_RECORD": str(collector.path)} | call_sites(depth))
+            status = launch(command, library, {"HEAPWRIGHT_RECORD": str(collector.path)} | settings(depth, sample))
             running = still_running(collector.path)
         header, reason = collector.complete(), why_unserved(command[0])
         if not header["processes"]:
-            why = reason or why_nothing(header)
-            raise click.ClickException(f"nothing was recorded: {command[0]} {why}")
+            raise click.ClickException(f"nothing was recorded: {command[0]} {reason or why_nothing(header)}")
     tell(output, header, running)
     if reason:
         click.echo(f"  {command[0]} itself is not recorded: it {reason}", err=True)
     raise click.exceptions.Exit(status)
 
 
-def call_sites(depth: int | None) -> dict[str, str]:
-    """The environment of a program whose call stacks are recorded, if they are."""
-    return {VARIABLE: str(depth)} if depth else {}
+def tools(sample: int | None) -> tuple[Path, Callable[[], int] | None]:
+    """The library to preload, and the processor's clock if it may be used."""
+    from heapwright.lab.collector import is_clock_common
+    from heapwright.native.clock import processor_clock
+    from heapwright.native.library import recorder_library, sampler_library
+
+    library = sampler_library() if sample else recorder_library()
+    return library, processor_clock() if is_clock_common() else None
+
+
+def settings(depth: int | None, sample: int | None) -> dict[str, str]:
+    """The recorder's settings, for the program's environment."""
+    chosen = {VARIABLE: depth, SAMPLE_VARIABLE: sample}
+    return {name: str(value) for name, value in chosen.items() if value}
 
 
 @contextmanager
@@ -154,12 +183,25 @@ def tell(output: Path, header: dict[str, Any], running: Mapping[str, int]) -> No
     """Print what was recorded, and what was repaired or lost."""
     summary, processes = header["summary"], header["processes"]
     of = f"{counted(len(processes), 'processes')} ({counted(summary['threads'], 'threads')})"
-    peak = f"peak live memory {summary['peak_live_bytes']:,} bytes"
     size = f"file size {output.stat().st_size:,} bytes"
+    if any(process["sample"] for process in processes):
+        peak = f"{asked_for(output)} were asked for"
+    else:
+        peak = f"peak live memory {summary['peak_live_bytes']:,} bytes"
     click.echo(f"{output}: {counted(summary['events'], 'events')} from {of}; {peak}; {size}", err=True)
     if "recorded" in header:
         click.echo(f"  {when_recorded(header['recorded'])}", err=True)
     tell_notes(sum((Counter(each["notes"]) for each in processes), Counter(running)))
+
+
+def asked_for(output: Path) -> str:
+    """The bytes that a sample stands for."""
+    from heapwright.traces.format import TraceFile
+    from heapwright.traces.sampling import requested
+
+    with TraceFile(output) as file:
+        estimate = requested(file)
+    return about(estimate.value, estimate.error)
 
 
 def still_running(ring: Path) -> Counter[str]:

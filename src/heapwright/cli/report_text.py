@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from heapwright.cli.tables import print_table
 from heapwright.cli.terminal import is_width_known, say
 from heapwright.report.against import MEASURES, signed
-from heapwright.report.remarks import headline
+from heapwright.report.remarks import error_of, headline
 from heapwright.wording import counted, duration, share, size
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ MIN_SHARE, MAX_CHILDREN, MAX_DEPTH = 0.03, 5, 10  # of a tree: of the whole for 
 SAME = 0.005  # of the whole: a child that lacks no more joins its parent
 MIN_BAR, MAX_BAR, MAX_ROWS = 8, 30, 12  # of a histogram
 FIGURES, SIZE = 28, 12  # columns for the figures of a row, and for its bytes
+LACKS = "it does not know temporary blocks, growth, and when exactly most bytes were live"
 NO_SITES = "the trace has no call sites, so blocks are told apart by size; `record --call-sites` says who asked"
 
 
@@ -69,6 +70,12 @@ def title(out: Console, findings: Findings) -> None:
     if process["command"]:
         say(out, f"{process['command']}{whose(findings)}")
     say(out, headline(findings))
+    if findings["sample"]:
+        rate = power_of_two(findings["sample"]["bytes"])
+        say(
+            out,
+            f"a sample, a request in every {rate} on average: figures are estimates ± their standard error; {LACKS}",
+        )
     if not findings["has_call_sites"]:
         say(out, NO_SITES)
 
@@ -128,19 +135,24 @@ def ends(findings: Findings, width: int) -> str:
 
 def holders(out: Console, name: str, moment: dict[str, Any], findings: Findings) -> None:
     """Who has the live blocks at a moment."""
-    heading(out, f"{name}: {size(moment['bytes'])} in {counted(moment['blocks'], 'blocks')}")
-    table(out, moment["callers"], name=who(findings), share="share", bytes="bytes", blocks="blocks")
+    heading(out, f"{name}: {size(moment['bytes'])}{error_of(moment)} in {counted(moment['blocks'], 'blocks')}")
+    table(out, moment["callers"], name=who(findings), share="share", bytes="bytes", **errors(findings), blocks="blocks")
 
 
 def requests(out: Console, findings: Findings) -> None:
     asked = findings["requests"]
-    heading(out, f"all requests: {size(asked['bytes'])} in {counted(asked['count'], 'requests')}")
-    table(out, asked["callers"], name=who(findings), share="share", bytes="bytes", count="requests")
+    heading(out, f"all requests: {size(asked['bytes'])}{error_of(asked)} in {counted(asked['count'], 'requests')}")
+    table(out, asked["callers"], name=who(findings), share="share", bytes="bytes", **errors(findings), count="requests")
+
+
+def errors(findings: Findings) -> dict[str, str]:
+    """The column of standard errors, which only a sample has."""
+    return {"error": "±"} if findings["sample"] else {}
 
 
 def temporary(out: Console, findings: Findings) -> None:
     short = findings["temporary"]
-    if not short["count"]:
+    if not short or not short["count"]:
         return
     others = f"at most {counted(short['others'], 'other requests')}" if short["others"] else "no other request"
     heading(out, f"temporary: {counted(short['count'], 'blocks')} freed after {others}")
@@ -149,7 +161,7 @@ def temporary(out: Console, findings: Findings) -> None:
 
 def growth(out: Console, findings: Findings) -> None:
     grown = findings["growth"]
-    if not grown["grows"]:
+    if not grown or not grown["grows"]:
         return
     heading(out, f"reallocs: {grown['grows']:,} to a larger size, {grown['shrinks']:,} smaller, {grown['same']:,} same")
     heads = {"count": "growths", "longest": "of one block", "old_bytes": "bytes to copy"}
@@ -196,6 +208,8 @@ def cell(out: Console, row: dict[str, Any], name: str) -> str:
     value = row[name]
     if name == "share":
         return share(value, 1)
+    if name == "error":
+        return share(value, row["bytes"])
     if name in BYTES and out.width < WIDE:
         return size(value)
     return f"{value:,}" if isinstance(value, int) and name not in ("pid", "number") else str(value) or "?"

@@ -177,11 +177,12 @@ def what_to_run(program: str, arguments: tuple[str, ...], events: int | None) ->
         raise click.UsageError(f"a trace takes no arguments, such as '{arguments[0]}'")
     from heapwright.programs.replay import replay
     from heapwright.traces.importers import open_trace
+    from heapwright.traces.sampling import require_all
 
     def tell(done: int, of: int) -> None:
         progress(f"{done / of:.0%}" if done < of else "")
 
-    return replay(open_trace(program).events[:events], tell)
+    return replay(require_all(open_trace(program), program).events[:events], tell)
 
 
 def serve_breakpoints() -> None:

@@ -12,7 +12,7 @@ import click
 
 from heapwright.cli.terminal import console, progress, say, tell_notes
 from heapwright.files import check_output
-from heapwright.wording import counted, duration, when_recorded
+from heapwright.wording import about, counted, duration, size, when_recorded
 
 if TYPE_CHECKING:
     from heapwright.traces.events import Summary
@@ -104,6 +104,7 @@ def facts_of(path: Path, source: Source) -> dict[str, Any]:
 
     kept = {name: value for name, value in source.header.items() if name not in ("index", "stacks")}
     stacks = source.stacks
+    kept["processes"] = [with_estimates(source, place) for place in range(len(kept["processes"]))]
     return {
         "file": str(path),
         "file_bytes": path.stat().st_size,
@@ -111,7 +112,30 @@ def facts_of(path: Path, source: Source) -> dict[str, Any]:
         "duration_us": microseconds(source),
         "call_stacks": len(stacks) - 1,
         "frames": len(stacks.frames),
+        "requested": requested_of(source),
     }
+
+
+def with_estimates(source: Source, place: int) -> dict[str, Any]:
+    """The facts about a process. For a sample, live memory is estimated."""
+    from heapwright.traces.events import Events
+    from heapwright.traces.sampling import live_figures
+
+    facts: dict[str, Any] = source.header["processes"][place]
+    if not facts["sample"]:
+        return facts
+    events = Events.join(list(source.chunks(place)))
+    return facts | {"estimates": live_figures(events, facts["sample"])}
+
+
+def requested_of(source: Source) -> dict[str, float] | None:
+    """The bytes that a sample stands for, with their standard error; None if all requests are recorded."""
+    from heapwright.traces.sampling import requested
+
+    if not any(process["sample"] for process in source.header["processes"]):
+        return None
+    estimate = requested(source)
+    return {"bytes": round(estimate.value), "error": round(estimate.error)}
 
 
 def show(facts: dict[str, Any]) -> None:
@@ -130,6 +154,7 @@ def show(facts: dict[str, Any]) -> None:
         if facts["frames"]
         else "none",
         "recorded": when_recorded(facts["recorded"]) if "recorded" in facts else "",
+        "sample": sample_text(facts),
     }
     say(out, f"{facts['file']}: {counted(summary['events'], 'events')} of {counted(len(processes), 'processes')}")
     for name, value in head.items():
@@ -139,6 +164,16 @@ def show(facts: dict[str, Any]) -> None:
     print_table(out, HEADS, [row_of(number, process) for number, process in enumerate(processes, 1)], words=2)
     for number, process in enumerate(processes, 1):
         show_details(number, process)
+
+
+def sample_text(facts: dict[str, Any]) -> str:
+    """What a sample is, in words; nothing if all requests are recorded."""
+    if not facts["requested"]:
+        return ""
+    rates = sorted({process["sample"] for process in facts["processes"] if process["sample"]})
+    every = " or ".join(size(rate) for rate in rates)
+    asked = about(facts["requested"]["bytes"], facts["requested"]["error"])
+    return f"a request in every {every} on average; {asked} were asked for; bytes and blocks below are estimates"
 
 
 HEADS = (
@@ -158,7 +193,7 @@ HEADS = (
 
 
 def row_of(number: int, process: dict[str, Any]) -> list[str]:
-    summary = process["summary"]
+    summary = process["summary"] | process.get("estimates", {})
     requests = summary["allocs"] + summary["zeroed_allocs"] + summary["reallocs"]
     figures = [
         summary[name] for name in ("peak_live_bytes", "live_blocks_at_peak", "live_bytes_at_end", "live_blocks_at_end")

@@ -32,6 +32,7 @@ from heapwright.traces.format import Writer
 
 MIN_AHEAD, MAX_AHEAD = 256, 2048  # chunks that are offered and not yet taken
 SHORTEST, LONGEST = 0.001, 0.01  # seconds between two passes
+LONGEST_OF_SAMPLE = 0.05  # a sample fills no chunk in this time, and a pass takes as long as many requests
 SPARE, SPARE_PART = 64 * 1024, 8  # to leave free on the disk: bytes, and an eighth of what is written
 WAITING = 4  # bytes of the trace for an event that is not written yet
 LEVEL = 3  # of compression: with 9, the trace is a tenth smaller, and a program that allocates all the time slower
@@ -60,8 +61,9 @@ class Collector:
     Use `by_all_users` if the program may become another user and then start programs that open the ring. The ring's
     name cannot be guessed, and other users cannot list `folder`. `ticks` reads the processor's clock, if the clocks of
     all processors agree. If the recording `is_controlled`, it begins with a pause, and the program and others may start
-    and stop it. When the trace has `budget` bytes, the recording ends; 0 is no limit. Raises UserError if the ring
-    cannot be made.
+    and stop it. When the trace has `budget` bytes, the recording ends; 0 is no limit. `sample` is
+    the bytes between two points of a sample; 0 if all requests are recorded. Raises UserError if the ring cannot be
+    made.
     """
 
     _header: Any
@@ -74,11 +76,13 @@ class Collector:
         ticks: Callable[[], int] | None = None,
         is_controlled: bool = False,
         budget: int = 0,
+        sample: int = 0,
     ):
         self.path = folder.absolute() / f"{secrets.token_hex(8)}{raw.SUFFIX}"
         self.writer = Writer(trace, LEVEL)
         self.budget = budget
-        self.family, self.sites = Family(), Sites()
+        self.family, self.sites = Family(sample), Sites()
+        self._longest = LONGEST_OF_SAMPLE if sample else LONGEST
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._error: Exception | None = None
@@ -136,7 +140,7 @@ class Collector:
         pause = SHORTEST
         try:
             while not self._ending.wait(pause):
-                pause = SHORTEST if self.make_pass() else min(2 * pause, LONGEST)
+                pause = SHORTEST if self.make_pass() else min(2 * pause, self._longest)
         except Exception as error:  # to be raised in the caller's thread
             self._error = error
             self._stop(raw.LATE)

@@ -37,6 +37,7 @@ UNFINISHED_REALLOC = "reallocs that never returned, dropped"
 BORN_BEFORE = "frees of blocks from when nothing was recorded, left out"
 MOVED_BEFORE = "reallocs of blocks from when nothing was recorded, kept as new blocks"
 FORGOTTEN = "blocks whose end is not known: they were live when recording stopped, and end where it started again"
+CROWDED = "requests of the sample, dropped: too many of its blocks are live; record with a larger --sample"
 STRAY = "chunks of records of no known process, dropped"
 COUNTS = {
     "damaged": DAMAGED,
@@ -47,6 +48,7 @@ COUNTS = {
     "missing_frees": MISSING_FREE,
     "reallocs_to_zero": REALLOC_TO_ZERO,
     "forgotten": FORGOTTEN,
+    "crowded": CROWDED,
 }
 IN_PARTS = COUNTS | {"unmatched_frees": BORN_BEFORE, "unmatched_reallocs": MOVED_BEFORE}
 UNKNOWN_IN_PARTS = ("unfinished", "unmatched_failures")  # calls that began or ended in a pause, with no loss

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from heapwright.errors import UserError
 from heapwright.traces.events import Process, Trace
+from heapwright.traces.sampling import require_all
 
 ALL = "all"
 MAX_LISTED = 5  # processes, in a message
@@ -27,8 +28,10 @@ class Chosen:
 def choose(trace: Trace, which: str | None) -> list[Chosen]:
     """The processes that `which` names: a PID, a place (from 1), or all; if None, the one with the highest peak.
 
-    A number that is a PID in the trace means that PID. Raises ProcessError if it names no process or several.
+    A number that is a PID in the trace means that PID. Raises ProcessError if it names no process or several, and
+    TraceError if the trace is a sample.
     """
+    require_all(trace, "the trace")
     numbered = [Chosen(process, number) for number, process in enumerate(trace.processes, 1)]
     if which is None:
         largest = trace.largest

@@ -55,7 +55,8 @@ class Recorded:
 class Family:
     """The processes of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, sample: int = 0) -> None:
+        self.sample = sample  # bytes between two points of a sample; 0: everything is recorded
         self.known: dict[int, Recorded] = {}
         self.target = 0  # the PID of a process that is older than this one
         self._naming, self._pause = 0.0, FIRST_NAMING
@@ -197,6 +198,7 @@ class Family:
                     "execs": images[each.pid],
                     "command": each.command,
                     "threads": each.threads,
+                    "sample": self.sample,
                     "notes": dict(next(places)),
                     "summary": asdict(each.summary),
                 }

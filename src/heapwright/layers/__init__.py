@@ -11,4 +11,5 @@ LAYERS = (
     "locked",
     "counted",
     "traced",
+    "sampled",
 )

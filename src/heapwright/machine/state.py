@@ -12,7 +12,7 @@ from heapwright.machine.fault import Fault, Kind
 from heapwright.machine.kernel import Kernel
 from heapwright.machine.space import Space
 
-LOCAL_WORDS = 8
+LOCAL_WORDS = 12
 ADDRESSES = {
     "alloc": 0,
     "alloc_zeroed": 0,

@@ -70,7 +70,7 @@ def recorder_unit(stack: Allocator) -> Unit:
     orders = exports_of(phases, heap, {"start": 0, "stop": 0, "open_run": 2}, exports.RECORDING)
     calls = c_face(stack, CALLS | USABLE)  # a malloc that the program is linked with does not know the blocks
     exported = (*calls, *relatives(stack), *lifecycle(stack), nothing, closing, asking, *orders)
-    return Unit(exported, {}, 0, frozenset(), has_frames=True)
+    return Unit(exported, {}, heap.SIZE, stack.slow_paths, has_frames=True)
 
 
 def counter_unit(stack: Allocator) -> Unit:

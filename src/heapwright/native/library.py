@@ -58,6 +58,12 @@ def recorder_library() -> Path:
     return cached("recorder", key_of(stack), ["recorder", stack.spec])
 
 
+def sampler_library() -> Path:
+    """The library that records a sample of these calls."""
+    stack = load(f"sampled({SYSTEM})")
+    return cached("sampler", key_of(stack), ["recorder", stack.spec])
+
+
 def counter_library() -> Path:
     """The library that counts the calls to the C library's own allocator."""
     stack = load(f"counted({SYSTEM})")

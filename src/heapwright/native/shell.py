@@ -9,7 +9,7 @@ from __future__ import annotations
 from llvmlite import binding as llvm
 
 from heapwright.native.cxx import operators_text
-from heapwright.native.runtime.kernel import Runtime
+from heapwright.native.runtime.kernel import THREAD_WORDS, Runtime
 from heapwright.native.runtime.recorder import Recorder
 
 CARD = "heapwright_card"
@@ -24,7 +24,7 @@ target triple = "{llvm.get_process_triple()}"
 @name = internal constant {text(name)}
 @runtime = internal global [{Runtime.SIZE} x i8] zeroinitializer, align 64
 @recorder = internal global [{Recorder.SIZE} x i8] zeroinitializer, align 64
-@thread = internal thread_local(initialexec) global [8 x i64] zeroinitializer, align 8
+@thread = internal thread_local(initialexec) global [{THREAD_WORDS} x i64] zeroinitializer, align 8
 {WORDS}
 {life if is_heap else JOB}
 {card_text(spec) if spec else ""}

@@ -2,15 +2,18 @@
 
 Events name blocks. What an event takes back, the bytes of a freed block or the old size of a grown one, stands in an
 earlier event, perhaps in an earlier chunk. So between chunks a table holds the live blocks.
+
+In a sample, each block stands for several: `weight` blocks, with `bytes` bytes together (heapwright.traces.sampling).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from heapwright.traces.arrays import I64, U32, Mask, np
+from heapwright.traces.arrays import F64, I64, U32, Mask, np
 from heapwright.traces.events import DEALLOC, INHERITED, NONE, Events
+from heapwright.traces.sampling import rounded, variances, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,8 +46,13 @@ class Changes:
     owner: U32  # the thread that allocated its block
     others: I64  # requests of the thread since it allocated the block, without this one
     growths: U32  # of its block so far
+    weight: F64 | I64  # blocks that its block stands for from now on; 0 if it is dead
+    bytes: I64  # bytes of these together
+    old_weight: F64 | I64
+    old_bytes: I64
     live_bytes: I64  # after the event
     live_blocks: I64
+    rate: int = 0  # of the sample; 0: all events are here
 
     def __len__(self) -> int:
         return len(self.x)
@@ -62,14 +70,25 @@ class Changes:
         """Reallocs to a larger size."""
         return self.held & self.holds & (self.size > self.old_size)
 
+    @property
+    def variance(self) -> F64:
+        """What each event adds to the variance of a total of bytes."""
+        return variances(self.size, self.rate)
+
+    @property
+    def old_variance(self) -> F64:
+        return variances(self.old_size, self.rate)
+
     def __getitem__(self, which: slice | Mask) -> Changes:
-        return Changes(*(getattr(self, each.name)[which] for each in fields(self)))
+        columns = {each.name: getattr(self, each.name)[which] for each in fields(self) if each.name != "rate"}
+        return replace(self, **columns)
 
 
 class LiveBlocks:
     """The live blocks of a process, in the order of their numbers. `advance` takes its chunks one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: int = 0) -> None:
+        self.rate = rate
         self.rows: NDArray[Any] = np.zeros(0, ROW)
         self._started = 0  # blocks so far
         self._asked: I64 = np.zeros(1, np.int64)  # requests so far, by thread
@@ -81,12 +100,12 @@ class LiveBlocks:
         old = self._named_again(events.block[touching])
         rows = np.concatenate([self.rows[old], new_rows(events, x, site, asked)[touching]])
         chains = Chains.of(rows, carried=len(old), dies=events.op[touching] == DEALLOC)
-        before_bytes, before_blocks = int(self.rows["size"].sum()), len(self.rows)
+        before_bytes, before_blocks = int(self.bytes_for().sum()), self.weights_for().sum()
         self._replace(old, chains.survivors())
         return self._changes(events, x, asked, touching, chains, before_bytes, before_blocks)
 
     def _changes(
-        self, events: Events, x: I64, asked: I64, touching: I64, chains: Chains, live_bytes: int, live_blocks: int
+        self, events: Events, x: I64, asked: I64, touching: I64, chains: Chains, live_bytes: int, live_blocks: float
     ) -> Changes:
         count = len(events)
 
@@ -100,6 +119,8 @@ class LiveBlocks:
         size, old_size = spread(chains.rows["size"]), spread(chains.old_size)
         held, holds = spread(~chains.first), spread(~chains.dies)
         gets = events.asks & ~events.failed
+        weight, old_weight = (weigh(*each, self.rate) for each in ((size, holds), (old_size, held)))
+        each_bytes, old_bytes = (whole(*each) for each in ((size, weight), (old_size, old_weight)))
         same_thread = spread(chains.rows["owner"]) == events.thread
         return Changes(
             x=x,
@@ -115,9 +136,22 @@ class LiveBlocks:
             owner=spread(chains.rows["owner"]),
             others=np.where(same_thread, asked - gets - spread(chains.rows["asked"]), np.iinfo(np.int64).max),
             growths=spread(chains.rows["growths"]),
-            live_bytes=live_bytes + np.cumsum(size - old_size),
-            live_blocks=live_blocks + np.cumsum(holds.astype(np.int64) - held),
+            weight=weight,
+            bytes=each_bytes,
+            old_weight=old_weight,
+            old_bytes=old_bytes,
+            live_bytes=live_bytes + np.cumsum(each_bytes - old_bytes),
+            live_blocks=rounded(live_blocks + np.cumsum(weight - old_weight)),
+            rate=self.rate,
         )
+
+    def weights_for(self) -> F64 | I64:
+        """How many blocks each row stands for."""
+        return weigh(self.rows["size"], np.ones(len(self.rows), bool), self.rate)
+
+    def bytes_for(self) -> I64:
+        """The bytes that each row stands for."""
+        return whole(self.rows["size"], self.weights_for())
 
     def _count_requests(self, events: Events) -> I64:
         """For each event, the requests of its thread so far, with its own."""
@@ -149,6 +183,16 @@ class LiveBlocks:
         self.rows[places], kept[places] = survivors[again], True
         self.rows = np.concatenate([self.rows[kept], survivors[~again]])
         self._started = max(self._started, int(survivors["block"].max(initial=-1)) + 1)
+
+
+def weigh(size: I64, lives: Mask, rate: int) -> F64 | I64:
+    """How many blocks each block stands for; 0 for those that do not live."""
+    return np.where(lives, weights(size, rate), 0.0) if rate else lives.astype(np.int64)
+
+
+def whole(size: I64, weight: F64 | I64) -> I64:
+    """The bytes that blocks stand for."""
+    return size if weight.dtype == np.int64 else rounded(size * weight)
 
 
 def new_rows(events: Events, x: I64, site: U32, asked: I64) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from heapwright.report.curve import Points
 from heapwright.report.profile import Profile
 from heapwright.report.tallies import Bar, Moment, Vector
 from heapwright.report.trees import Node, bottom_up, top_down
-from heapwright.traces.arrays import I64, np
+from heapwright.traces.arrays import F64, I64, np
 
 Table = dict[str, Any]
 TOP = 10
@@ -24,6 +24,7 @@ def findings(profile: Profile, top: int = TOP, with_trees: bool = True) -> Table
         "process": process_facts(profile),
         "axis": profile.axis,
         "has_call_sites": profile.has_sites,
+        "sample": sample_of(profile),
         "curve": curve_of(profile.curve),
         "peak": moment_of(profile, profile.peak, top, trees),
         "chosen": None if profile.options.at is None else moment_of(profile, profile.chosen, top, trees),
@@ -33,6 +34,7 @@ def findings(profile: Profile, top: int = TOP, with_trees: bool = True) -> Table
         "growth": growth_of(profile, top),
         "sizes": [bar_of(bar) for bar in profile.sizes.bars()],
         "lifetimes": [bar_of(bar) for bar in profile.lifetimes.bars()],
+        "frees": {"count": profile.threads.frees.total(), "of_others": profile.threads.frees_of_others.total()},
         "threads": threads_of(profile, top),
     }
 
@@ -56,13 +58,36 @@ def moment_of(profile: Profile, moment: Moment, top: int, trees: dict[str, Calla
         "when": profile.when(moment.x),
         "bytes": moment.live_bytes,
         "blocks": moment.live_blocks,
-        "callers": callers_of(profile, {"bytes": moment.bytes_by_site, "blocks": moment.blocks_by_site}, top),
+        **error_of(profile, moment.variance_by_site),
+        "callers": callers_of(
+            profile,
+            {"bytes": moment.bytes_by_site, "blocks": moment.blocks_by_site},
+            top,
+            moment.variance_by_site,
+        ),
         **{name: tree(stacks, moment.bytes_by_site).as_json(stacks) for name, tree in trees.items()},
     }
 
 
-def callers_of(profile: Profile, columns: dict[str, I64 | Vector], top: int) -> list[Table]:
-    """The functions that have most of the first column, with all columns and their share of the first."""
+def sample_of(profile: Profile) -> Table | None:
+    """The rate of a sample, and how many requests are in it; None if all events are recorded."""
+    rate = profile.process.sample
+    return {"bytes": rate, "requests": profile.requests.recorded} if rate else None
+
+
+def error_of(profile: Profile, variance: F64) -> Table:
+    """The standard error of a total of bytes, if it is an estimate."""
+    return {"error": float(variance.sum() ** 0.5)} if profile.process.sample else {}
+
+
+def callers_of(
+    profile: Profile, columns: dict[str, I64 | Vector], top: int, variance: F64 | None = None
+) -> list[Table]:
+    """The functions that have most of the first column, with all columns and their share of the first.
+
+    `variance` is that of the first column; in a sample, each row then has its standard error.
+    """
+    errors = profile.by_name(variance) ** 0.5 if variance is not None and profile.process.sample else None
     values = {name: each.values() if isinstance(each, Vector) else each for name, each in columns.items()}
     sums = {name: profile.by_name(each) for name, each in values.items()}
     order, total = next(iter(sums.values())), int(next(iter(values.values())).sum())
@@ -71,6 +96,7 @@ def callers_of(profile: Profile, columns: dict[str, I64 | Vector], top: int) -> 
         describe(profile, frame)
         | {name: int(sums[name][frame]) for name in sums}
         | {"share": float(order[frame] / total)}
+        | ({} if errors is None else {"error": float(errors[frame])})
         for frame in largest.tolist()
         if order[frame] > 0
     ]
@@ -88,13 +114,18 @@ def requests_of(profile: Profile, top: int) -> Table:
     return {
         "count": requests.count.total(),
         "bytes": requests.bytes.total(),
-        "callers": callers_of(profile, {"bytes": requests.bytes, "count": requests.count}, top),
+        **error_of(profile, requests.variance.fractions()),
+        "callers": callers_of(
+            profile, {"bytes": requests.bytes, "count": requests.count}, top, requests.variance.fractions()
+        ),
     }
 
 
-def temporary_of(profile: Profile, top: int) -> Table:
-    """The blocks that were freed almost at once."""
+def temporary_of(profile: Profile, top: int) -> Table | None:
+    """The blocks that were freed almost at once; None for a sample, which does not know."""
     requests = profile.requests
+    if profile.process.sample:
+        return None
     columns: dict[str, Any] = {
         "count": requests.temporary,
         "bytes": requests.temporary_bytes,
@@ -111,7 +142,10 @@ def temporary_of(profile: Profile, top: int) -> Table:
     }
 
 
-def growth_of(profile: Profile, top: int) -> Table:
+def growth_of(profile: Profile, top: int) -> Table | None:
+    """The blocks that grew; None for a sample, which does not know."""
+    if profile.process.sample:
+        return None
     growth = profile.growth
     columns: dict[str, Any] = {"old_bytes": growth.old_bytes, "count": growth.count}
     rows = callers_of(profile, columns, top)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from heapwright.report.blocks import Changes, LiveBlocks
 from heapwright.report.callers import Callers
@@ -59,9 +60,9 @@ class Profile:
         """A moment in words: `1.25 s`, `event 1,000`."""
         return duration(x / 1e6) if self.axis == TIME else f"event {x + 1:,}"
 
-    def by_name(self, values: I64) -> I64:
+    def by_name(self, values: Any) -> Any:
         """Values of call stacks, summed by the frame to name. The last element is that of nobody."""
-        sums = np.zeros(len(self.callers.stacks.frames) + 1, np.int64)
+        sums = np.zeros(len(self.callers.stacks.frames) + 1, values.dtype)
         np.add.at(sums, self.named[: len(values)], values[: len(self.named)])
         return sums
 
@@ -70,7 +71,7 @@ def changes_of(
     source: Source, process: int, axis: str, callers: Callers, blocks: LiveBlocks | None = None
 ) -> Iterator[Changes]:
     """What each event of a process does, chunk by chunk. In the end, `blocks` has those that are still live."""
-    blocks, done, origin = blocks or LiveBlocks(), 0, origin_of(source)
+    blocks, done, origin = blocks or LiveBlocks(source.processes[process].sample), 0, origin_of(source)
     for events in source.chunks(process):
         x = np.maximum(events.time - origin, 0) if axis == TIME else np.arange(done, done + len(events))
         yield blocks.advance(events, x, callers.sites(events))

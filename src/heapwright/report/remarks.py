@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from heapwright.wording import counted, duration, share, size
+from heapwright.wording import about, counted, duration, margin, share, size
 
 Findings = dict[str, Any]
 MIN_PEAK = 0.1  # of the peak: a function that has less is not remarkable
@@ -45,12 +45,23 @@ def remarks(findings: Findings) -> list[Remark]:
 
 def headline(findings: Findings) -> str:
     """How much there was."""
-    process, curve = findings["process"], findings["curve"]
+    process, curve, sample = findings["process"], findings["curve"], findings["sample"]
     elapsed = f" in {duration((curve['end'] - curve['start']) / 1e6)}" if findings["axis"] == "time" else ""
+    if sample:
+        asked = findings["requests"]
+        return (
+            f"{counted(sample['requests'], 'sampled requests')} of {counted(process['threads'], 'threads')}{elapsed}; "
+            f"{about(asked['bytes'], asked['error'])} were asked for; at most {live(findings['peak'])} are live"
+        )
     return (
         f"{counted(process['events'], 'events')} of {counted(process['threads'], 'threads')}{elapsed}; at the peak "
         f"{process['peak_live_bytes']:,} bytes are live in {counted(process['live_blocks_at_peak'], 'blocks')}"
     )
+
+
+def live(moment: dict[str, Any]) -> str:
+    """The live bytes of a moment of a sample."""
+    return about(moment["bytes"], moment["error"])
 
 
 Said = Iterator[tuple[float, str]]
@@ -66,7 +77,7 @@ def peak(findings: Findings) -> Said:
     """Who has most of the peak."""
     top = findings["peak"]["callers"][:1]
     for caller in top if top and top[0]["share"] >= MIN_PEAK else ():
-        of_it = f"{size(caller['bytes'])} in {counted(caller['blocks'], 'blocks')}"
+        of_it = f"{size(caller['bytes'])}{error_of(caller)} in {counted(caller['blocks'], 'blocks')}"
         yield 1, f"{share(caller['share'], 1)} of the peak {asked(findings, caller)}: {of_it}"
 
 
@@ -75,10 +86,15 @@ def left(findings: Findings) -> Said:
     end, most = findings["end"], max(findings["peak"]["bytes"], 1)
     if end["bytes"] < MIN_LEFT * most:
         return
-    text = f"{size(end['bytes'])} in {counted(end['blocks'], 'blocks')} {was(end['blocks'])} never freed"
+    text = f"{size(end['bytes'])}{error_of(end)} in {counted(end['blocks'], 'blocks')} {was(end['blocks'])} never freed"
     for caller in end["callers"][:1]:
         text += f"; {share(caller['share'], 1)} of it {asked(findings, caller)}"
     yield 0.9 * end["bytes"] / most, text
+
+
+def error_of(row: dict[str, Any]) -> str:
+    """The standard error of a row's bytes, if they are an estimate: ` ± 3 %`."""
+    return margin(row["bytes"], row["error"]) if "error" in row else ""
 
 
 def was(count: int) -> str:
@@ -120,7 +136,7 @@ def spike(findings: Findings) -> Said:
 def temporary(findings: Findings) -> Said:
     """Blocks that were freed almost at once."""
     short, requests = findings["temporary"], findings["requests"]["count"]
-    if short["count"] < MIN_TEMPORARY * max(requests, 1):
+    if not short or short["count"] < MIN_TEMPORARY * max(requests, 1):
         return
     text = (
         f"{share(short['count'], requests)} of the {counted(requests, 'requests')} were temporary, freed {soon(short)}"
@@ -139,7 +155,7 @@ def soon(short: dict[str, Any]) -> str:
 def growth(findings: Findings) -> Said:
     """Blocks that grew again and again."""
     grown, total = findings["growth"], max(findings["requests"]["bytes"], 1)
-    if grown["longest"] < MIN_GROWTHS or grown["old_bytes"] < MIN_COPIED * total:
+    if not grown or grown["longest"] < MIN_GROWTHS or grown["old_bytes"] < MIN_COPIED * total:
         return
     text = (
         f"{counted(grown['grows'], 'reallocs')} made blocks grow, one block {counted(grown['longest'], 'times')}; "
@@ -162,8 +178,7 @@ def sizes(findings: Findings) -> Said:
 
 def foreign(findings: Findings) -> Said:
     """Blocks that another thread freed."""
-    process = findings["process"]
-    frees, by_others = process["deallocs"] - process["null_deallocs"], process["cross_thread_deallocs"]
+    frees, by_others = findings["frees"]["count"], findings["frees"]["of_others"]
     if by_others >= max(FEW_FREES, MIN_FOREIGN * frees):
         yield 0.4 * by_others / frees, f"{share(by_others, frees)} of the frees are of another thread's blocks"
 

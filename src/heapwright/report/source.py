@@ -24,6 +24,7 @@ class Described:
     threads: list[str]
     notes: dict[str, int]
     summary: Summary
+    sample: int  # bytes between two points of a sample; 0: all events are here
 
 
 class Source:
@@ -49,7 +50,7 @@ class Loaded(Source):
 
 def described(facts: dict[str, Any], command: str) -> Described:
     kept = facts["pid"], facts["parent"], facts["command"] or command, facts["threads"], facts["notes"]
-    return Described(*kept, Summary(**facts["summary"]))
+    return Described(*kept, Summary(**facts["summary"]), facts["sample"])
 
 
 @contextmanager

@@ -7,17 +7,19 @@ from typing import Any
 
 from heapwright.report.blocks import Changes
 from heapwright.report.callers import CLASSES, size_class
-from heapwright.traces.arrays import I64, np
+from heapwright.traces.arrays import F64, I64, np
+from heapwright.traces.sampling import rounded
 
 
 class Vector:
-    """Whole numbers by call stack or by thread, as many as are named; the others are 0."""
+    """Numbers by call stack or by thread, as many as are named; the others are 0. Whole ones are exact."""
 
     def __init__(self) -> None:
-        self._values: I64 = np.zeros(0, np.int64)
+        self._values: I64 | F64 = np.zeros(0, np.int64)
 
     def add(self, places: Any, values: Any) -> None:
-        self._values = padded(self._values, int(places.max(initial=0)) + 1)
+        kind = np.result_type(self._values, values)
+        self._values = padded(self._values.astype(kind, copy=False), int(places.max(initial=0)) + 1)
         np.add.at(self._values, places, values)
 
     def raise_to(self, places: Any, values: Any) -> None:
@@ -26,14 +28,19 @@ class Vector:
         np.maximum.at(self._values, places, values)
 
     def values(self, length: int = 0) -> I64:
-        """A copy, at least `length` long."""
-        return padded(self._values.copy(), length)
+        """A copy as whole numbers, at least `length` long."""
+        found: I64 = padded(rounded(self._values), length)
+        return found
+
+    def fractions(self) -> F64:
+        """A copy; what should be 0 is not less."""
+        return np.maximum(self._values.astype(np.float64), 0)
 
     def total(self) -> int:
-        return int(self._values.sum())
+        return round(float(self._values.sum())) if self._values.dtype == np.float64 else int(self._values.sum())
 
 
-def padded(values: I64, length: int) -> I64:
+def padded(values: Any, length: int) -> Any:
     return np.pad(values, (0, max(0, length - len(values))))
 
 
@@ -47,28 +54,32 @@ class Moment:
     bytes_by_site: I64
     blocks_by_site: I64
     bytes_by_thread: I64
+    variance_by_site: F64  # of the bytes; 0 unless they are estimates
 
 
 class Live:
     """The live blocks after the events so far, by who asked for them and by the thread that allocated them."""
 
     def __init__(self) -> None:
-        self._bytes, self._blocks, self._by_thread = Vector(), Vector(), Vector()
+        self._bytes, self._blocks, self._by_thread, self._variance = Vector(), Vector(), Vector(), Vector()
         self.x = self.live_bytes = self.live_blocks = 0
 
     def add(self, changes: Changes) -> None:
         if not len(changes):
             return
-        self._bytes.add(changes.site, changes.size)
-        self._bytes.add(changes.old_site, -changes.old_size)
-        self._blocks.add(changes.site, changes.holds.astype(np.int64))  # who asked last has the block
-        self._blocks.add(changes.old_site, -changes.held.astype(np.int64))
-        self._by_thread.add(changes.owner, changes.size - changes.old_size)
+        self._bytes.add(changes.site, changes.bytes)
+        self._bytes.add(changes.old_site, -changes.old_bytes)
+        self._blocks.add(changes.site, changes.weight)  # who asked last has the block
+        self._blocks.add(changes.old_site, -changes.old_weight)
+        self._by_thread.add(changes.owner, changes.bytes - changes.old_bytes)
+        if changes.rate:
+            self._variance.add(changes.site, changes.variance)
+            self._variance.add(changes.old_site, -changes.old_variance)
         self.x, self.live_bytes = int(changes.x[-1]), int(changes.live_bytes[-1])
         self.live_blocks = int(changes.live_blocks[-1])
 
     def moment(self) -> Moment:
-        vectors = self._bytes.values(), self._blocks.values(), self._by_thread.values()
+        vectors = self._bytes.values(), self._blocks.values(), self._by_thread.values(), self._variance.fractions()
         return Moment(self.x, self.live_bytes, self.live_blocks, *vectors)
 
 
@@ -104,13 +115,17 @@ class Requests:
 
     def __init__(self, others: int):
         self._others = others  # a block is temporary if its thread makes at most so many requests before it is freed
-        self.count, self.bytes = Vector(), Vector()
+        self.count, self.bytes, self.variance, self.recorded = Vector(), Vector(), Vector(), 0
         self.temporary, self.temporary_bytes = Vector(), Vector()
 
     def add(self, changes: Changes) -> None:
         asked = changes.requests
-        self.count.add(changes.site[asked], 1)
-        self.bytes.add(changes.site[asked], changes.size[asked])
+        self.recorded += int(asked.sum())
+        self.count.add(changes.site[asked], changes.weight[asked])
+        self.bytes.add(changes.site[asked], changes.bytes[asked])
+        if changes.rate:
+            self.variance.add(changes.site[asked], changes.variance[asked])
+            return  # between two requests of a sample there are others
         short = changes.dies & (changes.others <= self._others)
         self.temporary.add(changes.old_site[short], 1)
         self.temporary_bytes.add(changes.old_site[short], changes.old_size[short])
@@ -124,6 +139,8 @@ class Growth:
         self.count, self.old_bytes, self.longest = Vector(), Vector(), Vector()
 
     def add(self, changes: Changes) -> None:
+        if changes.rate:  # a block of a sample leaves it when it grows, in most cases
+            return
         again = changes.held & changes.holds
         grows = changes.grows
         self.grows += int(grows.sum())
@@ -149,9 +166,9 @@ class Histogram:
     def __init__(self) -> None:
         self._count, self._bytes = Vector(), Vector()
 
-    def add(self, values: I64, sizes: I64) -> None:
+    def add(self, values: I64, counts: F64 | I64, sizes: I64) -> None:
         powers = size_class(values)
-        self._count.add(powers, 1)
+        self._count.add(powers, counts)
         self._bytes.add(powers, sizes)
 
     def bars(self) -> list[Bar]:
@@ -165,8 +182,8 @@ class Sizes(Histogram):
     """The sizes of requests."""
 
     def add_changes(self, changes: Changes) -> None:
-        asked = changes.size[changes.requests]
-        self.add(asked, asked)
+        asked = changes.requests
+        self.add(changes.size[asked], changes.weight[asked], changes.bytes[asked])
 
 
 class Lifetimes(Histogram):
@@ -174,7 +191,7 @@ class Lifetimes(Histogram):
 
     def add_changes(self, changes: Changes) -> None:
         dies = changes.dies
-        self.add((changes.x - changes.born)[dies], changes.old_size[dies])
+        self.add((changes.x - changes.born)[dies], changes.old_weight[dies], changes.old_bytes[dies])
 
 
 class Threads:
@@ -185,7 +202,8 @@ class Threads:
 
     def add(self, changes: Changes) -> None:
         asked, dies = changes.requests, changes.dies
-        self.requests.add(changes.thread[asked], 1)
-        self.bytes.add(changes.thread[asked], changes.size[asked])
-        self.frees.add(changes.thread[dies], 1)
-        self.frees_of_others.add(changes.thread[dies & (changes.owner != changes.thread)], 1)
+        others = dies & (changes.owner != changes.thread)
+        self.requests.add(changes.thread[asked], changes.weight[asked])
+        self.bytes.add(changes.thread[asked], changes.bytes[asked])
+        self.frees.add(changes.thread[dies], changes.old_weight[dies])
+        self.frees_of_others.add(changes.thread[others], changes.old_weight[others])

@@ -13,6 +13,7 @@ from heapwright.report.profile import Profile, changes_of
 from heapwright.report.source import Source
 from heapwright.report.tallies import padded
 from heapwright.traces.arrays import I64, np
+from heapwright.traces.sampling import rounded
 from heapwright.traces.stacks import UNKNOWN, Stacks
 
 BINS = 160
@@ -77,7 +78,9 @@ class Timeline:
         self.bins = (points.end - points.start) // self.width + 1 if len(points) else 0
         self.rows, self._others = rows, profile.options.temporary
         shape = len(rows.stacks), self.bins
-        self.matrices: dict[str, I64] = {name: np.zeros(shape, np.int64) for name in METRICS}
+        self.matrices: dict[str, Any] = {name: np.zeros(shape, np.int64) for name in METRICS}
+        if profile.process.sample:
+            self.matrices["requests"] = np.zeros(shape)
         self.high: I64 = np.full(self.bins, -1, np.int64)
         self.when: I64 = np.zeros(self.bins, np.int64)
         self._live: I64 = np.zeros(len(rows.stacks), np.int64)
@@ -86,9 +89,10 @@ class Timeline:
         """Take the next events."""
         bins = (changes.x - self.start) // self.width
         asked, short = changes.requests, changes.dies & (changes.others <= self._others)
-        self._sum("requested", changes.site[asked], bins[asked], changes.size[asked])
-        self._sum("requests", changes.site[asked], bins[asked], 1)
-        self._sum("temporary", changes.old_site[short], bins[short], 1)
+        self._sum("requested", changes.site[asked], bins[asked], changes.bytes[asked])
+        self._sum("requests", changes.site[asked], bins[asked], changes.weight[asked])
+        if not changes.rate:
+            self._sum("temporary", changes.old_site[short], bins[short], 1)
         first = np.flatnonzero(np.diff(bins, prepend=-1))
         for start, end in zip(first.tolist(), [*first[1:].tolist(), len(changes)], strict=True):
             self._add_bin(int(bins[start]), changes[start:end])
@@ -106,13 +110,14 @@ class Timeline:
         self._move(changes[highest + 1 :])
 
     def _move(self, changes: Changes) -> None:
-        np.add.at(self._live, self.rows.of_stack[changes.site], changes.size)
-        np.add.at(self._live, self.rows.of_stack[changes.old_site], -changes.old_size)
+        np.add.at(self._live, self.rows.of_stack[changes.site], changes.bytes)
+        np.add.at(self._live, self.rows.of_stack[changes.old_site], -changes.old_bytes)
 
     def finish(self, blocks: LiveBlocks) -> None:
         """Take the blocks that are live at the end, and continue what was live through bins without events."""
         rows = blocks.rows
-        self._sum("left", rows["site"], (rows["born"] - self.start) // self.width, rows["size"])
+        self._sum("left", rows["site"], (rows["born"] - self.start) // self.width, blocks.bytes_for())
+        self.matrices["requests"] = rounded(self.matrices["requests"])
         for place in range(1, self.bins):
             if self.high[place] < 0:
                 self.matrices["peak"][:, place] = self.matrices["peak"][:, place - 1]
@@ -122,7 +127,7 @@ class Timeline:
 def timeline(source: Source, profile: Profile, limit: int) -> Timeline:
     """The values over time of about `limit` call stacks, those that matter most."""
     made = Timeline(profile, chosen_rows(profile, limit))
-    blocks = LiveBlocks()
+    blocks = LiveBlocks(profile.process.sample)
     for changes in changes_of(source, profile.number - 1, profile.axis, profile.callers, blocks):
         made.add(changes)
     made.finish(blocks)

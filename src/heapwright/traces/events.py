@@ -250,6 +250,7 @@ class Process:
     command: str = ""
     notes: Counter[str] = field(default_factory=Counter)
     threads: list[str] = field(default_factory=list)  # the threads' names, as far as they are known
+    sample: int = 0  # bytes between two points of a sample (heapwright.traces.sampling); 0: all events are here
 
     def summary(self) -> Summary:
         return summarize(self.events)

@@ -43,7 +43,7 @@ FRAME = struct.Struct("<4sIQ")
 TAIL = struct.Struct("<QI4s")
 LENGTH = struct.Struct("<Q")
 RUN_FACTS = "source", "program", "command", "date", "host"
-PROCESS_FACTS = "pid", "parent", "execs", "command", "threads"
+PROCESS_FACTS = "pid", "parent", "execs", "command", "threads", "sample"
 AGAIN = "copy the file again, or record again"
 
 
@@ -206,6 +206,8 @@ class TraceFile:
         self.header: dict[str, Any] = self._json(self._tail(), b"HEAD", "the header")
         try:
             self.index = [Chunk(**entry) for entry in self.header["index"]]
+            for process in self.header["processes"]:
+                process["sample"] = int(process.get("sample", 0))
             self.summary = Summary(**self.header["summary"])
             self.summaries = [Summary(**process["summary"]) for process in self.header["processes"]]
             if any(chunk.process >= len(self.summaries) for chunk in self.index):

@@ -38,6 +38,8 @@ after the record of the first is written, whichever threads make them:
     free                        before: DEALLOC of `block`, which may be 0
     realloc                     before: REALLOC_FROM with the old `block`, unless that is 0;
                                 after: REALLOC_TO with the new `block`, or 0, and the old one in `old`
+    realloc, in a sample        instead of REALLOC_TO, if its new block is not in the sample: REALLOC_AWAY
+    a request, in a sample      CROWDED: there was no room to remember its block
     the end of a thread         THREAD_EXIT
     fork                        before, in the parent: FORK
 """
@@ -57,6 +59,7 @@ SUFFIX = ".hwraw"
 
 ALLOC, ALLOC_ZEROED, DEALLOC, THREAD_EXIT = events.ALLOC, events.ALLOC_ZEROED, events.DEALLOC, events.THREAD_EXIT
 REALLOC_TO, REALLOC_FROM, FORK = events.REALLOC, 6, 7
+REALLOC_AWAY, CROWDED = 8, 9  # of a sample: see heapwright.layers.sampled
 UNKNOWN_SITE = 0
 
 # reasons in `header.stopped`, besides the collector's errnos

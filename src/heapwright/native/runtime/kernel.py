@@ -30,6 +30,7 @@ from heapwright.stats import raise_to
 
 SLOW_PATHS = ("sbrk", "mmap", "munmap", "mremap", "decommit", "is_mapped", "wait", "wake")
 MIN_WINDOW = 1 << 20
+THREAD_WORDS = 12
 
 
 class Runtime(Struct):
@@ -335,11 +336,11 @@ def random():
 
 
 class Words(Struct):
-    slots: Array[Word, 8]
+    slots: Array[Word, THREAD_WORDS]
 
 
 def local(slot):
-    """One of the eight words of the calling thread."""
+    """One of the words of the calling thread."""
     return Words(c.process_memory(), c.thread_words()).slots[slot]
 
 

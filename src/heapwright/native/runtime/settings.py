@@ -24,6 +24,8 @@ from heapwright.options import (
     M_PERTURB,
     M_TOP_PAD,
     M_TRIM_THRESHOLD,
+    SAMPLE_BYTES,
+    SAMPLE_VARIABLE,
     TCACHE_COUNT,
     TCACHE_MAX,
     TCACHE_UNSORTED_LIMIT,
@@ -80,6 +82,8 @@ def variable_of(option):  # noqa: PLR0911  a table
         return c.text("MALLOC_ARENA_TEST")
     if option == M_ARENA_MAX:
         return c.text("MALLOC_ARENA_MAX")
+    if option == SAMPLE_BYTES:
+        return c.text(SAMPLE_VARIABLE)
     return NULL
 
 

@@ -37,6 +37,11 @@ class Process {
     return best;
   }
 
+  /** What the trace says of call stacks. A sample does not know which blocks are temporary. */
+  get metrics() {
+    return Object.keys(METRICS).filter((metric) => metric !== "temporary" || !this.sample);
+  }
+
   /** A metric's matrix: an array of all rows for each bin. */
   matrix(metric) {
     if (!this.columns[metric]) {

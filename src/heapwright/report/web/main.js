@@ -18,8 +18,6 @@ class Page {
   }
 
   fillChoices() {
-    d3.select("#metric").selectAll("option").data(Object.entries(METRICS)).join("option")
-      .attr("value", ([key]) => key).text(([, { name }]) => name);
     d3.select("#process").selectAll("option").data(this.data.processes).join("option").attr("value", (_, place) => place)
       .text((each) => `${each.process.command || "?"} (PID ${each.process.pid})`);
     byId("process-label").hidden = this.data.processes.length < 2;
@@ -29,6 +27,8 @@ class Page {
   open(place) {
     this.process = new Process(this.data.processes[place]);
     const { process } = this;
+    d3.select("#metric").selectAll("option").data(process.metrics).join("option")
+      .attr("value", (key) => key).text((key) => METRICS[key].name);
     byId("facts").textContent = process.facts
       + (process.has_call_sites ? "" : "; the trace has no call sites, so blocks are told apart by thread and size")
       + (this.data.left_out ? `; further processes, not on this page: ${this.data.left_out}` : "");
@@ -46,10 +46,10 @@ class Page {
     byId("callers-title").textContent = `By ${first}, in the chosen time`;
     this.callers = new SortedTable(byId("callers"), [
       nameColumn(first), bytesColumn("at the peak", "peak"), shareColumn("share", "share"),
-      bytesColumn("asked for", "requested"), column("requests", "requests"), column("temporary", "temporary"),
-      bytesColumn("never freed", "left"),
+      bytesColumn("asked for", "requested"), column("requests", "requests"),
+      ...(process.sample ? [] : [column("temporary", "temporary")]), bytesColumn("never freed", "left"),
     ], "by function");
-    fill("growth", process.growth.callers, [
+    fill("growth", process.growth ? process.growth.callers : [], [
       nameColumn(first), column("growths", "count"), column("of one block", "longest"), bytesColumn("bytes to copy", "old_bytes"),
     ]);
     fill("threads", process.threads.length > 1 ? process.threads : [], [
@@ -87,7 +87,7 @@ class Page {
   follow() {
     this.isWaiting = false;
     const own = {};
-    for (const metric of Object.keys(METRICS)) own[metric] = this.process.own(metric, this.range);
+    for (const metric of this.process.metrics) own[metric] = this.process.own(metric, this.range);
     this.showCallers(own);
     this.own = own;
     this.showFlame();

@@ -41,10 +41,14 @@ def convert(state, process, thread, record):
         begin_realloc(process, thread, record.block)
     elif operation == raw.REALLOC_TO:
         end_realloc(process, thread, record)
+    elif operation == raw.REALLOC_AWAY:
+        leave_sample(process, thread)
     elif operation == raw.THREAD_EXIT:
         exit_thread(process, thread)
     elif operation == raw.FORK:
         remember(state, process, record.stamp)
+    elif operation == raw.CROWDED:
+        process.repairs.crowded += 1
     else:
         process.repairs.damaged += 1
 
@@ -265,6 +269,17 @@ def move(process, thread, record):
     process.totals.reallocs += 1
     if record.old not in (NULL, record.block):
         renew_release(process, thread, record.old)
+
+
+def leave_sample(process, thread):
+    """A realloc that returned a block outside of the sample: for the sample, it freed the old one."""
+    moved = thread.moved
+    if blocks.is_live(moved):
+        append(process, thread, DEALLOC, 0, moved.number, 0)
+        count_free(process, thread, moved)
+    else:
+        process.repairs.unmatched_reallocs += 1
+    moved.key = NULL
 
 
 def note_unknown(process, thread, moved):

@@ -95,6 +95,7 @@ class Repairs(Struct):
     missing_frees: Word
     reallocs_to_zero: Word
     forgotten: Word  # blocks
+    crowded: Word
     double_frees: Inline[Again]
     freed_reallocs: Inline[Again]
 

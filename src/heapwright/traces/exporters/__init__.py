@@ -14,6 +14,7 @@ from heapwright.traces.calls import note
 from heapwright.traces.events import Trace, TraceError
 from heapwright.traces.exporters import android, folded, perfetto, pprof, rep, speedscope, table
 from heapwright.traces.exporters.usage import PEAK_BYTES
+from heapwright.traces.sampling import require_all
 
 SUFFIXES = {
     format.SUFFIX: "hwt",
@@ -63,7 +64,7 @@ def write_as(name: str, path: Path, trace: Trace, *, balanced: bool = False, mea
         return WHOLE[name](path, trace)
     if name == "folded":
         return folded.write(path, trace, measure)
-    events = trace.largest.events
+    events = require_all(trace, path).largest.events
     notes = rep.write(path, events, balanced) if name == "rep" else android.write(path, events)
     note(notes, PROCESSES, len(trace.processes) - 1)
     return notes

@@ -18,7 +18,7 @@ def write(path: Path, trace: Trace, measure: str) -> Counter[str]:
     lines: Counter[str] = Counter()
     processes = list(named(trace))
     for name, process in processes:
-        rows, values = measures(process.events)
+        rows, values = measures(process)
         for site, value in zip(rows.site.tolist(), values[measure].tolist(), strict=True):
             outer = [name] if len(processes) > 1 else []
             lines[";".join([*map(plain, outer), *functions(trace.stacks, site)])] += value

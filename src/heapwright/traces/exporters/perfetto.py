@@ -14,14 +14,16 @@ from typing import BinaryIO
 from heapwright.files import written_whole
 from heapwright.traces.arrays import I64, np
 from heapwright.traces.calls import note
-from heapwright.traces.events import Events, Process, Trace, live
+from heapwright.traces.events import Events, Process, Trace
 from heapwright.traces.exporters.protobuf import always, message, number, text
 from heapwright.traces.exporters.usage import frames_of, losses, named, peak_of, usage
+from heapwright.traces.sampling import live_estimate
 from heapwright.traces.stacks import Frame
 
 PACKET = 1  # the field of a trace
 TIMESTAMP, TRACK_EVENT, SEQUENCE, SEQUENCE_FLAGS, PROFILE_PACKET, TRACK_DESCRIPTOR = 8, 11, 10, 13, 37, 60
 COUNTER_EVENT = 4
+SAMPLING_INTERVAL = 12  # of a process's heap samples, in bytes
 UNITS = {"bytes": 3, "blocks": 2}
 INCREMENTAL_STATE_CLEARED = 1
 MAX_POINTS = 20_000  # of each curve
@@ -69,7 +71,7 @@ def write_curves(packets: Packets, place: int, name: str, process: Process, time
     track = 10 * place
     described = number(1, pid) + text(6, name)
     packets.add(TRACK_DESCRIPTOR, number(1, track) + text(2, name) + message(3, described))
-    for each, (unit, values) in enumerate(zip(UNITS, live(process.events), strict=True), 1):
+    for each, (unit, values) in enumerate(zip(UNITS, live_estimate(process.events, process.sample), strict=True), 1):
         counter = (
             number(1, track + each) + text(2, f"live {unit}") + number(5, track) + message(8, number(3, UNITS[unit]))
         )
@@ -103,15 +105,21 @@ def pid_of(process: Process, place: int) -> int:
 def write_profiles(packets: Packets, place: int, process: Process, times: I64, trace: Trace) -> None:
     """Write a heap profile at the peak, and one at the end if that is later."""
     events = process.events
-    for until in sorted({peak_of(events), len(events)}):
-        rows = usage(events, until)
+    for until in sorted({peak_of(process), len(events)}):
+        rows = usage(process, until)
         table = ProfileTables(trace)
         columns = rows.site, rows.requested_bytes, rows.bytes, rows.requests, rows.blocks
         samples = b"".join(
             table.sample(*row) for row in zip(*(column.tolist() for column in columns), strict=True) if row[1]
         )
         time = int(times[until - 1])
-        dump = number(1, pid_of(process, place)) + samples + number(9, time) + text(11, "malloc")
+        dump = (
+            number(1, pid_of(process, place))
+            + samples
+            + number(9, time)
+            + text(11, "malloc")
+            + number(SAMPLING_INTERVAL, process.sample)
+        )
         packets.add(PROFILE_PACKET, b"".join(table.encoded()) + message(5, dump), time)
 
 

@@ -18,7 +18,8 @@ from heapwright.traces.exporters.protobuf import message, number, packed, text
 from heapwright.traces.exporters.usage import frames_of, losses, measures, named
 from heapwright.traces.stacks import Frame
 
-SAMPLE_TYPE, SAMPLE, MAPPING, LOCATION, FUNCTION, STRING, TIME, DURATION, DEFAULT_TYPE = 1, 2, 3, 4, 5, 6, 9, 10, 14
+SAMPLE_TYPE, SAMPLE, MAPPING, LOCATION, FUNCTION, STRING, TIME, DURATION = 1, 2, 3, 4, 5, 6, 9, 10
+PERIOD_TYPE, PERIOD, DEFAULT_TYPE = 11, 12, 14
 VALUES = {
     "requests": ("alloc_objects", "count"),
     "total-bytes": ("alloc_space", "bytes"),
@@ -53,7 +54,7 @@ class Profile:
 
     def add(self, name: str, process: Process) -> None:
         """Add the samples of a process."""
-        rows, values = measures(process.events)
+        rows, values = measures(process)
         columns = [values[measure].tolist() for measure in VALUES]
         for site, thread, *row in zip(rows.site.tolist(), rows.thread.tolist(), *columns, strict=True):
             if any(row):
@@ -88,8 +89,8 @@ class Profile:
             )
             for (name, file), each in self.functions.items()
         ]
+        rest = number(DEFAULT_TYPE, self.string(DEFAULT)) + self.times() + self.period()
         mappings = [message(MAPPING, self.encoded_mapping(each, path)) for path, each in self.mappings.items()]
-        rest = number(DEFAULT_TYPE, self.string(DEFAULT)) + self.times()
         strings = [text(STRING, value) for value in self.strings]
         return b"".join([*types, *self.samples, *mappings, *locations, *functions, *strings, rest])
 
@@ -106,6 +107,12 @@ class Profile:
     def encoded_mapping(self, each: int, path: str) -> bytes:
         """A module. It says that its functions, files, lines and inlined functions are known already."""
         return number(1, each) + number(5, self.string(path)) + b"".join(number(flag, 1) for flag in (7, 8, 9, 10))
+
+    def period(self) -> bytes:
+        """The bytes between two points of a sample, as Go's profiles have it; nothing if all events are recorded."""
+        rate = max(process.sample for process in self.trace.processes)
+        kind = number(1, self.string("space")) + number(2, self.string("bytes"))
+        return message(PERIOD_TYPE, kind) + number(PERIOD, rate) if rate else b""
 
     def times(self) -> bytes:
         """When the recording began, and how long it lasted, in nanoseconds."""

@@ -63,7 +63,7 @@ def profiles_of(trace: Trace, table: FrameTable) -> Iterator[dict[str, Any]]:
     """The profiles that are not empty; if all are, one."""
     found = False
     for name, process in named(trace):
-        rows, values = measures(process.events)
+        rows, values = measures(process)
         for measure, title in SHOWN.items():
             if values[measure].any():
                 found = True

@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from heapwright.traces.arrays import I64, U32, U64, np
+from heapwright.traces.arrays import F64, I64, U32, np
 from heapwright.traces.calls import note
-from heapwright.traces.events import DEALLOC, NONE, Events, Process, Trace, live
+from heapwright.traces.events import DEALLOC, NONE, Events, Process, Trace
+from heapwright.traces.sampling import live_estimate, rounded, weights
 from heapwright.traces.stacks import UNKNOWN, Frame, Stacks
 
 PEAK_BYTES = "peak-bytes"
 MEASURES = (PEAK_BYTES, "peak-blocks", "end-bytes", "end-blocks", "total-bytes", "requests")
 SUMMED = "events, added up by call stack: sizes, times and their order are left out"
+ESTIMATED = "events of a sample, of which the file has estimates of the totals, without their errors"
 STACKLESS = "requests without a call stack, under one name"
 NO_STACK = Frame("[unknown call stack]")
 
@@ -22,6 +24,7 @@ NO_STACK = Frame("[unknown call stack]")
 class Usage:
     """The requests of a process until some moment, and the blocks that are live then: a row for each stack and thread.
 
+    Those of a sample are estimates.
     A block belongs to the last request that succeeded for it: its allocation or its last realloc.
     """
 
@@ -33,8 +36,9 @@ class Usage:
     bytes: I64
 
 
-def usage(events: Events, until: int | None = None) -> Usage:
+def usage(process: Process, until: int | None = None) -> Usage:
     """The usage of a process after its first `until` events, or after all. All moments have the same rows."""
+    events, weight = process.events, weights(process.events.size, process.sample)
     asking = np.flatnonzero(events.asks & ~events.failed)
     pairs = np.stack([events.site[asking], events.thread[asking]], axis=1)
     rows, row = np.unique(pairs, axis=0, return_inverse=True)
@@ -42,18 +46,17 @@ def usage(events: Events, until: int | None = None) -> Usage:
     row_of[asking] = row.reshape(-1)
     done = asking if until is None else asking[asking < until]
     held = holders(events, len(events) if until is None else until)
-    return Usage(
-        rows[:, 0],
-        rows[:, 1],
-        *(added(row_of[which], amounts, len(rows)) for which in (done, held) for amounts in (None, events.size[which])),
+    sums = (
+        added(row_of[which], each[which], len(rows))
+        for which in (done, held)
+        for each in (weight, weight * events.size)
     )
+    return Usage(rows[:, 0], rows[:, 1], *sums)
 
 
-def added(rows: I64, amounts: U64 | None, count: int) -> I64:
-    """The sum of the amounts of each row, or without amounts their number."""
-    total = np.zeros(count, np.int64)
-    np.add.at(total, rows, 1 if amounts is None else amounts.astype(np.int64))
-    return total
+def added(rows: I64, amounts: F64, count: int) -> I64:
+    """The sum of the amounts of each row."""
+    return rounded(np.bincount(rows, amounts, count))
 
 
 def holders(events: Events, until: int) -> I64:
@@ -67,14 +70,15 @@ def holders(events: Events, until: int) -> I64:
     return held
 
 
-def peak_of(events: Events) -> int:
+def peak_of(process: Process) -> int:
     """The number of events until the most bytes are live, for the first time."""
-    return int(live(events)[0].argmax()) + 1 if len(events) else 0
+    live_bytes, _ = live_estimate(process.events, process.sample)
+    return int(live_bytes.argmax()) + 1 if len(live_bytes) else 0
 
 
-def measures(events: Events) -> tuple[Usage, dict[str, I64]]:
+def measures(process: Process) -> tuple[Usage, dict[str, I64]]:
     """The usage at the end, and for each of the MEASURES the value of each of its rows."""
-    end, peak = usage(events), usage(events, peak_of(events))
+    end, peak = usage(process), usage(process, peak_of(process))
     values = peak.bytes, peak.blocks, end.bytes, end.blocks, end.requested_bytes, end.requests
     return end, dict(zip(MEASURES, values, strict=True))
 
@@ -84,6 +88,7 @@ def losses(trace: Trace) -> Counter[str]:
     notes: Counter[str] = Counter()
     for process in trace.processes:
         note(notes, SUMMED, len(process.events))
+        note(notes, ESTIMATED, len(process.events) if process.sample else 0)
         note(notes, STACKLESS, (process.events.asks & ~process.events.failed & (process.events.site == UNKNOWN)).sum())
     return notes
 
