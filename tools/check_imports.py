@@ -23,6 +23,7 @@ LADDER = (
     ("lab",),
     ("report",),
     ("pictures",),
+    ("stepper",),
     ("api",),
     ("debugger",),
     ("cli",),

@@ -55,13 +55,13 @@ def draw(heap: machine.Heap) -> Picture:
     free list: anchor.next -> 0x4010 -> null
     """
     from heapwright.pictures.picture import Picture
-    from heapwright.programs.scene import Look
+    from heapwright.programs.scene import look_at
     from heapwright.programs.watch import Observer
 
     observer = Observer(runtime_of(heap))
     observer.learn()
     try:
-        return Picture(Look(observer.runtime, observer).scene())
+        return Picture(look_at(observer.runtime, observer).scene())
     finally:
         observer.close()
 
