@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from heapwright.allocator import Allocator, load
     from heapwright.allocators import ALLOCATORS
-    from heapwright.api import Heap, draw, inspect, start
+    from heapwright.api import Heap, draw, inspect, start, step
     from heapwright.errors import AllocatorError
     from heapwright.machine import Block, BrokenInvariant, Fault, Kind
     from heapwright.machine.checkpoint import Checkpoint
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALLOCATORS", "Allocator", "AllocatorError", "Block", "BrokenInvariant", "Checkpoint", "Fault", "Heap", "Kind",
-    "ProgramResult", "Picture", "Trace", "draw", "inspect", "load", "open_trace", "run_program", "start",
+    "ProgramResult", "Picture", "Trace", "draw", "inspect", "load", "open_trace", "run_program", "start", "step",
 ]  # fmt: skip
 
 HOMES = {
     "allocator": ("Allocator", "load"),
     "errors": ("AllocatorError",),
     "allocators": ("ALLOCATORS",),
-    "api": ("Heap", "draw", "inspect", "start"),
+    "api": ("Heap", "draw", "inspect", "start", "step"),
     "machine": ("Block", "BrokenInvariant", "Fault", "Kind"),
     "machine.checkpoint": ("Checkpoint",),
     "pictures.picture": ("Picture",),

@@ -235,11 +235,11 @@ def step_through(main: Main, allocator: str, arguments: tuple[str, ...], options
     """Record the program, and step through the recording until the user quits."""
     from heapwright.stepper.recorder import record
     from heapwright.stepper.screen.app import show
-    from heapwright.stepper.stepper import Stepper
+    from heapwright.stepper.view import View
 
     recording = record(main, allocator, arguments, tell=lambda events: progress(counted(events, "events")), **options)
     progress("")
-    show(Stepper(recording), arguments[0], allocator)
+    show(View(recording), arguments[0], allocator)
     if recording.outcome is None:
         ended = f"the recording stopped before the program, after {counted(len(recording.calls), 'calls')}"
         raise click.ClickException(f"{ended}: {recording.stopped}")

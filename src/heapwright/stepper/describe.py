@@ -26,21 +26,23 @@ def event_text(stepper: Stepper, event: Event) -> str:
     call, notes = stepper.call, stepper.recording.notes
     match event.kind:
         case Kind.LOAD:
-            return f"load   {named(stepper, event)} = {number(stepper, event, event.value)}"
+            text = f"load   {named(stepper, event)} = {number(stepper, event, event.value)}"
         case Kind.STORE:
             old, new = number(stepper, event, event.old), number(stepper, event, event.value)
-            return f"store  {named(stepper, event)}: {old} -> {new}"
+            text = f"store  {named(stepper, event)}: {old} -> {new}"
         case Kind.FILL:
-            return f"fill   {event.size:,} bytes at {event.address:#x} with {event.value:#04x}"
+            text = f"fill   {event.size:,} bytes at {event.address:#x} with {event.value:#04x}"
         case Kind.COPY:
-            return f"copy   {event.size:,} bytes at {event.address:#x} from {event.value:#x}"
+            text = f"copy   {event.size:,} bytes at {event.address:#x} from {event.value:#x}"
         case Kind.CALL:
-            return f"call   {Thread.describe((call.name, call.arguments))}" if call else "call"
+            text = f"call   {Thread.describe((call.name, call.arguments))}" if call else "call"
         case Kind.RETURN:
-            return f"return {call.result:#x}" if call and call.result else "return"
+            text = f"return {call.result:#x}" if call and call.result else "return"
         case Kind.FAULT:
-            return f"fault  {notes[event.number].splitlines()[0]}"
-    return notes[event.number]
+            text = f"fault  {notes[event.number].splitlines()[0]}"
+        case Kind.KERNEL:
+            text = notes[event.number]
+    return text
 
 
 def named(stepper: Stepper, event: Event) -> str:
@@ -66,7 +68,6 @@ def word_text(stepper: Stepper, address: int) -> tuple[str, str]:
     if names.base(address) is not None:
         name, is_pointer = names.name(address)
         return name.partition(" at ")[0], shown(value, is_pointer, names, stepper.recording.heap_start)
-    live = next(
-        (each for each in state.live.values() if address < each.block.end and each.block.address < address + WORD), None
-    )
-    return f"block #{live.block.number}" if live else "", f"{value & (1 << 64) - 1:016x}"
+    blocks = (owned.block for owned in state.live.values())
+    held = next((block for block in blocks if address < block.end and block.address < address + WORD), None)
+    return f"block #{held.number}" if held else "", f"{value & (1 << 64) - 1:016x}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import index
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from heapwright.layout import Struct
 from heapwright.machine.heap import BUDGET, named_lists
@@ -16,6 +16,7 @@ from heapwright.programs.naming import WordNames
 from heapwright.programs.scene import Look, Scene
 from heapwright.stepper.state import State
 
+Found = TypeVar("Found")
 Span = tuple[int, int, int]  # start, size, kind
 
 
@@ -142,7 +143,7 @@ class Past:
         apart = getattr(self.functions, "WALK", "blocks") != "extents"
         check_tiling(self.live, self.walked(), broken, apart)
 
-    def read(self, inspect: Callable[[Any], Any]) -> Any:
+    def read(self, inspect: Callable[[Any], Found]) -> Found:
         """The result of an inspection, which gets the heap's words."""
         try:
             return inspect(self.functions.Heap(PastMemory(self.state), self.words))

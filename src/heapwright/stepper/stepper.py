@@ -163,7 +163,7 @@ class Stepper:
         columns = self.log.columns
         self.state.store(columns["address"][number], columns["size"][number], columns[which][number])
 
-    # --- breakpoints
+    # --- stops
 
     def run(self, direction: int = 1) -> Stop | None:
         """Go on, or back, to the nearest breakpoint; return the one that was met, or go to the end and return None."""

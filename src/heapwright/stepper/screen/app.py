@@ -12,7 +12,7 @@ from textual.widgets import Footer, Input, Static
 from heapwright.stepper.describe import name_of
 from heapwright.stepper.events import Kind
 from heapwright.stepper.screen.panes import Pane, SourcePane
-from heapwright.stepper.stepper import Stepper, Stop
+from heapwright.stepper.stepper import Stop
 from heapwright.stepper.view import View
 
 ACCESSES = {Kind.LOAD, Kind.STORE}
@@ -27,7 +27,7 @@ class StepperApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,l", "forward", "word", key_display="→"),
-        Binding("left,h", "back", "back", key_display="←"),
+        Binding("left,h", "backward", "back", key_display="←"),
         Binding("full_stop", "row(1)", "line", key_display="."),
         Binding("comma", "row(-1)", "line back", key_display=",", show=False),
         Binding("down,n", "call(1)", "call", key_display="↓"),
@@ -52,7 +52,7 @@ class StepperApp(App[None]):
 
     def __init__(self, view: View, program: str, allocator: str):
         super().__init__(ansi_color=False)
-        self.view, self.stepper = view, view.stepper
+        self.view = view
         self.program, self.allocator = program, allocator
         self.message = ""
 
@@ -63,19 +63,19 @@ class StepperApp(App[None]):
         yield Static(id="title")
         with Horizontal(id="top"):
             with Vertical(id="left"):
-                yield Pane("calls", view.calls, "calls")
-                yield Pane("this call", view.accesses, "accesses")
+                yield Pane("calls", view.call_lines, "calls")
+                yield Pane("this call", view.access_lines, "accesses")
             yield SourcePane(view, "source")
         with Horizontal(id="bottom"):
-            yield Pane("heap", view.heap, "heap")
-            yield Pane("block", view.words, "words")
+            yield Pane("heap", view.heap_lines, "heap")
+            yield Pane("block", view.word_lines, "words")
         yield Static(id="status")
         yield Input(placeholder="number of a call", type="integer", id="ask", disabled=True)
         yield Footer()
 
     def on_mount(self) -> None:
-        self.stepper.to_call(1)
-        stopped = self.stepper.recording.stopped
+        self.view.to_call(1)
+        stopped = self.view.recording.stopped
         self.show(f"the recording stopped before the program: {stopped}" if stopped else "")
 
     def on_resize(self) -> None:
@@ -87,16 +87,16 @@ class StepperApp(App[None]):
         for pane in self.query(Pane):
             pane.refresh()
         self.query_one(SourcePane).refresh()
-        call = self.stepper.call
+        call = self.view.call
         self.query_one("#accesses", Pane).border_title = f"inside call {call.number}" if call else "inside"
         self.query_one("#words", Pane).border_title = self.block_title()
         if message is not None:
             self.message = message
-        stops = f"   stops: {', '.join(map(str, self.stepper.stops))}" if self.stepper.stops else ""
+        stops = f"   stops: {', '.join(map(str, self.view.stops))}" if self.view.stops else ""
         self.query_one("#status", Static).update(f" {self.message or self.view.totals()}{stops}")
 
     def block_title(self) -> str:
-        event, block = self.stepper.event, self.view.block()
+        event, block = self.view.event, self.view.block()
         if event is not None and event.kind == Kind.FAULT:
             return "fault"
         return f"{block.kind}, {block.size:,} bytes at {block.start:#x}" if block else "block"
@@ -104,35 +104,35 @@ class StepperApp(App[None]):
     # --- moves
 
     def action_forward(self) -> None:
-        self.stepper.forward()
+        self.view.forward()
         self.show("")
 
-    def action_back(self) -> None:
-        self.stepper.back()
+    def action_backward(self) -> None:
+        self.view.back()
         self.show("")
 
     def action_row(self, direction: int) -> None:
-        rows, here = self.view.row_ends(), self.stepper.position
+        rows, here = self.view.row_ends(), self.view.position
         ahead = [row for row in rows if row > here] if direction > 0 else [row for row in reversed(rows) if row < here]
-        self.stepper.go(ahead[0] if ahead else here + direction)
+        self.view.go(ahead[0] if ahead else here + direction)
         self.show("")
 
     def action_call(self, direction: int) -> None:
-        self.stepper.next_call() if direction > 0 else self.stepper.previous_call()
+        self.view.next_call() if direction > 0 else self.view.previous_call()
         self.show("")
 
     def action_start(self) -> None:
-        self.stepper.go(0)
+        self.view.go(0)
         self.show("")
 
     def action_end(self) -> None:
-        self.stepper.end()
+        self.view.end()
         self.show("")
 
     def action_fault(self) -> None:
-        fault = self.stepper.recording.fault
+        fault = self.view.recording.fault
         if fault:
-            self.stepper.end()
+            self.view.end()
         self.show("" if fault else "no fault: the program ended by itself")
 
     def action_ask(self) -> None:
@@ -148,7 +148,7 @@ class StepperApp(App[None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.action_cancel()
         if event.value:
-            self.stepper.to_call(int(event.value))
+            self.view.to_call(int(event.value))
         self.show("")
 
     # --- blocks
@@ -161,14 +161,14 @@ class StepperApp(App[None]):
         self.view.selected = None
         self.show("the block follows the accesses again")
 
-    # --- breakpoints
+    # --- stops
 
     def action_stop_at_word(self) -> None:
-        event = self.stepper.event
+        event = self.view.event
         if event is None or event.kind not in ACCESSES:
             self.show("go to a load or a store first: w stops at every change of its word")
             return
-        self.toggle(Stop(event.address, event.size, name_of(self.stepper, event)[0]))
+        self.toggle(Stop(event.address, event.size, name_of(self.view, event)[0]))
 
     def action_stop_at_block(self) -> None:
         block = self.view.block()
@@ -178,23 +178,23 @@ class StepperApp(App[None]):
         self.toggle(Stop(block.start, block.size, f"the {block.size:,} bytes at {block.start:#x}", loads=True))
 
     def toggle(self, stop: Stop) -> None:
-        stops = self.stepper.stops
+        stops = self.view.stops
         stops.remove(stop) if stop in stops else stops.append(stop)
         self.show("")
 
     def action_no_stops(self) -> None:
-        self.stepper.stops.clear()
+        self.view.stops.clear()
         self.show("no stops")
 
     def action_run(self, direction: int) -> None:
-        if not self.stepper.stops:
+        if not self.view.stops:
             self.show("there are no stops: w sets one at a word, b at a block")
             return
-        met = self.stepper.run(direction)
+        met = self.view.run(direction)
         self.show(f"stopped at {met}" if met else f"no stop {'ahead' if direction > 0 else 'before'}")
 
     def action_invariant(self) -> None:
-        broken = self.stepper.to_first_broken()
+        broken = self.view.to_first_broken()
         self.show(f"broken here: {broken}" if broken else "no call from here on leaves a broken heap")
 
     # --- pictures
@@ -209,6 +209,6 @@ class StepperApp(App[None]):
         self.show(f"saved {name}")
 
 
-def show(stepper: Stepper, program: str, allocator: str) -> None:
+def show(view: View, program: str, allocator: str) -> None:
     """Run the interface until the user quits."""
-    StepperApp(View(stepper), program, allocator).run()
+    StepperApp(view, program, allocator).run()
