@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from heapwright.allocator import Allocator, load
     from heapwright.allocators import ALLOCATORS
-    from heapwright.api import Heap, draw, inspect, start
+    from heapwright.api import Heap, draw, inspect, start, step
     from heapwright.control import recording
     from heapwright.errors import AllocatorError
     from heapwright.machine import Block, BrokenInvariant, Fault, Kind
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALLOCATORS", "Allocator", "AllocatorError", "Block", "BrokenInvariant", "Checkpoint", "Fault", "Heap", "Kind",
     "ProgramResult", "Picture", "Trace", "draw", "inspect", "load", "open_trace", "recording", "run_program", "start",
+    "step",
 ]  # fmt: skip
 
 HOMES = {
@@ -45,7 +46,7 @@ HOMES = {
     "control": ("recording",),
     "errors": ("AllocatorError",),
     "allocators": ("ALLOCATORS",),
-    "api": ("Heap", "draw", "inspect", "start"),
+    "api": ("Heap", "draw", "inspect", "start", "step"),
     "machine": ("Block", "BrokenInvariant", "Fault", "Kind"),
     "machine.checkpoint": ("Checkpoint",),
     "pictures.picture": ("Picture",),

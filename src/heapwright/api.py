@@ -7,7 +7,7 @@ because the machine itself must not depend on drawing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from heapwright.collections import Runtime
     from heapwright.live.findings import Look
     from heapwright.pictures.picture import Picture
+    from heapwright.programs.user import Main
     from heapwright.programs.watch import Watch
+    from heapwright.stepper.view import View
 
 
 def start(allocator: str | os.PathLike[str] | Allocator, **options: Any) -> Heap:
@@ -55,13 +57,13 @@ def draw(heap: machine.Heap) -> Picture:
     free list: anchor.next -> 0x4010 -> null
     """
     from heapwright.pictures.picture import Picture
-    from heapwright.programs.scene import Look
+    from heapwright.programs.scene import look_at
     from heapwright.programs.watch import Observer
 
     observer = Observer(runtime_of(heap))
     observer.learn()
     try:
-        return Picture(Look(observer.runtime, observer).scene())
+        return Picture(look_at(observer.runtime, observer).scene())
     finally:
         observer.close()
 
@@ -232,6 +234,25 @@ class Heap(machine.Heap):
         []
         """
         return Checkpoint(self.process)
+
+
+def step(program: str | Main, allocator: str | Allocator = "kr", arguments: Iterable[str] = (), **options: Any) -> View:
+    """Record a program on an allocator, and return a stepper through the recording, at its beginning.
+
+    The options are those of `run_program`.
+
+    >>> stepper = step("boxtest", "kr")
+    >>> stepper.to_call(1)
+    >>> stepper.picture().scene.spans[-1].note
+    '#1 Box<i32>, 4 bytes at 0x17ff0'
+    """
+    from heapwright.programs.run import find_program
+    from heapwright.stepper.recorder import record
+    from heapwright.stepper.view import View
+
+    main = find_program(program) if isinstance(program, str) else program
+    argv = list(arguments) or [program if isinstance(program, str) else main.__module__]
+    return View(record(main, allocator, argv, **options))
 
 
 def inspect(target: Any, **options: Any) -> Look:

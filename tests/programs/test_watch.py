@@ -10,7 +10,7 @@ from heapwright.collections import Box, Vec, drop, serve
 from heapwright.machine import start
 from heapwright.programs.replay import replay
 from heapwright.programs.run import run_program
-from heapwright.programs.scene import Look
+from heapwright.programs.scene import look_at
 from heapwright.programs.watch import Watch
 from heapwright.spans import CACHED, FREE, OWN, USED
 from heapwright.traces.events import ALLOC, ALLOC_ZEROED, DEALLOC, FAILED, NONE, REALLOC, Events
@@ -22,7 +22,7 @@ def watched(name, program):
 
     def show(runtime, observer, step):
         steps.append(step)
-        looks.append(Look(runtime, observer, step))
+        looks.append(look_at(runtime, observer, step))
 
     with serve(start(allocator.load(name))) as runtime:
         runtime.watch(Watch(show))

@@ -46,7 +46,13 @@ class Explained(click.Command):
 
 @click.command(cls=Explained, context_settings={"allow_interspersed_args": True})
 @click.option("-a", "--allocator", default="kr", show_default=True, help="A name, a file, a folder, or a stack.")
-@click.option("--step", is_flag=True, help="Draw each request: the words it read and changed, and the heap afterwards.")
+@click.option(
+    "--step",
+    is_flag=True,
+    help="Step through the calls, and inside a call from word to word, forward and back. Without a terminal: draw each "
+    "request, the words it read and changed, and the heap afterwards.",
+)
+@click.option("-c", "--script", metavar="SCRIPT", help="Run requests such as 'a = alloc 24; free a' as the program.")
 @click.option("-n", "--events", type=click.IntRange(1), help="Replay only the first N events of a trace.", metavar="N")
 @click.option(
     "--frames",
@@ -85,11 +91,12 @@ class Explained(click.Command):
     help="Let the kernel refuse the K-th request for memory and all later ones.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-@click.argument("program")
+@click.argument("program", required=False)
 @click.argument("arguments", nargs=-1)
 def command(
     *,
-    program: str,
+    program: str | None,
+    script: str | None,
     arguments: tuple[str, ...],
     allocator: str,
     step: bool,
@@ -108,43 +115,50 @@ def command(
     program breaks a rule, the machine stops and explains what happened. Each leak is listed with the line that
     allocated it. `breakpoint()` in an allocator or a program opens the debugger there.
 
+    In the stepper, the arrow keys move: left and right from word to word, up and down from call to call. The line at
+    the bottom shows the other keys.
+
     The exit status is the program's own, or 1 if there was a violation or a leak.
 
     The kernels xv6 and xv6rs reproduce the documented defects of xv6, MIT's teaching operating system, and of xv6rs,
     its translation to Rust.
 
     \b
+    heapwright simulate -c 'a = alloc 24; b = alloc 100 64; free a' -a tlsf --step
     heapwright simulate mine.hwt -a mine.py --events 10000
     heapwright simulate vectest --semantics xv6rs --sbrk-fails 1
     """
     if step and as_json:
         raise click.UsageError("--step and --json cannot be combined: choose one")
     check_defects(kernel["semantics"], kernel["defects"])
-    from heapwright.programs.run import run_program
-
-    main = what_to_run(program, arguments, events)
+    main = what_to_run(program, script, arguments, events)
+    name = program or "script"
     serve_breakpoints()
     warn(allocator)
+    options = {"sbrk_fails": sbrk_fails or 0, "page": int(page), **kernel}
     try:
-        outcome = run_program(
-            main,
-            allocator,
-            (program, *arguments),
-            sbrk_fails=sbrk_fails or 0,
-            watcher=watcher() if step else None,
-            write=None if as_json else click.echo,
-            page=int(page),
-            **kernel,
-        )
+        if step and is_interactive():
+            outcome = step_through(main, allocator, (name, *arguments), options)
+        else:
+            outcome = run(main, allocator, (name, *arguments), step, as_json, options)
     except MemoryError as error:
         raise click.ClickException(str(error)) from error
     except BdbQuit:
         raise click.exceptions.Exit(1) from None  # the user left the debugger
     if as_json:
-        click.echo(json.dumps({"program": program, "allocator": allocator, **as_dict(outcome)}, indent=2))
+        click.echo(json.dumps({"program": name, "allocator": allocator, **as_dict(outcome)}, indent=2))
     else:
-        report(outcome, f"[heapwright {allocator}] {program}")
+        report(outcome, f"[heapwright {allocator}] {name}")
     raise click.exceptions.Exit(outcome.exit_code or int(bool(outcome.fault or outcome.leaks)))
+
+
+def run(
+    main: Main, allocator: str, arguments: tuple[str, ...], step: bool, as_json: bool, options: dict[str, Any]
+) -> ProgramResult:
+    from heapwright.programs.run import run_program
+
+    write = None if as_json else click.echo
+    return run_program(main, allocator, arguments, watcher=watcher() if step else None, write=write, **options)
 
 
 def warn(spec: str) -> None:
@@ -166,10 +180,14 @@ def check_defects(semantics: str, defects: tuple[str, ...]) -> None:
             raise click.UsageError(f"--defect {defect} has no effect with --semantics {semantics}, which has it")
 
 
-def what_to_run(program: str, arguments: tuple[str, ...], events: int | None) -> Main:
-    """The `main` of a program, or one that replays a trace: any file that is not Python is read as a trace."""
+def what_to_run(program: str | None, script: str | None, arguments: tuple[str, ...], events: int | None) -> Main:
+    """The `main` of a program or a script, or one that replays a trace: any file but Python is read as a trace."""
     from heapwright.programs.run import find_program
 
+    if script is not None:
+        return what_to_script(program, script)
+    if program is None:
+        raise click.UsageError("name a program or a trace, or give a script with -c")
     if program in PROGRAMS or program.endswith(".py") or not Path(program).exists():
         refuse_idle("for a program: it applies to traces", "events")
         return find_program(program)
@@ -185,6 +203,15 @@ def what_to_run(program: str, arguments: tuple[str, ...], events: int | None) ->
     return replay(require_all(open_trace(program), program).events[:events], tell)
 
 
+def what_to_script(program: str | None, script: str) -> Main:
+    from heapwright.programs.script import main_of
+
+    refuse_idle("with --script: it applies to traces", "events")
+    if program is not None:
+        raise click.UsageError(f"-c is the program, so '{program}' cannot be one")
+    return main_of(script)
+
+
 def serve_breakpoints() -> None:
     """Let `breakpoint()` stop in the allocator and the program, unless the user has chosen another debugger."""
 
@@ -198,6 +225,26 @@ def serve_breakpoints() -> None:
 
 
 # --- steps
+
+
+def is_interactive() -> bool:
+    """Whether there is a terminal for the stepper, on both sides."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def step_through(main: Main, allocator: str, arguments: tuple[str, ...], options: dict[str, Any]) -> ProgramResult:
+    """Record the program, and step through the recording until the user quits."""
+    from heapwright.stepper.recorder import record
+    from heapwright.stepper.screen.app import show
+    from heapwright.stepper.view import View
+
+    recording = record(main, allocator, arguments, tell=lambda events: progress(counted(events, "events")), **options)
+    progress("")
+    show(View(recording), arguments[0], allocator)
+    if recording.outcome is None:
+        ended = f"the recording stopped before the program, after {counted(len(recording.calls), 'calls')}"
+        raise click.ClickException(f"{ended}: {recording.stopped}")
+    return recording.outcome
 
 
 def watcher() -> Watch:

@@ -122,7 +122,7 @@ def conservation(subject: Subject) -> str:
 
 def walk_tiles(play: Play) -> None:
     for start, end, spans in play.heap.walked():
-        check_cover(play.heap.process, start, end, spans)
+        check_cover(play.heap.broken, start, end, spans)
 
 
 class Account:

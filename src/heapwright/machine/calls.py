@@ -80,10 +80,12 @@ class Calls:
         `more` is how many accesses it may take beyond the usual budget.
         """
         thread, memory = self.process.thread, self.process.memory
+        for visitor in self.process.visitors:
+            visitor.entered(name, arguments)
         outer, thread.call, memory.left = thread.call, (name, arguments), self.budget + more
         AT_WORK.process = self.process.weak
         try:
-            return function(self.state, *arguments)
+            result = function(self.state, *arguments)
         except Fault as fault:
             fault.place = fault.place or self._defined(name)
             raise
@@ -98,6 +100,9 @@ class Calls:
         finally:
             self._latest = name, arguments
             thread.call, memory.left = outer, UNLIMITED
+        for visitor in self.process.visitors:
+            visitor.left(name, result)
+        return result
 
     # --- errors
 

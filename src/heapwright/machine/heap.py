@@ -254,7 +254,11 @@ class Heap(Calls):
                 what = str(error) or (place.text if place else "check fails")
                 raise BrokenInvariant(Kind.INVARIANT, what, self.process, start, place=place) from error
         apart = getattr(self._functions, "WALK", "blocks") != "extents"
-        check_tiling(self.process, self.walked(), apart)
+        check_tiling(self.live, self.walked(), self.broken, apart)
+
+    def broken(self, what: str, address: int) -> NoReturn:
+        """Report an invariant of all heaps that does not hold."""
+        raise BrokenInvariant(Kind.INVARIANT, what, self.process, address)
 
     def survey(self) -> dict[str, Any]:
         """The allocator's statistics: the fields of `heapwright.stats.Stats`, as `heapwright.figures` gives them."""

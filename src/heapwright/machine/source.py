@@ -19,7 +19,8 @@ def files_in(*names: str) -> frozenset[str]:
 
 MACHINERY = files_in("machine/*.py", "layout.py", "bits.py")
 PARTS = files_in("locks.py", "spans.py", "stats.py", "libc.py", "layers/*.py")  # shared by all allocators
-LIBRARY = MACHINERY | PARTS | files_in("collections/*.py", "programs/user.py", "programs/story.py", "api.py")
+SERVANTS = files_in("collections/*.py", "programs/user.py", "programs/story.py", "stepper/*.py", "api.py")
+LIBRARY = MACHINERY | PARTS | SERVANTS
 DRIVERS = files_in("conformance/*.py", "programs/run.py", "programs/replay.py", "lab/*.py", "cli/*.py")
 ENTRANCES: set[CodeType] = set()  # the functions of the machine that call an allocator
 

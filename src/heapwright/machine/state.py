@@ -38,6 +38,15 @@ class Scheduler(Protocol):
     def relax(self) -> None: ...
 
 
+class Visitor(Protocol):
+    """An observer of the calls into the allocator; a call that fails is entered and never left."""
+
+    def entered(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """A call begins; `thread.call` is still the call around it, if there is one."""
+
+    def left(self, name: str, result: Any) -> None: ...
+
+
 class Thread:
     """One simulated thread: its words, and its running call of the allocator."""
 
@@ -72,6 +81,7 @@ class ProcessState:
         self.random = random.Random(f"{kernel.seed} {self.pid}")
         self.access_observers: list[AccessObserver] = []
         self.call_observers: list[CallObserver] = []
+        self.visitors: list[Visitor] = []
         self.when_watched: list[Callable[[], None]] = []  # called when an observer is added or removed
         self._scheduler: Scheduler | None = None
 

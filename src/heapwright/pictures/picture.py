@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from heapwright.pictures.step import draw_step
 from heapwright.pictures.svg import draw_svg
 from heapwright.pictures.terminal import draw_heap
-from heapwright.programs.scene import Look, Scene
+from heapwright.programs.scene import Scene, look_at
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -68,4 +68,4 @@ class Picture:
 
 def step_picture(title: str, runtime: Runtime, observer: Observer, step: OperationStep, width: int = WIDTH) -> Picture:
     """A picture of a step: the operation, the words that the allocator read and changed, and the heap after it."""
-    return Picture(Look(runtime, observer, step).scene(), draw_step(title, step, observer, width))
+    return Picture(look_at(runtime, observer, step).scene(), draw_step(title, step, observer, width))

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from heapwright.collections import Operation
 from heapwright.machine.source import Place
+from heapwright.programs.naming import WordNames
 from heapwright.programs.watch import Observer, OperationStep, Word
 
 MAX_WORDS = 16  # words shown, of each sort
@@ -48,7 +49,7 @@ def asked(operation: Operation) -> str:
 
 def value_read(word: Word, observer: Observer) -> str:
     value = observer.values.get(word.address)
-    return f"{word.name} = {shown(value, word, observer)}" if value is not None else word.name
+    return f"{word.name} = {seen(value, word, observer)}" if value is not None else word.name
 
 
 def changes(words: Iterable[Word], observer: Observer) -> list[str]:
@@ -56,18 +57,23 @@ def changes(words: Iterable[Word], observer: Observer) -> list[str]:
     lines = []
     for word in words:
         if word.stores and word.before is None:
-            lines.append(f"{word.name}: {shown(word.after, word, observer)}")
+            lines.append(f"{word.name}: {seen(word.after, word, observer)}")
         elif word.stores and word.before != word.after:
-            lines.append(f"{word.name}: {shown(word.before, word, observer)} -> {shown(word.after, word, observer)}")
+            lines.append(f"{word.name}: {seen(word.before, word, observer)} -> {seen(word.after, word, observer)}")
     return lines
 
 
-def shown(value: int | None, word: Word, observer: Observer) -> str:
+def seen(value: int | None, word: Word, observer: Observer) -> str:
     if value is None:
         return "?"
-    if word.is_pointer:
-        return observer.place_name(value)
-    is_address = value in observer.structs and value >= observer.runtime.heap.process.heap_start
+    return shown(value, word.is_pointer, observer.names, observer.runtime.heap.process.heap_start)
+
+
+def shown(value: int, is_pointer: bool, names: WordNames, heap_start: int) -> str:
+    """A word's value: a place by its name, a number in decimal unless it is an address or very large."""
+    if is_pointer:
+        return names.place_name(value)
+    is_address = value in names.structs and value >= heap_start
     return f"{value:#x}" if is_address or abs(value) >= 1 << 32 else f"{value:,}"
 
 

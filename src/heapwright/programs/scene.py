@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from heapwright.collections import Runtime
 from heapwright.collections.runtime import NOBODY
 from heapwright.layout import AtomicKind, Pointer, StructMeta
 from heapwright.machine import Block
 from heapwright.machine.names import named
-from heapwright.programs.watch import WORD, Observer, OperationStep, pointers_in
+from heapwright.programs.naming import WORD, WordNames, pointers_in
+from heapwright.programs.watch import Observer, OperationStep
 from heapwright.spans import CACHED, FREE, KINDS, USED
 
 NODES = 24  # of a free list that are shown
@@ -51,6 +52,43 @@ class Scene:
     chains: Sequence[Chain] = field(default_factory=list)
 
 
+class Sight(Protocol):
+    """A heap that can be drawn: the running one, or a past one."""
+
+    page: int
+    brk: int
+    live: dict[int, Block]
+
+    def spans(self) -> Iterable[tuple[int, int, int]]:
+        """The spans that `walk` yields: (start, size, kind)."""
+
+    def lists(self) -> list[tuple[str, list[int]]] | None:
+        """The lists that the allocator's `lists` yields; None if it has no `lists`."""
+
+    def peek(self, address: int, size: int) -> bytes: ...
+
+    def owner(self, address: int) -> str:
+        """The type of the value that owns a live block, or ""."""
+
+
+class Running:
+    """The heap of a running program."""
+
+    def __init__(self, runtime: Runtime):
+        heap, process = runtime.heap, runtime.heap.process
+        self.page, self.brk, self.live = process.space.page, process.brk, heap.live
+        self.spans, self.lists, self.peek = heap.spans, heap.lists, process.peek
+        self._owners = runtime.owners
+
+    def owner(self, address: int) -> str:
+        return self._owners.get(address, NOBODY).name
+
+
+def look_at(runtime: Runtime, observer: Observer, step: OperationStep | None = None) -> Look:
+    """A look at the heap of a running program, after a step."""
+    return Look(Running(runtime), observer.names, changed_places(step) if step else set())
+
+
 class Look:
     """One inspection of a heap. Its lists are those that the allocator's `lists` yields, if there is one.
 
@@ -58,21 +96,19 @@ class Look:
     begins at a pointer to such a struct in the allocator's own words.
     """
 
-    def __init__(self, runtime: Runtime, observer: Observer, step: OperationStep | None = None):
-        self.runtime, self.observer = runtime, observer
-        self.spans = list(runtime.heap.spans())
-        self.blocks = sorted(runtime.heap.live.values(), key=lambda block: block.address)
+    def __init__(self, heap: Sight, names: WordNames, changed: set[int]):
+        self.heap, self.known, self.changed = heap, names, changed
+        self.spans = list(heap.spans())
+        self.blocks = sorted(heap.live.values(), key=lambda block: block.address)
         self.addresses = [block.address for block in self.blocks]
-        self.changed = changed_places(step) if step else set()
         self.nodes: set[int] = set()  # the starts of the spans that are in lists
         self.links: dict[int, int] = {}  # from a node to the address that it points to
         self.names: dict[int, str] = {}  # from a node to the name of its list, if `lists` gives it
-        told = runtime.heap.lists()
+        told = heap.lists()
         self.lists = self.found_lists() if told is None else [self.told_list(*each) for each in told]
 
     def scene(self) -> Scene:
-        process = self.runtime.heap.process
-        return Scene(self.drawn_spans(), process.brk, process.space.page, self.arrows(), self.lists)
+        return Scene(self.drawn_spans(), self.heap.brk, self.heap.page, self.arrows(), self.lists)
 
     # --- spans
 
@@ -92,7 +128,7 @@ class Look:
     def note(self, start: int, size: int, kind: int) -> str:
         if kind == USED:
             return "; ".join(map(self.told, self.blocks_in(start, start + size)))
-        link = f"-> {self.observer.place_name(self.links[start])}" if start in self.links else ""
+        link = f"-> {self.known.place_name(self.links[start])}" if start in self.links else ""
         return "; ".join(filter(None, (link, self.names.get(start))))
 
     def blocks_in(self, start: int, end: int) -> list[Block]:
@@ -100,7 +136,7 @@ class Look:
         return self.blocks[first:last]
 
     def told(self, block: Block) -> str:
-        owner = self.runtime.owners.get(block.address, NOBODY).name
+        owner = self.heap.owner(block.address)
         return f"#{block.number} {owner and f'{owner}, '}{block.size:,} bytes at {block.address:#x}"
 
     # --- lists that the allocator yields
@@ -124,11 +160,11 @@ class Look:
             self.links[start] = self.word(start + offset)
 
     def offset_of_link(self, node: int) -> int | None:
-        struct = self.observer.structs.get(node)
+        struct = self.known.structs.get(node)
         return next((offset for offset, _ in pointers_in(struct)), None) if struct else None
 
     def word(self, address: int) -> int:
-        return int.from_bytes(self.runtime.heap.process.peek(address, WORD), "little", signed=True)
+        return int.from_bytes(self.heap.peek(address, WORD), "little", signed=True)
 
     def arrows(self) -> list[tuple[int, int]]:
         return [(node, target) for node, target in self.links.items() if target in self.nodes]
@@ -148,13 +184,13 @@ class Look:
             way = self.follow(target)
             if any(node in self.nodes for node in way):
                 seen.update(way)
-                found.append(chain_of(path, [self.observer.place_name(node) for node in way]))
+                found.append(chain_of(path, [self.known.place_name(node) for node in way]))
         return found
 
     def heads(self) -> Iterator[tuple[int, str, int]]:
         """The heads of lists: the struct that contains each, its name, and the address that it points to."""
-        words, struct = self.observer.own
-        kinds = {self.observer.structs[node] for node in self.nodes}
+        words, struct = self.known.words, self.known.struct
+        kinds = {self.known.structs[node] for node in self.nodes}
         for offset, path in pointers_in(struct):
             target = self.word(words + offset)
             if target and struct_at(named(struct, offset).kind) in kinds:
@@ -162,7 +198,7 @@ class Look:
 
     def struct_around(self, address: int) -> int:
         """The start of the innermost struct that contains a word."""
-        return next((base for base in range(address, address - 64, -WORD) if base in self.observer.structs), address)
+        return next((base for base in range(address, address - 64, -WORD) if base in self.known.structs), address)
 
     def follow(self, node: int) -> list[int]:
         """The nodes along a list, up to null, a node that was met already, or something that is not a node."""
@@ -170,15 +206,11 @@ class Look:
         while len(way) <= NODES:
             repeats = node in way
             way.append(node)
-            offset = self.offset_of_link(node) if node in self.nodes or self.is_own(node) else None
+            offset = self.offset_of_link(node) if node in self.nodes or self.known.is_own(node) else None
             if repeats or offset is None:
                 break
             node = self.word(node + offset)
         return way
-
-    def is_own(self, address: int) -> bool:
-        words, struct = self.observer.own
-        return words <= address < words + struct.SIZE
 
 
 def chain_of(name: str, nodes: list[str]) -> Chain:

@@ -6,20 +6,18 @@ also shows which words of a free block are its links.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from heapwright.collections import Operation, Runtime
-from heapwright.layout import AtomicKind, Pointer, Struct, StructMeta
+from heapwright.layout import Struct
 from heapwright.machine.accesses import access_at_work
-from heapwright.machine.names import named
 from heapwright.machine.source import Place
+from heapwright.programs.naming import WordNames
 
 CALLS = {"alloc", "alloc_zeroed", "dealloc", "realloc"}
 ABOVE = 4  # frames of the machinery above an access: access_at_work, learn_struct, see_access, View._tell
-WORD = 8
 
 
 @dataclass
@@ -69,6 +67,7 @@ class Observer:
     def __init__(self, runtime: Runtime, parent: Observer | None = None):
         self.runtime = runtime
         self.structs: dict[int, type[Struct]] = dict(parent.structs) if parent else {}
+        self.names = WordNames(runtime.heap.words, type(runtime.heap.state), self.structs)
         self.values: dict[int, int] = dict(parent.values) if parent else {}
         self.words: dict[int, Word] = {}
         self.others: list[str] = []
@@ -107,7 +106,7 @@ class Observer:
     def see_word(self, operation: str, address: int, value: int) -> None:
         word = self.words.get(address)
         if word is None:
-            name, is_pointer = self.name(address)
+            name, is_pointer = self.names.name(address)
             word = self.words[address] = Word(address, name, is_pointer, self.values.get(address))
         if operation == "store":
             word.stores, word.after = word.stores + 1, value
@@ -139,42 +138,3 @@ class Observer:
         for known in (self.structs, self.values):
             for place in [place for place in known if address <= place < address + size]:
                 del known[place]
-
-    # --- naming
-
-    @property
-    def own(self) -> tuple[int, type[Struct]]:
-        """The address of the heap's own words, and their struct."""
-        return self.runtime.heap.words, type(self.runtime.heap.state)
-
-    def name(self, address: int) -> tuple[str, bool]:
-        """The name of a word, and whether it is a pointer."""
-        words, struct = self.own
-        if words <= address < words + struct.SIZE:
-            found = named(struct, address - words)
-            return found.path, is_pointer(found.kind)
-        for base in range(address, address - 256, -1):
-            if base in self.structs and address < base + self.structs[base].SIZE:
-                found = named(self.structs[base], address - base)
-                return f"{self.structs[base].__name__}.{found.path} at {base:#x}", is_pointer(found.kind)
-        return f"word at {address:#x}", False
-
-    def place_name(self, address: int) -> str:
-        """An address as a reader knows it: by name for the heap's own words."""
-        words, struct = self.own
-        if words <= address < words + struct.SIZE:
-            path = named(struct, address - words).path
-            return path.rpartition(".")[0] or path
-        return f"{address:#x}" if address else "null"
-
-
-def is_pointer(kind: Any) -> bool:
-    return isinstance(kind.cell if isinstance(kind, AtomicKind) else kind, Pointer)
-
-
-def pointers_in(struct: StructMeta) -> Iterator[tuple[int, str]]:
-    """The offset and the path of each pointer in a struct, in the order of their offsets."""
-    for offset in range(0, struct.SIZE, WORD):
-        found = named(struct, offset)
-        if is_pointer(found.kind):
-            yield offset, found.path
