@@ -36,14 +36,14 @@ def process_chunks(records, number, *, pid=1, parent=0, forked_from=0, forked_at
             if parts[-1][1] != owner or len(start) // 40 + len(part) == raw.RECORDS_PER_CHUNK:
                 parts.append((b"", owner, part := []))
             part.append(data)
-    return [
-        (
-            struct.pack("<IIQIIQQ", number, thread, len(start) // 40 + len(part), 0, bool(start), 0, phase)
-            + start
-            + b"".join(part)
-        )
-        for start, (thread, phase), part in parts
-    ]
+    later = [thread for _, (thread, _), _ in parts]
+    chunks = []
+    for start, (thread, phase), part in parts:
+        del later[0]
+        count, has_left = len(start) // 40 + len(part), thread in later
+        head = struct.pack("<IIQIIQQ", number, thread, count, 0, bool(start), has_left, phase)
+        chunks.append(head + start + b"".join(part))
+    return chunks
 
 
 class Stopped:

@@ -75,13 +75,20 @@ def take(state, process, thread, record, scale):
 def has_more(thread):
     """Whether a thread has a record to convert, which is then that at `thread.first.taken`, with `thread.stamp`."""
     each = thread.first
-    while bool(each) and each.taken == raw.RECORDS_PER_CHUNK and bool(each.next):
+    while bool(each) and each.taken >= each.limit and bool(each.next) and is_read(each):
         each = each.next
         thread.first = each
     if not each or each.taken >= each.limit:
         return False
     thread.stamp = record_at(each.chunk, each.taken).stamp
     return True
+
+
+def is_read(each):
+    """Whether all of a chunk is converted, and its thread writes no more to it: it is full, or the thread has left."""
+    left = each.chunk.left.load()  # before the count, which is final when it is set
+    count = each.chunk.count.load()
+    return each.taken == count and (count == raw.RECORDS_PER_CHUNK or left != 0)
 
 
 def inherit(state, child):

@@ -166,10 +166,7 @@ def is_done(each):
     """Whether nothing more will come from a chunk, and all of it is converted."""
     if not each.thread:
         return False
-    ended = each.thread.process.has_ended
-    left = each.chunk.left.load()
-    count = each.chunk.count.load()
-    return bool(ended) or (each.taken == count and (count == raw.RECORDS_PER_CHUNK or left != 0))
+    return bool(each.thread.process.has_ended) or merging.is_read(each)
 
 
 def detach(each):
