@@ -23,7 +23,7 @@ from heapwright.variants import settings_of
 PACKAGE = Path(__file__).parent.parent
 # Packages that no library contains; and allocators, which are found through the imports of a stack.
 NEVER_COMPILED = {"allocators", "machine", "collections", "programs", "conformance", "lab", "live"}
-NEVER_COMPILED |= {"html", "report", "maps", "pictures", "advise", "cli"}
+NEVER_COMPILED |= {"html", "report", "maps", "pictures", "advise", "stepper", "cli"}
 DOCUMENTED = ast.Module, ast.ClassDef, ast.FunctionDef
 IMPORT = re.compile(r"^ *(?:from|import) +([\w.]+)", re.M)
 
