@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from heapwright.traces.importers import open_trace
 from heapwright.traces.synthesize import synthesize
 
 MADE = ("demo", "random", "vectors", "holes", "ladder")
-SAMPLES = 200
+SAMPLES = 50
 
 
 def processes(paths: list[Path]) -> Iterator[tuple[str, Process]]:
@@ -56,10 +55,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=SAMPLES)
     arguments = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     report = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
         "machine": machine_facts(),
         "samples": arguments.samples,
         "traces": {name: measured(process, arguments.samples) for name, process in processes(arguments.traces)},

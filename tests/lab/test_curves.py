@@ -43,7 +43,7 @@ def in_machine(flat, spec, events):
 
 
 def parts_in(heap, blocks):
-    spans = heap.spans()
+    spans = list(heap.spans())
     total = {kind: sum(size for _, size, each in spans if each == kind) for kind in (USED, CACHED)}
     requested = sum(size for _, size in blocks)
     granted = sum(heap.usable_size(address) for address, _ in blocks)

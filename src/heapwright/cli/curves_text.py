@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HEIGHT = 8  # rows of a chart
+MUCH = 10  # a fraction whose decimals say nothing
 BANDS = ("requested", "resident", "held")
 GLYPHS = "█▒░"
 RATIOS = {"jw1": "jw1", "jw2": "jw2", "jw3": "jw3", "jw4": "jw4", "resident_excess": "resident"}
@@ -67,7 +68,7 @@ def merit_row(allocator: str, found: dict[str, Any]) -> tuple[str, ...]:
 
 
 def percent(of: float | None) -> str:
-    return "-" if of is None else f"{of:.1%}"
+    return "-" if of is None else f"{of:.1%}" if of < MUCH else f"{of:,.0%}"
 
 
 def number(of: int | None) -> str:
