@@ -213,8 +213,14 @@ def test_failed_requests_are_not_recorded(choosing):
 
 # --- the table
 
-ADDRESSES = [(0x7F00_0000_0000 if far else 0x10_0000) + 32 * place for far in (0, 1) for place in range(4)]
-ADDRESSES += [each + (LAYER.PLACES << LAYER.LOG2_GRAIN) * turn for each in ADDRESSES[:2] for turn in (1, 2, 5)]
+
+def at_home(home, high):
+    """An address whose home is this place, in the 4 MiB with this number."""
+    choices = (high << 22 | ((home ^ high << 5 ^ low) & LAYER.PLACES - 1) << LAYER.LOG2_GRAIN for low in range(32))
+    return next(each for each in choices if LAYER.home_of(each) == home)
+
+
+ADDRESSES = [at_home(home, high) for home in (5, 6, 7, LAYER.PLACES - 1) for high in (1, 2, 3, 0x1FC0000)]
 steps = st.lists(st.sampled_from(ADDRESSES), max_size=60)
 
 
