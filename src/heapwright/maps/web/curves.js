@@ -54,7 +54,7 @@ function drawParts(inside, parts, x, y) {
     ["event", event], ...Object.keys(PARTS).map((name) => [name, parts[`${name}_bytes`][place] ?? 0]),
   ]));
   const area = d3.area().x(({ data }) => x(data.event)).y0(([low]) => y(low)).y1(([, high]) => y(high));
-  inside.selectAll(".part").data(d3.stack(Object.keys(PARTS))(rows)).join("path")
+  inside.selectAll(".part").data(d3.stack().keys(Object.keys(PARTS))(rows)).join("path")
     .attr("class", ({ key }) => `part ${key}`).attr("d", area);
   const line = d3.line().x((_, place) => x(parts.event[place])).y((bytes) => y(bytes));
   inside.append("path").attr("class", "touched").attr("d", line(parts.resident_bytes));
