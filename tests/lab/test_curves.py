@@ -1,9 +1,13 @@
 """The parts of a heap over a trace: what the machine's walk finds, and what adds up."""
 
+import shutil
+import subprocess
+
 import pytest
 
 from heapwright.allocator import load
 from heapwright.allocators import ALLOCATORS
+from heapwright.lab.contestant import Contestant
 from heapwright.lab.curves import measure
 from heapwright.lab.curves.columns import AFTER
 from heapwright.lab.curves.measure import LIMIT, curves_of, request_sizes, sampled_events
@@ -123,10 +127,31 @@ def assert_sums(curves):
         assert point.resident > 0
 
 
+@pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
 def test_a_malloc_that_nobody_can_read_still_has_its_live_and_resident_bytes(tmp_path):
-    curves = curves_of(STORY, contestant("system"), 5, 0)
-    assert curves.source == "a walk of glibc's arenas"
+    source, library = tmp_path / "bump.c", tmp_path / "bump.so"
+    source.write_text(BUMP)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    curves = curves_of(STORY, Contestant("bump", library), 5, 0)
+    assert curves.source.startswith("pages alone")
     assert [point.parts.requested for point in curves.points] == [int(STORY.live[p.event - 1]) for p in curves.points]
+    assert all(
+        (point.parts.held, point.parts.internal, point.parts.own) == (None, None, None) for point in curves.points
+    )
+    assert 0 < curves.points[0].resident < curves.points[-1].resident
+    assert (curves.merit.peak_held, curves.merit.jw1, curves.merit.utilization) == (None, None, None)
+
+
+BUMP = """
+#include <stddef.h>
+static char memory[64 << 20] __attribute__((aligned(16)));
+static size_t used;
+void *malloc(size_t n) { void *p = memory + used; used += (n + 15) & ~15ul; return p; }
+void free(void *p) {}
+"""
+
+
+def test_a_library_of_ours_names_its_stack():
     assert stack_of(contestant("system")) == ""
     assert stack_of(contestant("kr")) == "locked(kr)"
 

@@ -56,7 +56,8 @@ def merit(out: Console, results: list[dict[str, Any]]) -> None:
     print_table(out, heads, [merit_row(result["allocator"], result["curves"]["merit"]) for result in results])
     if any(result["curves"]["merit"]["peak_live"] < FLOOR for result in results):
         say(out, f"ratios are left out because fewer than {FLOOR:,} bytes are live")
-    sampled = [result["allocator"] for result in results if not result["curves"]["merit"]["is_exact"]]
+    found = {result["allocator"]: result["curves"]["merit"] for result in results}
+    sampled = [name for name, each in found.items() if each["peak_held"] is not None and not each["is_exact"]]
     if sampled:
         say(out, f"{', '.join(sampled)}: what is held is known at the samples only")
 
