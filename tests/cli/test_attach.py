@@ -296,6 +296,27 @@ def test_the_program_becomes_another(run, built, tmp_path, compiled):
     assert len(open_trace(tmp_path / "x.hwt").events)
 
 
+KILLED = """
+import os, sys
+from heapwright.live.borrow import borrowed
+from heapwright.live.process import Process
+from heapwright.live.safety import Places
+process = Process(int(sys.argv[1]))
+with borrowed(process) as thread:
+    thread.call(Places(process).libc.address_of("getpid"))
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("source", [THREADS, IDLE, BUSY])
+def test_the_program_survives_if_we_are_killed_while_a_thread_is_borrowed(run, built, source):
+    program = run(built(source))
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", KILLED, str(program.pid)], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert program.end() == "well\n"
+
+
 # --- refusals
 
 
