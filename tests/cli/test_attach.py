@@ -18,7 +18,7 @@ from heapwright.traces.importers import open_trace
 pytest.importorskip("numba")
 
 HEAD = "#include <stdlib.h>\n#include <stdio.h>\n#include <unistd.h>\n#include <pthread.h>\n#include <sys/wait.h>\n"
-# Threads allocate all the time, and print a line at the end if all was well.
+# Threads allocate most of the time, and print a line at the end if all was well.
 THREADS = """
 static void *work(void *argument) {
     void *kept[64] = {0};
@@ -29,6 +29,7 @@ static void *work(void *argument) {
             free(kept[seed >> 26]);
             kept[seed >> 26] = malloc(1 + (seed >> 8 & 1023));
         }
+        usleep(2000);
     }
     for (int i = 0; i < 64; i++) free(kept[i]);
     return 0;
@@ -56,6 +57,7 @@ int main(void) {
 FORKS = """
 int main(void) {
     while (access("stop", F_OK)) {
+        usleep(10000);
         void *volatile block = malloc(33);
         if (fork() == 0) { free(block), block = malloc(44); _exit(0); }
         wait(0), free(block);
@@ -292,6 +294,27 @@ def test_the_program_becomes_another(run, built, tmp_path, compiled):
     (tmp_path / "stop").touch()
     assert process.wait(60) == 0
     assert len(open_trace(tmp_path / "x.hwt").events)
+
+
+KILLED = """
+import os, sys
+from heapwright.live.borrow import borrowed
+from heapwright.live.process import Process
+from heapwright.live.safety import Places
+process = Process(int(sys.argv[1]))
+with borrowed(process) as thread:
+    thread.call(Places(process).libc.address_of("getpid"))
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("source", [THREADS, IDLE, BUSY])
+def test_the_program_survives_if_we_are_killed_while_a_thread_is_borrowed(run, built, source):
+    program = run(built(source))
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", KILLED, str(program.pid)], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert program.end() == "well\n"
 
 
 # --- refusals

@@ -20,6 +20,7 @@ from heapwright.live.errors import InspectError
 from heapwright.live.links import malloc_module
 from heapwright.live.memory import Image
 from heapwright.live.process import Process
+from heapwright.live.registers import errno_place
 from heapwright.live.safety import module_with
 from heapwright.live.slots import Exchange, Slots
 from heapwright.live.source import Module
@@ -29,9 +30,6 @@ from heapwright.traces import raw
 
 LOOK = 0.25  # seconds between two looks at the program's modules
 NOW, STAY = 2, 0x1000  # RTLD_NOW, RTLD_NODELETE
-STACK_BYTES = 1 << 18
-READ_WRITE, PRIVATE, ANONYMOUS = 3, 2, 0x20
-FAILED = (1 << 64) - 1
 OPEN_RUN = "heapwright_recording_open_run"
 MALLOC = ("malloc", "calloc", "realloc", "free", "memalign", "aligned_alloc", "posix_memalign", "valloc", "pvalloc")
 BESIDE = ("dlclose", "prctl")  # of the C library: what the recorder must know of
@@ -117,35 +115,30 @@ class Attached:
 
     def load(self, depth: int) -> None:
         """Load the recorder, unless it is there already, and have it open the ring."""
-        libc = self._libc
         with borrowed(self.process) as thread:
-            errno = thread.call(libc.address_of("__errno_location"))
-            saved = self.process.read(errno, 4)
-            place = thread.call(libc.address_of("mmap"), 0, STACK_BYTES, READ_WRITE, PRIVATE | ANONYMOUS, FAILED, 0)
-            if place == FAILED:
-                raise InspectError(f"process {self.process.pid} ({self.process.name}) has no memory for the recorder")
-            thread.stack = place + STACK_BYTES
+            errno = errno_place(self.process, self._libc.address_of("__errno_location"), thread.registers)
+            saved = self.process.read(errno, 4) if errno else b""
             try:
-                self._prepare(thread, place, depth)
+                self._prepare(thread, depth)
             finally:
-                thread.stack = 0
-                thread.call(libc.address_of("munmap"), place, STACK_BYTES)
                 self.process.write(errno, saved)
 
-    def _prepare(self, thread: Borrowed, place: int, depth: int) -> None:
-        """Have the thread load the recorder and open the ring. There is room for a path at `place`."""
+    def _prepare(self, thread: Borrowed, depth: int) -> None:
+        """Have the thread load the recorder and open the ring."""
         recorder = self.recorder()
         if recorder is None:
-            self.process.write(place, os.fsencode(self.library) + b"\0")
-            handle = thread.call(self._libc.address_of("dlopen"), place, NOW | STAY)
+            self.process.write(thread.room, os.fsencode(self.library) + b"\0")
+            thread.call(self._libc.address_of("dlopen"), thread.room, NOW | STAY)
             self.process.look_again()
             recorder = self.recorder()
-            if not handle or recorder is None:
+            if recorder is None:
                 raise InspectError(f"process {self.process.pid} ({self.process.name}) cannot load {self.library}")
         self._exchanges = self._functions(recorder)
         self._adapt(recorder)
-        self.process.write(place, os.fsencode(self.ring) + b"\0")
-        if thread.call(recorder.address_of(OPEN_RUN), place, depth) != 0:
+        self.process.write(thread.room, os.fsencode(self.ring) + b"\0")
+        thread.call(recorder.address_of(OPEN_RUN), thread.room, depth)
+        self.process.remap()
+        if not self._has_ring():
             raise InspectError(f"process {self.process.pid} ({self.process.name}) cannot open {self.ring}")
 
     def recorder(self) -> Module | None:
@@ -231,4 +224,7 @@ class Attached:
         """Wait some seconds for the process's end. Returns whether it has ended, or runs another program."""
         if select.select([self.descriptor], [], [], seconds)[0]:
             return True
-        return not any(each.path == str(self.ring) for each in self.process.mappings)
+        return not self._has_ring()
+
+    def _has_ring(self) -> bool:
+        return any(each.path == str(self.ring) for each in self.process.mappings)

@@ -109,6 +109,10 @@ class Process(Source):
         """The PID of the process that traces this one, such as a debugger; 0 if there is none."""
         return int(status_of(str(self.pid)).get("TracerPid", "0"))
 
+    def tracer_of(self, thread: int) -> int:
+        """The same of one thread."""
+        return int(status_of(f"{self.pid}/task/{thread}").get("TracerPid", "0"))
+
     def open_file(self, mapping: Mapping) -> Path | None:
         """The file that the process sees: through the kernel's own link, below its root, or at the path itself.
 

@@ -34,6 +34,8 @@ class Places:
         self.linker = module_with(modules, "_r_debug", process)
         self.malloc = malloc_module(Image(process)) or self.libc
         self.handler_return = address_of_bytes(self.libc, HANDLER_RETURN)
+        if not self.handler_return:
+            raise InspectError(f"process {process.pid} ({process.name}) has a glibc that heapwright does not know")
 
 
 def module_with(modules: list[Module], symbol: str, process: Process) -> Module:
@@ -83,8 +85,8 @@ def is_in(module: Module, address: int) -> bool:
 def is_in_handler(process: Process, places: Places, stack: int) -> bool:
     """Whether the thread runs a signal handler: the way back from one is on its stack."""
     mapping = process.mappings.at(stack)
-    if mapping is None or not places.handler_return:
-        return mapping is None
+    if mapping is None:
+        return True
     size = min(mapping.end - stack, DEEP) & -8
     try:
         words = np.frombuffer(process.read(stack & -8, size), np.uint64)
