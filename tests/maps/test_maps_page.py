@@ -71,7 +71,7 @@ def test_a_page_that_would_be_too_large_has_the_rest_in_cells(monkeypatch):
     (found,) = data["maps"]
     kept = len(data["blocks"]["start"])
     assert 100 < kept < each.placements
-    single = each.kept.largest(kept).area.sum()
+    single = each.kept.largest(kept).surface.sum()
     cells = sum(np.cumsum(expanded(steps)).sum() for steps in found["rest"]["cover"]) / page.LEVELS
     cell = found["width"] * found["rest"]["step"] * found["factor"] << found["shift"]
     whole = each.raster.channel(COVER).sum() * (each.raster.width << each.raster.shift)

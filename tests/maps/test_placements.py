@@ -72,10 +72,10 @@ def test_a_raster_loses_nothing_of_what_it_adds_up(rectangles):
         raster.add(placements[first : first + 7])
     cell = raster.width << raster.shift
     covered = raster.channel(COVER)
-    assert np.isclose(covered.sum() * cell, placements.area.sum())
-    assert np.isclose(raster.channel(SIZE).sum() * cell, (placements.area * np.log2(placements.size)).sum())
+    assert np.isclose(covered.sum() * cell, placements.surface.sum())
+    assert np.isclose(raster.channel(SIZE).sum() * cell, (placements.surface * np.log2(placements.size)).sum())
     lives = np.log2(placements.end - placements.start)
-    assert np.isclose(raster.channel(LIFE).sum() * cell, (placements.area * lives).sum())
+    assert np.isclose(raster.channel(LIFE).sum() * cell, (placements.surface * lives).sum())
 
 
 def test_a_cell_has_the_share_that_is_covered():

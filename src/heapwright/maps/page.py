@@ -70,7 +70,7 @@ def blocks_of(chosen: Sequence[Placements], subject: Subject) -> tuple[Placement
     every = Placements.join(chosen)
     _, first = np.unique(every.start, return_index=True)
     blocks = every[first]
-    by_site = np.bincount(blocks.site + 1, blocks.area, len(subject.names) + 1)[1:]
+    by_site = np.bincount(blocks.site + 1, blocks.surface, len(subject.names) + 1)[1:]
     order = np.argsort(-by_site, kind="stable")[:NAMED]
     rank = np.full(len(subject.names) + 1, -1)
     rank[order] = np.arange(len(order))

@@ -47,15 +47,15 @@ class Placements:
         return column
 
     @property
-    def area(self) -> I64:
+    def surface(self) -> I64:
         """How much of a map each one covers: bytes times events."""
-        area: I64 = np.maximum(self.rows["size"], 1) * (self.rows["end"] - self.rows["start"])
-        return area
+        surface: I64 = np.maximum(self.rows["size"], 1) * (self.rows["end"] - self.rows["start"])
+        return surface
 
     def largest(self, count: int) -> Placements:
         """Those that cover most of a map, by their start. The same for each malloc, if none refuses a request."""
         if len(self) > count:
-            return self[np.sort(np.lexsort((self.rows["start"], -self.area))[:count])].by_start()
+            return self[np.sort(np.lexsort((self.rows["start"], -self.surface))[:count])].by_start()
         return self.by_start()
 
     def by_start(self) -> Placements:
