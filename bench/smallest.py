@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from heapwright.cli.smallest import as_dict
 from heapwright.cli.terminal import progress
+from heapwright.lab.contestant import Contestant
 from heapwright.lab.machine_facts import installed_peers, machine_facts
 from heapwright.lab.naming import contestants
 from heapwright.lab.smallest import smallest
@@ -27,11 +29,12 @@ from heapwright.traces.synthesize import WORKLOADS
 OURS = ("kr", "linked_list", "dlmalloc", "ptmalloc", "hoard", "slab", "tlsf")
 
 
-def measured(events: Events, mallocs: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The results of each malloc on one process's events."""
+def measure(events: Events, mallocs: list[Contestant], rows: list[dict[str, Any]], keep: Callable[[], None]) -> None:
+    """Add a row for each malloc on one process's events, and keep what there is so far."""
     flat = flatten(events)
-    found = [smallest(flat, each, progress) for each in contestants(mallocs)]
-    return [as_dict(each, events) for each in found]
+    for each in mallocs:
+        rows.append(as_dict(smallest(flat, each, progress), events))
+        keep()
 
 
 def traces_of(paths: list[Path]) -> dict[str, Events]:
@@ -46,13 +49,17 @@ def main() -> None:
     parser.add_argument("-a", dest="mallocs", action="append", help="a malloc; all by default")
     parser.add_argument("-o", dest="output", type=Path, required=True)
     options = parser.parse_args()
-    mallocs = tuple(options.mallocs or ("system", *OURS, *installed_peers()))
-    report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine_facts(),
-        "traces": {name: measured(events, mallocs) for name, events in traces_of(options.traces).items()},
-    }
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    mallocs = contestants(options.mallocs or ("system", *OURS, *installed_peers()))
+    report: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine_facts()}
+    report["traces"] = {}
+    for name, events in traces_of(options.traces).items():
+        rows: list[dict[str, Any]] = []
+        report["traces"][name] = rows
+        measure(events, mallocs, rows, lambda: write(options.output, report))
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -58,6 +59,12 @@ class NotEnforced(RunError):
         super().__init__("cannot be limited: this kernel does not enforce RLIMIT_DATA")
 
 
+@cache
+def worker_library() -> Path:
+    """The holder's library. Its sources are hashed once, not for each try."""
+    return holder_library()
+
+
 @contextmanager
 def hold_job(flat: Flat) -> Iterator[tuple[Path, Any]]:
     """Make a job with all events and a group for each slot. Yields its path and its struct, which serves many tries."""
@@ -75,7 +82,7 @@ def attempt(path: Path, job: Any, contestant: Contestant, limit: int = NO_LIMIT)
     Raises RunError if it hangs, or if its malloc is not the claimed one.
     """
     job.limit, job.done, job.has_failed = limit, 0, 0
-    with worker_call(path, job, holder_library(), contestant) as call, fixed_addresses():
+    with worker_call(path, job, worker_library(), contestant) as call, fixed_addresses():
         worker = subprocess.Popen(**call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         with ended(worker):
             _, errors = worker.communicate(timeout=TIMEOUT)
@@ -204,7 +211,7 @@ def held(flat: Flat, contestant: Contestant, stop: int, limit: int = NO_LIMIT) -
 def started(path: Path, job: Any, contestant: Contestant) -> Iterator[Worker]:
     """Start a worker that is to be held."""
     with (
-        worker_call(path, job, holder_library(), contestant) as call,
+        worker_call(path, job, worker_library(), contestant) as call,
         tempfile.TemporaryFile() as errors,
     ):
         with fixed_addresses():
