@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import groupby, takewhile
 from pathlib import Path
+from typing import TypeVar
 
 from rich.text import Text
 
@@ -32,6 +33,7 @@ STYLES = {
     Kind.RETURN: "bold",
     Kind.FAULT: "bold red",
 }
+Line = TypeVar("Line")
 MAX_WORDS = 512  # of a block that are shown
 WORD = 8
 INDEX = re.compile(r"\[\d+\]")
@@ -124,7 +126,9 @@ class View(Stepper):
         """The events of the call as an outline: functions and loops are summarised unless we are in them."""
         rows = self._outline()
         current = next((number for number, row in enumerate(rows) if row.holds(self.position)), 0)
-        return fit(window([self._row_line(row) for row in rows], current, height), width)
+        shown = window(rows, current, height)
+        margin = min((row.depth for row in shown), default=0)
+        return fit([self._row_line(row, "  " * (row.depth - margin)) for row in shown], width)
 
     def row_ends(self) -> list[int]:
         """The positions after each row of that outline."""
@@ -134,9 +138,9 @@ class View(Stepper):
         call = self.call
         return list(Outline(self.log, self.position).rows(call.first, call.last + 1)) if call else []
 
-    def _row_line(self, row: Row) -> Text:
+    def _row_line(self, row: Row, indent: str) -> Text:
         here = self.position
-        is_here, indent = row.holds(here), "  " * row.depth
+        is_here = row.holds(here)
         if row.shape == Shape.EVENT:
             return self._event_line(self.log[row.first], indent)
         style = "reverse magenta" if is_here else "magenta" if row.first < here else "dim"
@@ -294,7 +298,7 @@ def word_line(places: Sequence[int], name: str, value: str, style: str) -> Text:
     return Text.assemble((f"{places[0]:#x}  ", "dim"), (f"{name:<24} ", style), (f"{value}{more}", style))
 
 
-def window(lines: list[Text], current: int, height: int) -> list[Text]:
+def window(lines: list[Line], current: int, height: int) -> list[Line]:
     """As many lines as there is room for, with the current one near the middle."""
     start = max(0, min(current - height // 2, len(lines) - height))
     return lines[start : start + height]
