@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from heapwright.lab.causal import passes, plan
+from heapwright.lab.causal import passes
 from heapwright.lab.causal.passes import Work
 from heapwright.memory import AddressMemory
 from heapwright.native.jobs.causal_job import JOIN, LEAVE, PASS, START, TELL, WAIT
@@ -16,10 +16,6 @@ def interpreted_passes():
 
 def interpreted(function, address):
     function(Work(AddressMemory(), address))
-
-
-def plan_interpreted(monkeypatch):
-    monkeypatch.setattr(plan, "compiled_passes", interpreted_passes)
 
 
 class Stuck(Exception):
@@ -73,6 +69,8 @@ class Machine:
         _, kind, who, what = stop
         if kind == JOIN:
             return who in self.living and self.is_over(who)
+        if kind == START:
+            return who == len(self.living | self.joined)
         if kind == PASS:
             return self.passed >= what
         if kind == WAIT:

@@ -4,7 +4,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from causal_machine import Machine, plan_interpreted
+from causal_machine import Machine, interpreted_passes
 from event_stories import stories
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,13 +13,6 @@ from heapwright.lab.causal.edges import Lives, handovers, prove
 from heapwright.lab.causal.plan import plan
 from heapwright.native.jobs.causal_job import JOIN, START, WAIT
 from heapwright.traces.events import ALLOC, DEALLOC, NONE, REALLOC, THREAD_EXIT, Events, TraceError, live, no_events
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _interpreted():
-    with pytest.MonkeyPatch.context() as patch:
-        plan_interpreted(patch)
-        yield
 
 
 @st.composite
@@ -55,7 +48,6 @@ ANY = (stories() | lives_of_threads()).filter(lambda events: not events.failed.a
 # --- any schedule
 
 
-@settings(max_examples=40)  # the interpreted passes take their time
 @given(ANY, st.sampled_from([1, 10, 100]), st.randoms(use_true_random=False))
 def test_no_schedule_gets_stuck_or_exceeds_the_curve(events, part, random):
     made = plan(events, part=part)
@@ -69,7 +61,6 @@ def test_no_schedule_gets_stuck_or_exceeds_the_curve(events, part, random):
     assert machine.live == live(events)[0][-1]
 
 
-@settings(max_examples=40)  # the interpreted passes take their time
 @given(ANY)
 def test_a_greedy_schedule_of_each_thread(events):
     """The thread that is farthest ahead always goes first."""
@@ -77,7 +68,6 @@ def test_a_greedy_schedule_of_each_thread(events):
     Machine(plan(events)).run(min)
 
 
-@settings(max_examples=40)  # the interpreted passes take their time
 @given(ANY)
 def test_a_ceiling_is_a_height_of_the_recorded_curve(events):
     made = plan(events)
@@ -117,6 +107,18 @@ def test_nobody_runs_ahead_where_each_byte_counts():
 def test_a_process_without_events_is_refused():
     with pytest.raises(TraceError, match="no events"):
         plan(no_events())
+
+
+@settings(max_examples=10)  # interpreted, the passes take their time
+@given(ANY)
+def test_the_compiled_passes_find_what_the_interpreted_ones_find(events):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("heapwright.lab.causal.plan.compiled_passes", interpreted_passes)
+        interpreted = plan(events)
+    compiled = plan(events)
+    assert compiled.order == interpreted.order
+    for table in ("threads", "stretches", "stops", "records"):
+        assert np.array_equal(getattr(compiled, table), getattr(interpreted, table))
 
 
 # --- handovers

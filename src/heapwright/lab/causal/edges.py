@@ -42,7 +42,7 @@ class Lives:
         last = len(events) - 1 - np.unique(events.thread[::-1], return_index=True)[1]
         has_ended = np.isin(thread, events.thread[events.op == THREAD_EXIT])
         order = np.argsort(first)
-        return cls(*(each[order] for each in (thread.astype(np.int64), first, last, has_ended)))
+        return cls(thread.astype(np.int64)[order], first[order], last[order], has_ended[order])
 
     def __len__(self) -> int:
         return len(self.thread)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from heapwright.lab.causal import passes
@@ -168,6 +169,7 @@ def run_passes(work: NDArray[Any], rows: NDArray[Any], tracks: NDArray[Any], str
         each(work.ctypes.data)
 
 
+@cache
 def compiled_passes() -> list[Callable[[int], None]]:
     """The passes as functions of the address of their Work."""
     library = opened(functions_library(passes))

@@ -27,7 +27,7 @@ class Stop(Struct):
     TELL    say that its first `what` events are done
     LEAVE   say that it has done its part of stretch `what`
     JOIN    wait for the end of thread `who`
-    START   start thread `who`
+    START   start thread `who`, once the one before it has been started
     PASS    wait until all stretches before `what` are done
     WAIT    wait until the first `what` events of thread `who` are done
     """
@@ -112,6 +112,8 @@ class Job(Struct):
     live: Atomic[Word]  # requested bytes, in the pass that measures memory
     passed: Atomic[Word]  # stretches that are done, and all before them
     sleepers: Atomic[Word]
+    started: Atomic[Word]  # threads, in their order, so that no more exist at one time than in the recording
+    starters: Atomic[Word]  # threads that sleep until it is their turn
     resident_before: Word  # bytes, the peak so far
     resident_peak: Word
     heap_before: Word

@@ -78,6 +78,7 @@ def warm_up(job):
 def reset(job):
     """Forget how far the threads and the stretches were in the last pass."""
     job.passed.store(0)
+    job.started.store(1)
     for i in range(job.threads):
         thread_at(job, i).done.store(0)
     for i in range(job.stretches):

@@ -125,7 +125,9 @@ def obey(thread, stop):
     elif kind == JOIN:
         join(thread_at(job, stop.who))
     elif kind == START:
+        await_number(thread.memory, job.started, job.starters, stop.who)
         start(job, thread_at(job, stop.who))
+        raise_to(job.started, job.starters, stop.who + 1)
     elif kind == PASS:
         note(thread, thread.held, await_number(thread.memory, job.passed, job.sleepers, stop.what))
     else:
