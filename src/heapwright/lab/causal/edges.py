@@ -47,14 +47,13 @@ class Lives:
     def __len__(self) -> int:
         return len(self.thread)
 
-    def starters(self, thread_of: I64) -> I64:
-        """For each life, the place of the life that starts it; NONE for the first.
+    def starters(self, place: I64) -> I64:
+        """For each life, the place of the life that starts it; NONE for the first. `place` has that of each event.
 
         The recording does not say who started a thread. It was a thread that was alive, and most likely the one with
         the event just before.
         """
-        place = {int(number): at for at, number in enumerate(self.thread)}
-        before = [place[int(thread_of[first - 1])] if first else NONE for first in self.first]
+        before = [int(place[first - 1]) if first else NONE for first in self.first]
         found, earlier = list(before), list(before)
         for at, first in enumerate(self.first):
             passed = []

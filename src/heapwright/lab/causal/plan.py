@@ -125,11 +125,14 @@ class Found:
         run_passes(work, rows, tracks, stretches)
         done = stretches[: int(work["count"][0])]
         return cls(
-            *(signed(rows, name) for name in ("stretch", "slot")),
-            *(signed(done, name) for name in ("first", "needs", "ceiling")),
-            int(work["lines"][0]) * passes.LINE,
-            int(work["depth"][0]),
-            int(work["held"][0]),
+            stretch=signed(rows, "stretch"),
+            slot=signed(rows, "slot"),
+            first=signed(done, "first"),
+            needs=signed(done, "needs"),
+            ceiling=signed(done, "ceiling"),
+            slots=int(work["lines"][0]) * passes.LINE,
+            chain=int(work["depth"][0]),
+            held_chain=int(work["held"][0]),
         )
 
 
@@ -165,8 +168,8 @@ def run_passes(work: NDArray[Any], rows: NDArray[Any], tracks: NDArray[Any], str
     for name, each in given.items():
         work[name] = each.ctypes.data
     work["events"] = len(rows)
-    for each in compiled_passes():
-        each(work.ctypes.data)
+    for do in compiled_passes():
+        do(work.ctypes.data)
 
 
 @cache
@@ -188,9 +191,11 @@ def all_waits(lives: Lives, source: I64, found: Found) -> I64:
     gates = np.flatnonzero(found.needs)
     joined = lives.joined_by()
     ended = np.flatnonzero(joined != NONE)
-    waiting = np.concatenate([event, found.first[gates], lives.first[joined[ended]]])
-    awaited = np.concatenate([source[event], found.first[found.needs[gates]] - 1, lives.last[ended]])
-    return np.column_stack([waiting, awaited])
+    of_blocks = event, source[event]
+    of_stretches = found.first[gates], found.first[found.needs[gates]] - 1
+    of_ends = lives.first[joined[ended]], lives.last[ended]
+    of_starts = lives.first[1:], lives.first[:-1]
+    return np.concatenate([np.column_stack(each) for each in (of_blocks, of_stretches, of_ends, of_starts)])
 
 
 # --- the job's tables
