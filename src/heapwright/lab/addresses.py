@@ -121,5 +121,5 @@ def windows(records: NDArray[Any], capacity: int = CAPACITY) -> Iterator[NDArray
 
 def addresses_of(flat: Flat, contestant: Contestant) -> I64:
     """The address of each event's block in a replay of all events. Raises RunError as `followed` does."""
-    with followed(contestant, flat.slots, functions_of(flat)) as follower:
+    with followed(contestant, flat.slots, functions_of(flat.records)) as follower:
         return np.concatenate([np.zeros(0, np.int64), *(follower.do(each) for each in windows(flat.records))])

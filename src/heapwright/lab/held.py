@@ -70,7 +70,7 @@ def hold_job(flat: Flat) -> Iterator[tuple[Path, Any]]:
     """Make a job with all events and a group for each slot. Yields its path and its struct, which serves many tries."""
     rest = flat.records.tobytes() + np.full(flat.slots, NO_GROUP, "<i8").tobytes()
     with job_file(HoldJob, rest) as (path, job):
-        write_names(job.claim.functions, functions_of(flat))
+        write_names(job.claim.functions, functions_of(flat.records))
         job.events = job.stop = len(flat)
         job.slots, job.limit = flat.slots, NO_LIMIT
         yield path, job

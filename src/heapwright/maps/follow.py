@@ -74,7 +74,7 @@ def heap_map(
     """
     follow = Follow(contestant.name, flat.slots, len(flat))
     stops = stops_of(len(flat), flat.peak)
-    with followed(contestant, flat.slots, functions_of(flat)) as follower:
+    with followed(contestant, flat.slots, functions_of(flat.records)) as follower:
         for first, end in windows_between(stops):
             follow.take(flat.records[first:end], follower.do(flat.records[first:end]), sites[first:end])
             if end in stops:

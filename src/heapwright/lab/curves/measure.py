@@ -89,7 +89,7 @@ def sampled_events(flat: Flat, samples: int) -> list[int]:
 def curves_job(flat: Flat, events: list[int], idle: int) -> Iterator[tuple[Path, Any]]:
     """Make a job with the events and the samples. Yields its path and its struct."""
     with job_file(Job, flat.records.data) as (path, job):
-        write_names(job.claim.functions, functions_of(flat))
+        write_names(job.claim.functions, functions_of(flat.records))
         job.events, job.slots, job.floor = len(flat), flat.slots, FLOOR
         job.samples, job.idle, job.calls = len(events), idle, CALLS
         for number, event in enumerate(events):
