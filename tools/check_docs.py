@@ -36,6 +36,7 @@ SYSTEMS = (
     *("Linux", "FreeBSD", "Solaris", "illumos", "xv6", "xv6rs", "Rust", "hashbrown", "CPython", "PyPy"),
 )
 SOURCES = "docs/sources.md"
+OUTSIDE_QUOTES = re.compile(r"(?:&&|\||;|\s#\s)(?=(?:[^']*'[^']*')*[^']*$)")  # what ends a command
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.S | re.M)
 
 
@@ -66,7 +67,7 @@ def command_lines(text: str) -> Iterator[str]:
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.S | re.M)
     code = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     code += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
-    for part in (part for line in code for part in re.split(r"&&|\||;|\s#\s", line)):
+    for part in (part for line in code for part in OUTSIDE_QUOTES.split(line)):
         found = re.match(r"\s*(?:\$ )?(?:\w+=\S+ )*(heapwright( [^\n]*)?)$", part)
         if found:
             yield found[1].strip()

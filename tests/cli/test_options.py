@@ -26,6 +26,15 @@ REFUSED = {
     "simulate boxtest --semantics xv6 --defect S3": "--defect S3 has no effect with --semantics xv6, which has it",
     "run --json true": "--json needs --stats",
     "compare rep --json --memory": "--memory has no effect with --json, which always has these figures",
+    "compare rep --json --map": "--map has no effect with --json, which has figures alone",
+    "compare rep --samples 50": "--samples has no effect without --curves or --html",
+    "compare rep --threads --curves": "--curves has no effect with --threads",
+    "compare rep --threads --latency": "--latency has no effect with --threads",
+    "compare rep --process all --html out.html": "a map is of one process: choose it with --process",
+    "blame rep --limit 1M --at end": "--at has no effect with --limit, which stops at the first request that fails",
+    "blame rep --by site": "--by site: the trace has no call sites; record them with --call-sites",
+    "diverge rep -a kr": "two mallocs diverge: give -a twice",
+    "advise --seed 5 -- true": "--seed has no effect without --tune",
     "inspect 1 --for 5s": "--for needs --every, which says how often to look",
     "report rep --html out.html --top 3": "--top has no effect with --html, whose page shows more",
     "report rep --html out.html --at end": "--at has no effect with --html, whose page shows more",
@@ -165,10 +174,16 @@ def test_a_circle_of_links_is_no_place(tmp_path):
 def test_every_option_is_in_the_table_or_always_does_something():
     """A new option must be thought about: beside which others, and for which arguments, does it do nothing?"""
     always = {
-        "simulate": {"allocator", "frames", "page", "semantics", "sbrk_fails"},
+        "simulate": {"allocator", "frames", "page", "semantics", "sbrk_fails", "script"},
         "run": {"allocator", "stats"},
-        "record": {"output", "depth"},
+        "record": {"output", "depth", "sample", "control", "budget"},
+        "attach": {"output", "depth", "seconds", "budget"},
+        "control": set(),  # a group
         "compare": {"allocators", "repeats", "process", "latency", "as_json"},
+        "advise": {"allocators", "goal", "repeats", "rounds", "tune", "timeout", "today", "allow", "html", "as_json"},
+        "smallest": {"allocators", "process", "as_json"},
+        "blame": {"allocators", "process", "top", "as_json"},
+        "diverge": {"process", "as_json"},
         "report": {"process", "temporary", "all_frames", "as_json"},
         "convert": {"to"},
         "trace": set(),  # a group; its commands have the options
