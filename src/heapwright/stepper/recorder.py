@@ -81,6 +81,7 @@ class Recorder:
     def __init__(self, tell: Callable[[int], None], max_bytes: int):
         self.tell, self.max_bytes, self.bytes = tell, max_bytes, 0
         self.is_over = False
+        self.unwatch: Callable[[], None] = lambda: None  # ends the observation of accesses
         self.inside: Call | None = None  # the call that runs
         self.unsealed: Call | None = None  # a call that returned, and whose block may not be handed out yet
         self.stacks: dict[tuple[tuple[CodeType, int], ...], int] = {(): 0}
@@ -97,7 +98,6 @@ class Recorder:
         self.recording = Recording(spec, functions, heap.words, self.process.space.page, self.process.heap_start)
         self.state, self.log = State(self.recording.page), self.recording.log
         self.process.visitors.append(self)
-        self.process.observe(self.see_access, self.see_call)
 
     def done(self, runtime: Runtime, operation: Operation) -> None:
         if runtime is self.runtime and self.unsealed:
@@ -112,6 +112,7 @@ class Recorder:
     def entered(self, name: str, arguments: tuple[Any, ...]) -> None:
         if self.process.thread.call is not None or name in INSPECTIONS or self.is_over:
             return
+        self.watch()
         self.seal()
         first = self.add(Kind.CALL)
         self.inside = Call(len(self.recording.calls) + 1, name, arguments, first, first, line_of_caller())
@@ -125,6 +126,13 @@ class Recorder:
         call.last, call.is_over = self.add(Kind.RETURN), True
         call.result = result if isinstance(result, int) else None
         self.inside, self.unsealed = None, call
+        self.unwatch()
+        self.unwatch = lambda: None
+
+    def watch(self) -> None:
+        """Observe each access, which takes long: not those of inspections, nor the program's own."""
+        self.unwatch()
+        self.unwatch = self.process.observe(self.see_access, self.see_call)
 
     def seal(self) -> None:
         """Note what a call changed, now that its block is handed out or taken back."""
