@@ -183,7 +183,8 @@ def test_the_report_has_errors_and_says_what_it_cannot_know(recording, heapwrigh
 def test_commands_that_replay_refuse_a_sample(recording, refused):
     path = recording[0]
     line = "is a sample, and a replay needs all requests: record again without --sample"
-    replays = [(name, path) for name in ("compare", "smallest", "blame", "diverge", "advise")]
+    replays = [(name, path) for name in ("compare", "smallest", "blame", "advise")]
+    replays.append(("diverge", path, "-a", "kr", "-a", "buddy"))
     for arguments in (*replays, ("simulate", path, "-a", "kr"), ("convert", path, path.with_suffix(".rep"))):
         assert line in refused(*arguments)
 
