@@ -61,6 +61,7 @@ DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
     metavar="FILE",
     help="Write each malloc's heap as a map of addresses and time, with its curves: one self-contained page.",
 )
+@click.option("--threads", "on_threads", is_flag=True, help="Replay on real threads, one for each recorded thread.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(trace: Path, allocators: tuple[str, ...], process: str | None, **wishes: Any) -> None:
     """Replay the recording TRACE on several mallocs and compare their time and memory.
@@ -96,6 +97,11 @@ def command(trace: Path, allocators: tuple[str, ...], process: str | None, **wis
     --map and --html show where each block lies over the trace, what of the free pages is resident, and the largest
     hole: see docs/heap-map.md.
 
+    --threads replays each recorded thread on a thread of its own, in causal order: a thread waits only where a block
+    comes from another thread, where a thread starts or ended, and so that live memory never exceeds the recorded curve
+    by more than 1 %. `warm` is then the time on the wall, `processor` that of all threads. `idle` is a pass with the
+    same threads and waits without any call, and `waited` adds up all threads' waits.
+
     \b
     heapwright compare demo.hwt -a jemalloc -a 'jemalloc{MALLOC_CONF=dirty_decay_ms:0}'
     """
@@ -115,6 +121,7 @@ class Wanted:
     samples: int
     with_map: bool
     html: Path | None
+    on_threads: bool
     as_json: bool
 
     @property
@@ -129,6 +136,8 @@ class Wanted:
         if self.as_json:
             refuse_idle("with --json, which always has these figures", "memory")
             refuse_idle("with --json, which has figures alone", "with_map")
+        if self.on_threads:
+            refuse_idle("with --threads", "latency", "curves", "samples", "with_map", "html")
         if not self.looks:
             refuse_idle("without --curves or --html", "samples")
         if (self.with_map or self.html) and process == ALL:
@@ -148,25 +157,33 @@ def compare_all(path: Path, allocators: tuple[str, ...], process: str | None, wa
     mallocs = contestants(allocators or default_mallocs())
     reports = []
     for each in chosen:
-        results = measured(each.process, mallocs, wanted)
-        reports.append({"trace": head(path, trace, each), "environment": caller_tuning(), "results": results})
+        tell_notes(each.process.notes)
+        found = on_threads if wanted.on_threads else measured
+        known = {"trace": head(path, trace, each), "environment": caller_tuning()}
+        reports.append(known | found(each.process, mallocs, wanted))
     progress("")
     show(reports, wanted.memory, wanted.as_json, is_list=process == ALL)
     if wanted.with_map or wanted.html:
         show_maps(reports[0], chosen[0].process, trace.stacks, mallocs, wanted)
 
 
-def measured(process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> list[dict[str, Any]]:
-    """The figures of each malloc on a process's events."""
+def measured(process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> dict[str, Any]:
+    """The part of a report with the figures of each malloc on a process's events."""
     from heapwright.lab.compare import compare
 
-    tell_notes(process.notes)
     summary = process.summary()
     figures = compare(process, mallocs, wanted.repeats, progress, times_calls=wanted.latency)
     results = [each.as_json(summary) for each in figures]
     if wanted.looks:
         add_curves(results, process, mallocs, wanted.looks)
-    return results
+    return {"results": results}
+
+
+def on_threads(process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> dict[str, Any]:
+    """The part of a report that a replay on threads finds."""
+    from heapwright.cli.compare_threads import replayed_on_threads
+
+    return replayed_on_threads(process, mallocs, wanted.repeats)
 
 
 def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], samples: int) -> None:
@@ -199,6 +216,7 @@ def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:
 
 def show(reports: list[dict[str, Any]], memory: bool, as_json: bool, is_list: bool) -> None:
     from heapwright.cli.compare_tables import print_tables
+    from heapwright.cli.compare_threads import print_threads
 
     if as_json:
         click.echo(json.dumps(reports if is_list else reports[0], indent=2))
@@ -206,7 +224,7 @@ def show(reports: list[dict[str, Any]], memory: bool, as_json: bool, is_list: bo
     for number, report in enumerate(reports):
         if number:
             click.echo()
-        print_tables(report, memory)
+        (print_threads if "order" in report else print_tables)(report, memory)
 
 
 def show_maps(

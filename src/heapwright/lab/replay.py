@@ -17,6 +17,8 @@ from heapwright.native.library import replayer_library
 from heapwright.traces.events import ALLOC_ZEROED, REALLOC
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from heapwright.lab.contestant import Contestant
     from heapwright.traces.flat import Flat
 
@@ -77,7 +79,7 @@ def replay_cold(flat: Flat, contestant: Contestant, timeout: float) -> Cold:
 def replay_job(flat: Flat) -> Iterator[tuple[Path, Any]]:
     """Make a job with the events. Yields its path and its struct."""
     with job_file(Job, flat.records.data) as (path, job):
-        write_names(job.claim.functions, functions_of(flat))
+        write_names(job.claim.functions, functions_of(flat.records))
         job.events, job.slots, job.peak = len(flat), flat.slots, flat.peak
         moments = moments_of(flat)
         job.moments = len(moments)
@@ -93,9 +95,9 @@ def probe(contestant: Contestant) -> None:
         do_job(path, job, replayer_library(), contestant, PROBE_TIMEOUT)
 
 
-def functions_of(flat: Flat) -> list[str]:
-    """The names of the malloc functions that the events call."""
-    op, log2_align = flat.records["op"], flat.records["log2_align"]
+def functions_of(records: NDArray[Any]) -> list[str]:
+    """The names of the malloc functions that flat events call."""
+    op, log2_align = records["op"], records["log2_align"]
     is_called = {"calloc": op == ALLOC_ZEROED, "realloc": op == REALLOC, "memalign": log2_align > 0}
     return ["malloc", "free", *(name for name, events in is_called.items() if events.any())]
 

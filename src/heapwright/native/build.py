@@ -1,8 +1,8 @@
 """`python -m heapwright.native.build KIND SPEC OUTPUT [object|llvm|asm]`: compile one library's code.
 
 It runs in its own process, because `heapwright.native.lean` leaves Numba unfit for anything else. KIND is heap,
-recorder, counter, replayer, addresses, curves, holder, workloads or functions. A compile error is one line on standard
-error, with status 2.
+recorder, counter, replayer, addresses, curves, holder, causal, workloads or functions. A compile error is one line on
+standard error, with status 2.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from heapwright.allocator import load
 from heapwright.errors import AllocatorError
 from heapwright.native import compiler, face, functions, lean
+from heapwright.native.causal_unit import causal_unit
 from heapwright.native.curves_unit import curves_unit
 from heapwright.native.workloads_unit import workloads_unit
 
@@ -27,6 +28,7 @@ UNITS: dict[str, Callable[[str], Any]] = {
     "addresses": lambda spec: face.address_logger_unit(),
     "curves": lambda spec: curves_unit(load(spec) if spec else None),
     "holder": lambda spec: face.holder_unit(),
+    "causal": lambda spec: causal_unit(),
     "workloads": lambda spec: workloads_unit(),
     "functions": functions.functions_unit,
 }

@@ -92,6 +92,11 @@ def holder_library() -> Path:
     return cached("holder", key_of(None), ["holder", ""])
 
 
+def causal_library() -> Path:
+    """The library that replays a job on threads when it is loaded."""
+    return cached("causal", key_of(None), ["causal", ""])
+
+
 def functions_library(module: ModuleType) -> Path:
     """The library of a module's plain functions, such as a walk over a copied heap."""
     return cached(*functions_key(module), ["functions", module.__name__])

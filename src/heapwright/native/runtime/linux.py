@@ -22,6 +22,7 @@ OWNERS_ALONE = 0o600
 # system calls without a plain function in the C library, or whose function is a cancellation point
 READ, WRITE, CLOSE, OPEN_AT, READ_LINK_AT, GETRANDOM = 0, 1, 3, 257, 267, 318
 PRCTL, SET_SECCOMP, STRICT = 157, 22, 1  # prctl: PR_SET_SECCOMP, SECCOMP_MODE_STRICT
+SET_NAME = 15  # prctl: PR_SET_NAME
 SIGACTION, SIGPROCMASK = 13, 14  # rt_sigaction, rt_sigprocmask
 HERE = -100  # AT_FDCWD: relative paths start at the current directory
 NO_WAIT = 1  # GRND_NONBLOCK
