@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PART = 100  # live memory may exceed the recorded curve by this part of it: by 1 %
 EXTENTS = 250  # a section has at most this part of all events
-LEAST_WIDTH = 1024  # unless that is fewer events than these
+MIN_WIDTH = 1024  # unless that is fewer events than these
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Found:
         sections = table(passes.Section, len(kept))
         work = table(Work, 1)
         work["peak"], work["part"] = peak, part
-        work["width"] = max(LEAST_WIDTH, len(kept) // EXTENTS)
+        work["width"] = max(MIN_WIDTH, len(kept) // EXTENTS)
         run_passes(work, rows, tracks, sections)
         done = sections[: int(work["count"][0])]
         return cls(
