@@ -26,7 +26,7 @@ class Machine:
     def __init__(self, made):
         self.made = made
         self.slots, self.live, self.passed = {}, 0, 0
-        self.left = made.epochs["threads"].tolist()
+        self.left = made.sections["threads"].tolist()
         self.stops = [
             made.stops[first : first + count].tolist()
             for first, count in zip(made.threads["first_stop"].tolist(), made.threads["stops"].tolist(), strict=True)
@@ -41,7 +41,7 @@ class Machine:
         self.living = {0} if len(made.threads) else set()
         self.joined = set()
         self.most_living = len(self.living)
-        self.highest = []  # live bytes after each event, and the epochs that were passed then
+        self.highest = []  # live bytes after each event, and the sections that were passed then
         self.log = []  # each event's thread and position
 
     def run(self, choose):

@@ -157,8 +157,10 @@ def compare_all(path: Path, allocators: tuple[str, ...], process: str | None, wa
     mallocs = contestants(allocators or default_mallocs())
     reports = []
     for each in chosen:
+        tell_notes(each.process.notes)
+        found = on_threads if wanted.on_threads else measured
         known = {"trace": head(path, trace, each), "environment": caller_tuning()}
-        reports.append(known | measured(each.process, mallocs, wanted))
+        reports.append(known | found(each.process, mallocs, wanted))
     progress("")
     show(reports, wanted.memory, wanted.as_json, is_list=process == ALL)
     if wanted.with_map or wanted.html:
@@ -166,19 +168,22 @@ def compare_all(path: Path, allocators: tuple[str, ...], process: str | None, wa
 
 
 def measured(process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> dict[str, Any]:
-    """The figures of each malloc on a process's events."""
-    from heapwright.cli.compare_threads import replayed_on_threads
+    """The part of a report with the figures of each malloc on a process's events."""
     from heapwright.lab.compare import compare
 
-    tell_notes(process.notes)
-    if wanted.on_threads:
-        return replayed_on_threads(process, mallocs, wanted.repeats)
     summary = process.summary()
     figures = compare(process, mallocs, wanted.repeats, progress, times_calls=wanted.latency)
     results = [each.as_json(summary) for each in figures]
     if wanted.looks:
         add_curves(results, process, mallocs, wanted.looks)
     return {"results": results}
+
+
+def on_threads(process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> dict[str, Any]:
+    """The part of a report that a replay on threads finds."""
+    from heapwright.cli.compare_threads import replayed_on_threads
+
+    return replayed_on_threads(process, mallocs, wanted.repeats)
 
 
 def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], samples: int) -> None:

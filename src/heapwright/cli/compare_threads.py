@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from heapwright.cli.compare_tables import WIDTH, course, number, time_cells, title, usage
@@ -10,8 +11,6 @@ from heapwright.cli.terminal import console, progress, say
 from heapwright.wording import counted, duration, share
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
     from heapwright.lab.contestant import Contestant
@@ -67,7 +66,7 @@ def told_order(out: Console, events: int, order: dict[str, int], results: list[d
 
 
 def row(result: dict[str, Any], best: float) -> tuple[str, ...]:
-    waited = result["waited_for_blocks"]["seconds"] + result["waited_for_epochs"]["seconds"]
+    waited = result["waited_for_blocks"]["seconds"] + result["waited_for_sections"]["seconds"]
     utilization = result["utilization"]
     return (
         result["allocator"],

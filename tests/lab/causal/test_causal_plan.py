@@ -53,7 +53,7 @@ def test_no_schedule_gets_stuck_or_exceeds_the_curve(events, part, random):
     made = plan(events, part=part)
     machine = Machine(made)
     machine.run(random.choice)
-    ceilings = made.epochs["ceiling"].tolist()
+    ceilings = made.sections["ceiling"].tolist()
     for bytes_live, passed in machine.highest:
         ceiling = ceilings[min(passed, len(ceilings) - 1)]
         assert bytes_live - ceiling <= ceiling // part
@@ -75,8 +75,8 @@ def test_a_ceiling_is_a_height_of_the_recorded_curve(events):
     made = plan(events)
     kept = events[~events.failed]
     curve = np.concatenate(([0], live(kept)[0]))
-    assert set(made.epochs["ceiling"].tolist()) <= set(curve.tolist())
-    assert max(made.epochs["ceiling"].tolist()) == curve.max()
+    assert set(made.sections["ceiling"].tolist()) <= set(curve.tolist())
+    assert max(made.sections["ceiling"].tolist()) == curve.max()
 
 
 def test_threads_run_freely_where_memory_allows():
@@ -119,7 +119,7 @@ def test_the_compiled_passes_find_what_the_interpreted_ones_find(events):
         interpreted = plan(events)
     compiled = plan(events)
     assert compiled.order == interpreted.order
-    for table in ("threads", "epochs", "stops", "records"):
+    for table in ("threads", "sections", "stops", "records"):
         assert np.array_equal(getattr(compiled, table), getattr(interpreted, table))
 
 

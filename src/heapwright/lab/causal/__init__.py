@@ -1,7 +1,7 @@
 """Replay a recording on real threads, in causal order.
 
     edges       what must happen before what, and the proof that nothing waits for itself
-    passes      the loops over all events, compiled: epochs, slots, critical paths
+    passes      the loops over all events, compiled: sections, slots, critical paths
     plan        the whole plan of a replay: each thread's events, and the stops between them
     stops       where a thread waits, tells, starts another thread or joins one
     replay      do the plan with a malloc, in a fresh process

@@ -45,7 +45,7 @@ class Figures:
             "idle": self.of_pass("idle_wall"),
             "idle_processor": self.of_pass("idle_cpu"),
             "waited_for_blocks": self.waited("for_blocks"),
-            "waited_for_epochs": self.waited("for_epochs"),
+            "waited_for_sections": self.waited("for_sections"),
             "events_per_second": summary.events / (wall["seconds"] or 1),
             "peak_heap_bytes": heap or None,
             "peak_resident_bytes": int(median(each.resident_bytes for each in self.replays)),

@@ -1,12 +1,12 @@
 """The loops over all events of a plan, compiled. They are plain Python, too, and tests run them interpreted.
 
-`cut` cuts the recording into epochs, so that threads may run ahead of each other without more memory being live
+`cut` cuts the recording into sections, so that threads may run ahead of each other without more memory being live
 than was recorded. The state of a replay is known by how far each thread is. If all events before `first` are done and
 none from `end` on, then live memory is at most
 
     live before `first`  +  for each thread, the largest sum of its first changes between `first` and `end`
 
-because each thread does its own events in order. An epoch is as long as this bound exceeds the highest recorded
+because each thread does its own events in order. A section is as long as this bound exceeds the highest recorded
 live memory in it by at most half of what is allowed. Two neighbours may be done at the same time if the bound of
 both together exceeds the highest of both by no more than the whole.
 
@@ -31,10 +31,10 @@ class Row(Struct):
     flags: Word
     source: Word  # the event of another thread that it waits for, because of its block; or NOTHING
     # ---
-    epoch: Word
+    section: Word
     slot: Word
     depth: Word  # events in the longest chain that ends here
-    held: Word  # the same, if epochs count
+    held: Word  # the same, if sections count
 
 
 class Track(Struct):
@@ -51,13 +51,13 @@ class Track(Struct):
     next: Word  # the next slot of its cache line
 
 
-class Epoch(Struct):
+class Section(Struct):
     """Events that lie side by side in the recording."""
 
     first: Word
-    needs: Word  # all epochs before this one are done before a thread may begin
+    needs: Word  # all sections before this one are done before a thread may begin
     ceiling: Word  # the highest recorded live bytes here and in what may be done at the same time
-    depth: Word  # of the longest chain, epochs included, before its first event
+    depth: Word  # of the longest chain, sections included, before its first event
 
 
 class Number(Struct):
@@ -69,15 +69,15 @@ class Work(Struct):
 
     rows: Word  # addresses
     tracks: Word
-    epochs: Word
+    sections: Word
     places: Word  # of blocks: their slots
     links: Word  # of slots: the one that was emptied before, plus 1
     events: Word
-    peak: Word  # events until the most bytes are live: an epoch ends there, and nothing runs across
-    width: Word  # the most events in an epoch
+    peak: Word  # events until the most bytes are live: a section ends there, and nothing runs across
+    width: Word  # the most events in a section
     part: Word  # live memory may exceed the recorded curve by this part of it: 100 for 1 %
     # ---
-    count: Word  # of epochs
+    count: Word  # of sections
     scans: Word
     live: Word  # bytes, at the end of the last scan as recorded
     top: Word  # the highest recorded in it
@@ -98,24 +98,24 @@ def track_of(work, thread):
     return Track(work.memory, work.tracks + thread * Track.SIZE)
 
 
-def epoch_at(work, index):
-    """An epoch by its number."""
-    return Epoch(work.memory, work.epochs + index * Epoch.SIZE)
+def section_at(work, index):
+    """A section by its number."""
+    return Section(work.memory, work.sections + index * Section.SIZE)
 
 
-# --- epochs
+# --- sections
 
 
 def cut(work):
-    """Cut the recording into epochs."""
+    """Cut the recording into sections."""
     first, live, before = 0, 0, 0
     while first < work.events:
         end = scan(work, first, limit(work, first), live, 2 * work.part)
         after, number = work.live, work.count
-        epoch = epoch_at(work, number)
-        epoch.first = first
-        epoch.needs = number
-        epoch.ceiling = work.top
+        section = section_at(work, number)
+        section.first = first
+        section.needs = number
+        section.ceiling = work.top
         if number > 0 and first != work.peak:
             share(work, number, before, end)
         mark(work, first, end, number)
@@ -124,24 +124,24 @@ def cut(work):
 
 
 def limit(work, first):
-    """The farthest end of an epoch."""
+    """The farthest end of a section."""
     end = min(first + work.width, work.events)
     return min(end, work.peak) if first < work.peak else end
 
 
 def share(work, number, live, end):
-    """Let an epoch be done at the same time as the one before it, if their bound allows. `live` is what is live
+    """Let a section be done at the same time as the one before it, if their bound allows. `live` is what is live
     before that one."""
-    before = epoch_at(work, number - 1)
+    before = section_at(work, number - 1)
     if scan(work, before.first, end, live, work.part) == end:
-        epoch_at(work, number).needs = number - 1
+        section_at(work, number).needs = number - 1
         before.ceiling = max(before.ceiling, work.top)
 
 
 def mark(work, first, end, number):
-    """Write the number of their epoch to its events."""
+    """Write the number of their section to its events."""
     for i in range(first, end):
-        row_at(work, i).epoch = number
+        row_at(work, i).section = number
 
 
 def scan(work, first, end, live, part):
@@ -227,10 +227,10 @@ def begin(work, track):
 
 def chain(work, row, track, i):
     """The longest chains that end with an event."""
-    epoch = epoch_at(work, row.epoch)
-    if epoch.first == i:
-        epoch.depth = work.held
-    held = max(track.held, epoch_at(work, epoch.needs).depth)
+    section = section_at(work, row.section)
+    if section.first == i:
+        section.depth = work.held
+    held = max(track.held, section_at(work, section.needs).depth)
     depth = track.depth
     if row.source != NOTHING:
         source = row_at(work, row.source)

@@ -12,7 +12,7 @@ from heapwright.lab.causal import passes
 from heapwright.lab.causal.edges import Lives, handovers, prove
 from heapwright.lab.causal.passes import BEGINS, DIES, ENDS, NOTHING, SHARED, Number, Row, Track, Work
 from heapwright.lab.causal.stops import Places, Waits, stops_of
-from heapwright.native.jobs.causal_job import Epoch, Thread
+from heapwright.native.jobs.causal_job import Section, Thread
 from heapwright.native.library import functions_library, opened
 from heapwright.traces.arrays import I64, np
 from heapwright.traces.events import DEALLOC, NONE, Events, TraceError, changes, starts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PART = 100  # live memory may exceed the recorded curve by this part of it: by 1 %
-EXTENTS = 250  # an epoch has at most this part of all events
+EXTENTS = 250  # a section has at most this part of all events
 MIN_WIDTH = 1024  # unless that is fewer events than these
 
 
@@ -34,11 +34,11 @@ class Order:
     threads: int
     alive: int  # at one time, at most
     handovers: int  # events that need another thread's event first, because of a block
-    waits: int  # of them, those that no earlier wait and no epoch implies
+    waits: int  # of them, those that no earlier wait and no section implies
     chain: int  # events in the longest chain of events that need each other
-    epochs: int
+    sections: int
     alone: int  # of them, those that begin after everything before them is done
-    held_chain: int  # the longest chain, if epochs count
+    held_chain: int  # the longest chain, if sections count
 
     def as_json(self) -> dict[str, int]:
         return asdict(self)
@@ -49,11 +49,11 @@ class Plan:
     """The tables of a job, and how much order they impose."""
 
     threads: NDArray[Any]
-    epochs: NDArray[Any]
+    sections: NDArray[Any]
     stops: NDArray[Any]
     records: NDArray[Any]  # flat events, by thread
     slots: int
-    peak: int  # epochs until the most bytes are live
+    peak: int  # sections until the most bytes are live
     peak_event: int  # events until then
     order: Order
 
@@ -74,11 +74,11 @@ def plan(events: Events, names: Sequence[str] = (), part: int = PART) -> Plan:
     found = Found.of(kept, source, lives, places.thread, flat.peak, part)
     flat.records["slot"] = found.slot.view("u8")
     prove(places.thread, all_waits(lives, source, found))
-    waits = Waits.of(source, places, found.epoch, found.needs)
-    stops, stops_each = stops_of(places, lives, waits, found.epoch, found.needs)
+    waits = Waits.of(source, places, found.section, found.needs)
+    stops, stops_each = stops_of(places, lives, waits, found.section, found.needs)
     return Plan(
         thread_table(places, lives, stops_each, names),
-        epoch_table(places, found),
+        section_table(places, found),
         stops,
         flat.records[places.order],
         found.slots,
@@ -90,7 +90,7 @@ def plan(events: Events, names: Sequence[str] = (), part: int = PART) -> Plan:
             handovers=int((source != NONE).sum()),
             waits=len(waits.event),
             chain=found.chain,
-            epochs=len(found.first),
+            sections=len(found.first),
             alone=int((found.needs == np.arange(len(found.needs)))[1:].sum()),
             held_chain=found.held_chain,
         ),
@@ -102,9 +102,9 @@ def plan(events: Events, names: Sequence[str] = (), part: int = PART) -> Plan:
 
 @dataclass(frozen=True)
 class Found:
-    """What the passes found: each event's epoch and slot, and each epoch's first event and what it needs."""
+    """What the passes found: each event's section and slot, and each section's first event and what it needs."""
 
-    epoch: I64
+    section: I64
     slot: I64
     first: I64
     needs: I64
@@ -118,14 +118,14 @@ class Found:
         rows = rows_of(kept, source, lives, thread)
         tracks = table(Track, len(lives))
         tracks["starter"] = lives.starters(thread)
-        epochs = table(passes.Epoch, len(kept))
+        sections = table(passes.Section, len(kept))
         work = table(Work, 1)
         work["peak"], work["part"] = peak, part
         work["width"] = max(MIN_WIDTH, len(kept) // EXTENTS)
-        run_passes(work, rows, tracks, epochs)
-        done = epochs[: int(work["count"][0])]
+        run_passes(work, rows, tracks, sections)
+        done = sections[: int(work["count"][0])]
         return cls(
-            epoch=signed(rows, "epoch"),
+            section=signed(rows, "section"),
             slot=signed(rows, "slot"),
             first=signed(done, "first"),
             needs=signed(done, "needs"),
@@ -160,11 +160,11 @@ def rows_of(kept: Events, source: I64, lives: Lives, thread: I64) -> NDArray[Any
     return rows
 
 
-def run_passes(work: NDArray[Any], rows: NDArray[Any], tracks: NDArray[Any], epochs: NDArray[Any]) -> None:
+def run_passes(work: NDArray[Any], rows: NDArray[Any], tracks: NDArray[Any], sections: NDArray[Any]) -> None:
     """Call the compiled passes on their tables."""
     places = table(Number, len(rows))
     links = table(Number, len(rows) + passes.LINE * len(tracks))
-    given = {"rows": rows, "tracks": tracks, "epochs": epochs, "places": places, "links": links}
+    given = {"rows": rows, "tracks": tracks, "sections": sections, "places": places, "links": links}
     for name, each in given.items():
         work[name] = each.ctypes.data
     work["events"] = len(rows)
@@ -192,10 +192,10 @@ def all_waits(lives: Lives, source: I64, found: Found) -> I64:
     joined = lives.joined_by()
     ended = np.flatnonzero(joined != NONE)
     of_blocks = event, source[event]
-    of_epochs = found.first[gates], found.first[found.needs[gates]] - 1
+    of_sections = found.first[gates], found.first[found.needs[gates]] - 1
     of_ends = lives.first[joined[ended]], lives.last[ended]
     of_starts = lives.first[1:], lives.first[:-1]
-    return np.concatenate([np.column_stack(each) for each in (of_blocks, of_epochs, of_ends, of_starts)])
+    return np.concatenate([np.column_stack(each) for each in (of_blocks, of_sections, of_ends, of_starts)])
 
 
 # --- the job's tables
@@ -212,9 +212,9 @@ def thread_table(places: Places, lives: Lives, stops: I64, names: Sequence[str])
     return threads
 
 
-def epoch_table(places: Places, found: Found) -> NDArray[Any]:
-    epochs = table(Epoch, len(found.first))
-    pairs = np.unique(found.epoch * len(places.counts) + places.thread)
-    epochs["threads"] = np.bincount(pairs // len(places.counts), minlength=len(epochs))
-    epochs["ceiling"] = found.ceiling
-    return epochs
+def section_table(places: Places, found: Found) -> NDArray[Any]:
+    sections = table(Section, len(found.first))
+    pairs = np.unique(found.section * len(places.counts) + places.thread)
+    sections["threads"] = np.bincount(pairs // len(places.counts), minlength=len(sections))
+    sections["ceiling"] = found.ceiling
+    return sections

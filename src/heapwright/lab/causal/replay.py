@@ -88,7 +88,7 @@ class Replayed:
     memory: Memory
     passes: tuple[Pass, ...]
     for_blocks: Waited
-    for_epochs: Waited
+    for_sections: Waited
 
 
 def replay(plan: Plan, contestant: Contestant, rounds: int, timeout: float = 600) -> Replayed:
@@ -98,7 +98,7 @@ def replay(plan: Plan, contestant: Contestant, rounds: int, timeout: float = 600
     """
     with causal_job(plan) as (path, job):
         job.rounds, job.budget, job.stack = rounds, int(SECONDS * 1e9), STACK
-        job.sample = max(1, len(plan.epochs) // SAMPLES) if contestant.library is None else 0
+        job.sample = max(1, len(plan.sections) // SAMPLES) if contestant.library is None else 0
         do_job(path, job, causal_library(), contestant, timeout, GAVE_UP)
         return read(job)
 
@@ -106,10 +106,10 @@ def replay(plan: Plan, contestant: Contestant, rounds: int, timeout: float = 600
 @contextmanager
 def causal_job(plan: Plan) -> Iterator[tuple[Path, Any]]:
     """Make a job with a plan. Yields its path and its struct."""
-    tables = (plan.threads, plan.epochs, plan.stops, plan.records)
+    tables = (plan.threads, plan.sections, plan.stops, plan.records)
     with job_file(Job, b"".join((bytes(TABLES - Job.SIZE), *(each.tobytes() for each in tables)))) as (path, job):
         write_names(job.claim.functions, functions_of(plan.records))
-        job.threads, job.epochs, job.stops, job.events = map(len, tables)
+        job.threads, job.sections, job.stops, job.events = map(len, tables)
         job.slots, job.peak, job.peak_event = plan.slots, plan.peak, plan.peak_event
         yield path, job
 
@@ -127,7 +127,7 @@ def read(job: Any) -> Replayed:
         memory=Memory.of(job),
         passes=tuple(passed(job.timings[i]) for i in range(job.done)),
         for_blocks=waited(job.waited, job.done),
-        for_epochs=waited(job.held, job.done),
+        for_sections=waited(job.held, job.done),
     )
 
 

@@ -41,15 +41,15 @@ class Places:
 
 @dataclass(frozen=True)
 class Waits:
-    """The waits for blocks that a thread must really make: not those that an earlier wait or an epoch implies."""
+    """The waits for blocks that a thread must really make: not those that an earlier wait or a section implies."""
 
     event: I64
     source: I64
 
     @classmethod
-    def of(cls, source: I64, places: Places, epoch: I64, needs: I64) -> Waits:
+    def of(cls, source: I64, places: Places, section: I64, needs: I64) -> Waits:
         event = np.flatnonzero(source != NONE)
-        event = event[epoch[source[event]] >= needs[epoch[event]]]
+        event = event[section[source[event]] >= needs[section[event]]]
         event = event[is_news(event, source, places)]
         return cls(event, source[event])
 
@@ -67,13 +67,13 @@ def is_news(event: I64, source: I64, places: Places) -> Mask:
     return found
 
 
-def stops_of(places: Places, lives: Lives, waits: Waits, epoch: I64, needs: I64) -> tuple[NDArray[Any], I64]:
+def stops_of(places: Places, lives: Lives, waits: Waits, section: I64, needs: I64) -> tuple[NDArray[Any], I64]:
     """The stops by thread and in order, and the number of those of each thread."""
     rows = np.concatenate(
         [
             told(places, waits),
             waited(places, waits),
-            *of_epochs(places, lives, epoch, needs),
+            *of_sections(places, lives, section, needs),
             *of_lives(places, lives),
         ]
     )
@@ -117,12 +117,12 @@ def waited(places: Places, waits: Waits) -> NDArray[Any]:
     )
 
 
-# --- epochs
+# --- sections
 
 
-def of_epochs(places: Places, lives: Lives, epoch: I64, needs: I64) -> list[NDArray[Any]]:
-    """A thread passes into each epoch in which it has events, and leaves it after the last of them."""
-    thread, number = places.thread[places.order], epoch[places.order]
+def of_sections(places: Places, lives: Lives, section: I64, needs: I64) -> list[NDArray[Any]]:
+    """A thread passes into each section in which it has events, and leaves it after the last of them."""
+    thread, number = places.thread[places.order], section[places.order]
     ends = np.flatnonzero(np.append((thread[1:] != thread[:-1]) | (number[1:] != number[:-1]), True))
     begins = np.append(0, ends[:-1] + 1)
     position = places.position[places.order]

@@ -1,6 +1,6 @@
 """The job file of a replay on threads: a head, which also takes the results, and then four tables.
 
-    Job | a Thread for each thread | a Epoch for each epoch | a Stop for each stop | the flat events, by thread
+    Job | a Thread for each thread | a Section for each section | a Stop for each stop | the flat events, by thread
 
 Both sides read it through these structs, so nothing here needs a compiler.
 """
@@ -25,10 +25,10 @@ class Stop(Struct):
     """What a thread does between two of its events.
 
     TELL    say that its first `what` events are done
-    LEAVE   say that it has done its part of epoch `what`
+    LEAVE   say that it has done its part of section `what`
     JOIN    wait for the end of thread `who`
     START   start thread `who`, once the one before it has been started
-    PASS    wait until all epochs before `what` are done
+    PASS    wait until all sections before `what` are done
     WAIT    wait until the first `what` events of thread `who` are done
     """
 
@@ -38,7 +38,7 @@ class Stop(Struct):
     what: Word
 
 
-class Epoch(Struct):
+class Section(Struct):
     """Neighbouring events of the recording, and the threads that still have some of them to do."""
 
     threads: Word
@@ -68,7 +68,7 @@ class Thread(Struct):
     over: Word  # of the live bytes, in millionths of the recorded curve: the most that it saw beyond
     name: Array[Byte, 16]
     waited: Inline[Waiting]  # for blocks
-    held: Inline[Waiting]  # for epochs
+    held: Inline[Waiting]  # for sections
     apart: Word
     done: Atomic[Word]  # events that it told of
     sleepers: Atomic[Word]
@@ -92,16 +92,16 @@ class Job(Struct):
     events: Word
     slots: Word
     threads: Word
-    epochs: Word
+    sections: Word
     stops: Word
-    peak: Word  # the epoch before which the most bytes are live
+    peak: Word  # the section before which the most bytes are live
     peak_event: Word  # the number of events until then
     rounds: Word  # at most
     budget: Word  # nanoseconds; no round begins later
-    sample: Word  # epochs between two calls of mallinfo2; 0 for none
+    sample: Word  # sections between two calls of mallinfo2; 0 for none
     stack: Word  # bytes, of each thread
     thread_table: Word  # addresses
-    epoch_table: Word
+    section_table: Word
     stop_table: Word
     event_table: Word
     slot_table: Word
@@ -110,7 +110,7 @@ class Job(Struct):
     mode: Word
     failures: Atomic[Word]
     live: Atomic[Word]  # requested bytes, in the pass that measures memory
-    passed: Atomic[Word]  # epochs that are done, and all before them
+    passed: Atomic[Word]  # sections that are done, and all before them
     sleepers: Atomic[Word]
     started: Atomic[Word]  # threads, in their order, so that no more exist at one time than in the recording
     starters: Atomic[Word]  # threads that sleep until it is their turn

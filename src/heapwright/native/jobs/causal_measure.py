@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heapwright.layout import NULL
-from heapwright.native.jobs.causal_job import MEASURED, Epoch
+from heapwright.native.jobs.causal_job import MEASURED, Section
 from heapwright.native.jobs.replay_memory import heap_bytes, look
 from heapwright.native.jobs.replay_step import asked_before, step
 from heapwright.native.jobs.replayer import touch
@@ -34,7 +34,7 @@ def measured_step(thread, event, slot, size):
 def see(thread, live, passed):
     """Note how many bytes are live, and how far beyond the recorded curve that is.
 
-    The epochs that were passed before and after the bytes were counted limit where in the recording that was.
+    The sections that were passed before and after the bytes were counted limit where in the recording that was.
     """
     thread.most = max(thread.most, live)
     job = thread.job
@@ -44,8 +44,8 @@ def see(thread, live, passed):
 
 
 def ceiling_at(job, passed):
-    """The height of the recorded curve while so many epochs are done."""
-    return Epoch(job.memory, job.epoch_table + min(passed, job.epochs - 1) * Epoch.SIZE).ceiling
+    """The height of the recorded curve while so many sections are done."""
+    return Section(job.memory, job.section_table + min(passed, job.sections - 1) * Section.SIZE).ceiling
 
 
 def over(live, ceiling):
@@ -53,13 +53,13 @@ def over(live, ceiling):
     return min(live - ceiling, 1 << 42) * MILLION // max(1, ceiling)
 
 
-def epoch_done(job, passed):
+def section_done(job, passed):
     """Look at the heap at the peak, at the end, and now and then. At the first two no thread does any event."""
     if job.mode == MEASURED:
         if passed == job.peak:
             look(job, job.slot_table, job.size_table, job.at_peak)
             job.resident_at_peak = resident() - job.resident_first
-        if passed == job.epochs:
+        if passed == job.sections:
             look(job, job.slot_table, job.size_table, job.at_end)
             job.resident_at_end = resident() - job.resident_first
         if job.sample != 0 and passed % job.sample == 0:

@@ -9,8 +9,8 @@ Idle passes show what the replay itself costs.
 from __future__ import annotations
 
 from heapwright.native import c
-from heapwright.native.jobs.causal_job import IDLE, MEASURED, TABLES, TIMED, Epoch, Job, Stop, Thread
-from heapwright.native.jobs.causal_thread import epoch_at, join, run, take_name, thread_at
+from heapwright.native.jobs.causal_job import IDLE, MEASURED, TABLES, TIMED, Job, Section, Stop, Thread
+from heapwright.native.jobs.causal_thread import join, run, section_at, take_name, thread_at
 from heapwright.native.jobs.origin import require
 from heapwright.native.jobs.replay_memory import heap_bytes, look, own_heap_peak
 from heapwright.native.jobs.replay_step import Size, Slot, free_all, resident_table
@@ -41,8 +41,8 @@ def find_tables(job, file):
     """Map the tables, and make room for the blocks."""
     place = c.mmap(0, TABLES + size_of_tables(job), READ_WRITE, PRIVATE | POPULATE, file, 0) + TABLES
     job.thread_table = place
-    job.epoch_table = job.thread_table + job.threads * Thread.SIZE
-    job.stop_table = job.epoch_table + job.epochs * Epoch.SIZE
+    job.section_table = job.thread_table + job.threads * Thread.SIZE
+    job.stop_table = job.section_table + job.sections * Section.SIZE
     job.event_table = job.stop_table + job.stops * Stop.SIZE
     job.slot_table = resident_table(job, Slot.SIZE)
     job.body = c.dlsym(0, c.text("heapwright_causal_life"))
@@ -52,7 +52,7 @@ def find_tables(job, file):
 
 def size_of_tables(job):
     """The bytes of the four tables."""
-    return job.threads * Thread.SIZE + job.epochs * Epoch.SIZE + job.stops * Stop.SIZE + job.events * FlatEvent.SIZE
+    return job.threads * Thread.SIZE + job.sections * Section.SIZE + job.stops * Stop.SIZE + job.events * FlatEvent.SIZE
 
 
 # --- passes
@@ -74,14 +74,14 @@ def warm_up(job):
 
 
 def reset(job):
-    """Forget how far the threads and the epochs were in the last pass."""
+    """Forget how far the threads and the sections were in the last pass."""
     job.passed.store(0)
     job.started.store(1)
     for i in range(job.threads):
         thread_at(job, i).done.store(0)
-    for i in range(job.epochs):
-        epoch = epoch_at(job, i)
-        epoch.left.store(epoch.threads)
+    for i in range(job.sections):
+        section = section_at(job, i)
+        section.left.store(section.threads)
 
 
 def measure(job):

@@ -13,11 +13,11 @@ from heapwright.native.jobs.causal_job import (
     START,
     TELL,
     TIMED,
-    Epoch,
+    Section,
     Stop,
     Thread,
 )
-from heapwright.native.jobs.causal_measure import epoch_done, measured_step
+from heapwright.native.jobs.causal_measure import measured_step, section_done
 from heapwright.native.jobs.causal_wait import await_number, raise_to, wake_all
 from heapwright.native.jobs.replay_step import Size, Slot, step
 from heapwright.native.runtime.linux import PRCTL, SET_NAME
@@ -35,9 +35,9 @@ def thread_at(job, number):
     return Thread(job.memory, job.thread_table + number * Thread.SIZE)
 
 
-def epoch_at(job, number):
-    """An epoch by its number."""
-    return Epoch(job.memory, job.epoch_table + number * Epoch.SIZE)
+def section_at(job, number):
+    """A section by its number."""
+    return Section(job.memory, job.section_table + number * Section.SIZE)
 
 
 # --- starts and ends
@@ -142,24 +142,24 @@ def note(thread, total, spent):
         total.nanoseconds += spent
 
 
-# --- epochs
+# --- sections
 
 
 def leave(job, number):
-    """A thread has done its part of an epoch. The last one may open the next."""
-    if epoch_at(job, number).left.add(-1) == 1:
+    """A thread has done its part of a section. The last one may open the next."""
+    if section_at(job, number).left.add(-1) == 1:
         advance(job)
 
 
 def advance(job):
-    """Count the epochs that are done, and all before them. Threads may do this at the same time.
+    """Count the sections that are done, and all before them. Threads may do this at the same time.
 
-    A thread that finds the next epoch undone stops. Who finishes that one comes here itself.
+    A thread that finds the next section undone stops. Who finishes that one comes here itself.
     """
     passed = job.passed.load()
-    while passed < job.epochs and epoch_at(job, passed).left.load() == 0:
+    while passed < job.sections and section_at(job, passed).left.load() == 0:
         if claim(job, passed):
-            epoch_done(job, passed + 1)
+            section_done(job, passed + 1)
             job.passed.exchange(passed + 1)
             if job.sleepers.load() != 0:
                 wake_all(job.passed)
@@ -167,5 +167,5 @@ def advance(job):
 
 
 def claim(job, number):
-    """Whether the calling thread is the one that counts an epoch."""
-    return epoch_at(job, number).left.compare_exchange(0, -1)
+    """Whether the calling thread is the one that counts a section."""
+    return section_at(job, number).left.compare_exchange(0, -1)
