@@ -8,7 +8,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 
 from heapwright.allocators import ALLOCATORS
-from heapwright.native.library import library_of, replayer_library
+from heapwright.native.library import address_logger_library, holder_library, library_of, replayer_library
 
 VARIANTS = ("ptmalloc[VERSION=236]",)
 AT_A_TIME = 2
@@ -16,16 +16,19 @@ AT_A_TIME = 2
 
 def main() -> None:
     with ProcessPoolExecutor(AT_A_TIME) as pool:
-        recorder, replayer = pool.submit(record_something), pool.submit(replayer_library)
+        recorders = [pool.submit(record_something, option) for option in ("--call-sites", "--sample=512K")]
+        tools = [pool.submit(each) for each in (replayer_library, address_logger_library, holder_library)]
         list(pool.map(library_of, (*ALLOCATORS, *VARIANTS)))
-        recorder.result()
-        replayer.result()
+        for recorder in recorders:
+            recorder.result()
+        for tool in tools:
+            tool.result()
 
 
-def record_something() -> None:
-    """Compile the recorder, and what reads a recording."""
+def record_something(option: str) -> None:
+    """Compile a recorder, and what reads a recording."""
     with tempfile.TemporaryDirectory() as folder:
-        recording = ["record", "--call-sites", "-o", f"{folder}/it.hwt", "--", sys.executable, "-c", "pass"]
+        recording = ["record", option, "-o", f"{folder}/it.hwt", "--", sys.executable, "-c", "pass"]
         subprocess.run([sys.executable, "-m", "heapwright", *recording], check=True, capture_output=True)
 
 
