@@ -226,23 +226,31 @@ def evict(heap, most):
     huge, released = heap.huge, 0
     kept = huge.first
     while kept and (huge.kept > most or huge.ranges > MAX_RANGES):
-        below = kept.next
-        released += unmap(heap, kept)
+        below, excess = kept.next, bits.align_up(max(huge.kept - most, 0), records.SEGMENT)
+        released += unmap_upper(heap, kept, min(excess, kept.size) if huge.ranges <= MAX_RANGES else kept.size)
         kept = below
     return released
 
 
-def unmap(heap, kept):
-    """Unmap a kept range, or release its frames if the kernel refuses; return the bytes released."""
-    size = kept.size
-    if heap.memory.munmap(kept.start, size) == 0:
+def unmap_upper(heap, kept, size):
+    """Unmap the upper part of a kept range, or release its frames if the kernel refuses; return the bytes released."""
+    start = kept.start + kept.size - size
+    if heap.memory.munmap(start, size) == -1:
+        return release_frames(heap, kept)
+    heap.huge.kept -= size
+    kept.size -= size
+    if kept.size == 0:
         unlink(heap.huge, kept)
         forget(heap, kept)
-        return size
-    if kept.is_fresh != 0 or heap.memory.decommit(kept.start, size) == -1:
+    return size
+
+
+def release_frames(heap, kept):
+    """Release the frames of a kept range, once; return their bytes."""
+    if kept.is_fresh != 0 or heap.memory.decommit(kept.start, kept.size) == -1:
         return 0
     kept.is_fresh = 1
-    return size
+    return kept.size
 
 
 # --- huge blocks; callers have no lock
