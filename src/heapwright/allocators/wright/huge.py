@@ -11,9 +11,10 @@ table leads to them:
                 +--------------------+
 
 Page faults dominate the cost of huge blocks, so freed ranges are kept for later requests. Kept ranges that touch merge.
-A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. Live and kept bytes together never
-exceed the peak of the live ones, and kept ones never exceed half of it and 1 MiB. What is too much goes back to the
-kernel from the highest range on. If the kernel refuses to unmap a range, its frames are released and it stays kept.
+A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. Live and
+kept bytes together never exceed the peak of the live ones, and kept ones never exceed half of it and 1 MiB. What is too
+much goes back to the kernel, from the highest range on. If the kernel refuses to unmap a range, its frames are released
+and it stays kept.
 """
 
 from __future__ import annotations

@@ -248,9 +248,7 @@ W3 = "W3  each free block begins at a multiple of the block size in its slab, an
 W4 = "W4  a block in a list or box is out of its slab, whose tag names that home and class"
 W5 = "W5  a list's room does not exceed its limit"
 W6 = "W6  all tiles of a run have its tag, and `back` leads from each to the first"
-W7 = (
-    "W7  a home lists exactly its awake slabs, linked both ways, and its current slab of a class is the only such one"
-)
+W7 = "W7  a home lists exactly its awake slabs, linked both ways, and its current slab of a class is the only such one"
 W8 = "W8  the tiles of a segment are free, or belong to one run"
 W9 = (
     "W9  the counts of taken and of dirty tiles are those of all segments, and no segment below `roomy` has a free tile"

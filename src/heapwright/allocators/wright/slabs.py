@@ -178,5 +178,3 @@ def give_up_unused(heap, home):
     """Put everything home that a home keeps for its thread, and give up its empty slabs."""
     flush(heap, home)
     release_empty(heap, home)
-
-
