@@ -42,7 +42,7 @@ def test_a_request_rounded_to_its_alignment_gets_an_aligned_class(size, align):
 def test_a_run_has_four_blocks_and_wastes_at_most_a_sixteenth(size_class):
     size = classes.size_of_class(size_class)
     run = classes.tiles_for(size) * classes.TILE
-    assert run // size >= classes.LEAST_BLOCKS and 16 * (run % size) <= run
+    assert run // size >= classes.MIN_BLOCKS and 16 * (run % size) <= run
     assert classes.tiles_for(size) <= tiles.MAX_RUN
 
 

@@ -13,7 +13,7 @@ from heapwright.native.slow_paths import matcher
 
 MOST = 25
 CACHING = ("ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab")
-MOST_OF_WRIGHT = {"malloc": 14, "free": 22}
+LIMITS_OF_WRIGHT = {"malloc": 14, "free": 22}
 
 
 def straight_path(library, function):
@@ -41,7 +41,7 @@ def test_few_instructions(spec, function):
 @pytest.mark.parametrize("function", ["malloc", "free"])
 def test_fewer_in_wright(function):
     path = straight_path(library_of("wright"), function)
-    assert len(path) <= MOST_OF_WRIGHT[function]
+    assert len(path) <= LIMITS_OF_WRIGHT[function]
     assert not [each for each in path if each.startswith(("call", "lock", "xchg"))]
 
 

@@ -17,7 +17,7 @@ LINEAR = 64  # the last class of those 16 bytes apart
 MAX_LINEAR = 16 * LINEAR
 MAX_SMALL = 1 << 15
 TILE = 1 << 14
-LEAST_BLOCKS = 4  # in a run
+MIN_BLOCKS = 4  # in a run
 
 
 def class_of(size):
@@ -38,6 +38,6 @@ def size_of_class(size_class):
 def tiles_for(size):
     """The tiles of a run of blocks of this size: the fewest that hold four and leave at most a sixteenth over."""
     tiles = 1
-    while tiles * TILE < LEAST_BLOCKS * size or 16 * (tiles * TILE % size) > tiles * TILE:
+    while tiles * TILE < MIN_BLOCKS * size or 16 * (tiles * TILE % size) > tiles * TILE:
         tiles += 1
     return tiles
