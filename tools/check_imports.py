@@ -11,7 +11,7 @@ from pathlib import Path
 LADDER = (
     ("memory", "errors", "bits", "spans", "options", "elf", "reach", "wording"),
     ("layout",),
-    ("files", "preload", "locks", "stats", "dialect", "control", "html"),
+    ("files", "preload", "locks", "stats", "dialect", "control"),
     ("figures", "variants"),
     ("allocators", "layers"),
     ("allocator",),
@@ -19,7 +19,7 @@ LADDER = (
     ("machine", "native", "live"),
     ("collections",),
     ("programs",),
-    ("conformance",),
+    ("conformance", "html"),
     ("lab",),
     ("report",),
     ("maps", "pictures"),

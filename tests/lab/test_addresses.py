@@ -54,7 +54,7 @@ def test_what_has_no_block_has_no_address():
 
 def test_small_windows_change_nothing():
     flat, malloc = flatten(demo()), contestant("kr")
-    with followed(malloc, flat.slots, functions_of(flat), 100) as follower:
+    with followed(malloc, flat.slots, functions_of(flat.records), 100) as follower:
         parts = [follower.do(each) for each in windows(flat.records, 100)]
     whole, joined = addresses_of(flat, malloc), np.concatenate(parts)
     assert np.array_equal(whole - whole.max(), joined - joined.max())
@@ -62,7 +62,7 @@ def test_small_windows_change_nothing():
 
 def test_it_stands_still_between_windows_and_its_end_is_said():
     flat = flatten(demo())
-    with followed(SYSTEM, flat.slots, functions_of(flat), 100) as follower:
+    with followed(SYSTEM, flat.slots, functions_of(flat.records), 100) as follower:
         follower.do(flat.records[:100])
         assert f"/proc/{follower.pid}" and os.readlink(f"/proc/{follower.pid}/exe").endswith("true")
         os.kill(follower.pid, signal.SIGKILL)

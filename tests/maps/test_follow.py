@@ -105,7 +105,7 @@ def test_a_cell_shows_what_it_mostly_is(cover, resident, ever, expected):
 
 
 def test_a_line_has_runs_of_one_style():
-    assert list(runs("██░ ..")) == [("██░", "blue"), (" ", None), ("..", "dim")]
+    assert list(runs("██░ ..")) == [("██░", "blue"), (" ", ""), ("..", "dim")]
 
 
 def test_gaps_of_addresses_are_counted():

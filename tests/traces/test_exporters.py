@@ -69,8 +69,8 @@ def trace():
     return Trace(processes, "test", "prog", ["prog", "-x"], "2026-11-29T10:00:00+00:00", stacks=stacks)
 
 
-def by_site(events):
-    rows, values = usage.measures(events)
+def by_site(process):
+    rows, values = usage.measures(process)
     return {
         (site, thread): [int(values[measure][place]) for measure in usage.MEASURES]
         for place, (site, thread) in enumerate(zip(rows.site.tolist(), rows.thread.tolist(), strict=True))
@@ -78,7 +78,7 @@ def by_site(events):
 
 
 def test_the_usage_of_a_process(trace):
-    assert by_site(trace.events) == {
+    assert by_site(trace.processes[0]) == {
         (3, 0): [50, 1, 0, 0, 150, 2],
         (1, 1): [400, 1, 400, 1, 400, 1],
         (0, 0): [0, 0, 8, 1, 8, 1],
@@ -87,13 +87,14 @@ def test_the_usage_of_a_process(trace):
 
 @given(st.from_type(Events))
 def test_the_usage_adds_up_to_the_live_memory(events):
+    process = Process(events, 1)
     live_bytes, live_blocks = live(events)
-    values = {name: int(column.sum()) for name, column in usage.measures(events)[1].items()}
+    values = {name: int(column.sum()) for name, column in usage.measures(process)[1].items()}
     summary = [int(column[-1]) if len(events) else 0 for column in (live_bytes, live_blocks)]
     assert [values["end-bytes"], values["end-blocks"]] == summary
     assert values["peak-bytes"] == live_bytes.max(initial=0)
     for moment in range(0, len(events), 7):
-        assert usage.usage(events, moment + 1).bytes.sum() == live_bytes[moment]
+        assert usage.usage(process, moment + 1).bytes.sum() == live_bytes[moment]
 
 
 # --- pprof
