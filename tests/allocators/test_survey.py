@@ -13,7 +13,7 @@ from heapwright.spans import FREE, UNUSED
 from heapwright.stats import LISTS, Part
 
 KIB, MIB = 1 << 10, 1 << 20
-MAPPED = {"ptmalloc", "dlmalloc", "hoard", "slab", "segregated_storage", "pages", "pages_split"}
+MAPPED = {"ptmalloc", "dlmalloc", "hoard", "slab", "segregated_storage", "pages", "pages_split", "wright"}
 
 
 @pytest.fixture(params=ALLOCATORS)

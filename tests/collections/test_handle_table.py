@@ -14,7 +14,7 @@ from heapwright.programs.run import run_program
 MERGING = ("linked_list", "tlsf", "dlmalloc")  # and they give back the end of the heap
 MERGING_LESS = ("segregated_fits",)  # as those, but many equal blocks stay where they are
 PAGED = ("slab", "pages_split", "hoard")  # they give back what became empty of the pages for one size
-KEEPING = ("pages", "segregated_storage", "buddy")
+KEEPING = ("pages", "segregated_storage", "buddy", "wright")
 GROWING = ("kr", "ptmalloc")  # they keep at their end what told that no hole is left
 
 

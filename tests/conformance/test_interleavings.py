@@ -30,6 +30,7 @@ STACKS = [  # with a size that its caches do not take, and one that they do; and
     ("ptmalloc", (2000, 40, 200_000), ROOMY, 40),
     ("hoard", (8192, 20_000), MACHINE, 40),
     ("slab", (40, 6000), MACHINE, 8),
+    ("wright", (40, 20_000, 100_000), ROOMY, 20),
 ]
 
 

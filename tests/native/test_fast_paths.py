@@ -13,6 +13,7 @@ from heapwright.native.slow_paths import matcher
 
 MOST = 25
 CACHING = ("ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab")
+LIMITS_OF_WRIGHT = {"malloc": 14, "free": 22}
 
 
 def straight_path(library, function):
@@ -33,6 +34,14 @@ def straight_path(library, function):
 def test_few_instructions(spec, function):
     path = straight_path(library_of(spec), function)
     assert len(path) <= MOST
+    assert not [each for each in path if each.startswith(("call", "lock", "xchg"))]
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump (binutils) is not installed")
+@pytest.mark.parametrize("function", ["malloc", "free"])
+def test_fewer_in_wright(function):
+    path = straight_path(library_of("wright"), function)
+    assert len(path) <= LIMITS_OF_WRIGHT[function]
     assert not [each for each in path if each.startswith(("call", "lock", "xchg"))]
 
 

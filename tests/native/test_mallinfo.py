@@ -16,7 +16,7 @@ from heapwright.native.library import library_of
 SAME_DESIGN = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"}  # no caches, no fast bins
 FIELDS = "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
 M_MXFAST = 1
-IN_MAPPINGS = ("ptmalloc", "dlmalloc", "hoard", "slab", "segregated_storage", "pages", "pages_split")
+IN_MAPPINGS = ("ptmalloc", "dlmalloc", "hoard", "slab", "segregated_storage", "pages", "pages_split", "wright")
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def by_turns(heap, elsewhere):
     return SimpleNamespace(alloc=call("alloc"), realloc=call("realloc"), dealloc=call("dealloc"))
 
 
-@pytest.mark.parametrize("spec", ["ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab"])
+@pytest.mark.parametrize("spec", ["ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab", "wright"])
 def test_two_threads_that_free_each_others_blocks(spec):
     with both_worlds(spec) as (machine, native), ThreadPoolExecutor(1) as other:
         second = machine.process.new_thread()

@@ -15,4 +15,5 @@ ALLOCATORS = (
     "dlmalloc",
     "ptmalloc",
     "hoard",
+    "wright",
 )

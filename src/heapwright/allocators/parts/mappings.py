@@ -21,6 +21,17 @@ def map_aligned(memory, size, align, lead):
     return first
 
 
+def map_at_multiple(memory, size, align):
+    """As `map_aligned` without a lead, but try a mapping of this size first: beside others it is often aligned."""
+    start = memory.mmap(size)
+    if start == -1:
+        return NULL
+    if bits.is_aligned(start, align):
+        return start
+    memory.munmap(start, size)
+    return map_aligned(memory, size, align, 0)
+
+
 def unmap(memory, start, end):
     if start < end:
         memory.munmap(start, end - start)

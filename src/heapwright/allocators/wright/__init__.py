@@ -1,0 +1,361 @@
+"""Wright: the project's own malloc, which follows no paper but the evidence: small, fast, and shared by threads.
+
+Sources: the lists per class of mimalloc (D. Leijen, B. Zorn, L. de Moura, Mimalloc: Free List Sharding in Action, 2019)
+and rpmalloc; the countdown of a slab and the batches of remote frees of snmalloc (P. Lietar et al., snmalloc: A Message
+Passing Allocator, ISMM 2019); page-wise carving of rpmalloc; decision 0008 of this project for threads that succeed
+each other.
+
+A segment is 64 tiles of 16 KiB, and a record of each tile in its first page (records). A run of tiles is a slab of
+small blocks of one class (classes, slabs) or a large block. Each thread has a home with lists of blocks (homes):
+
+      segment  -> +-----------------+      block -> +--------------------+
+                  | records         |     in use    | the caller's bytes |
+        16 KiB -> +-----------------+               +--------------------+
+                  | tile: a slab,   |      block -> +--------------------+
+                  | a large block,  |       free    | next               |
+                  | or free         |               | stale              |
+                  +-----------------+               +--------------------+
+
+Fields of the allocator: the page heap (tiles), the huge blocks (huge), and the roster of homes.
+
+`alloc` takes the first block of the list of its class. An empty list is refilled from the home's current slab: all
+blocks that came home, or the next page of it. No lock is needed, unless a new run of tiles is.
+
+`dealloc` finds the record of the block's tile by masking the address. The record's tag is the address of a list. If the
+list is in the thread's own home and has room, the block goes there. If it has no room, the block goes home, onto the
+list of its slab. A block of another home goes into the outbox, and in a batch to that home's inbox (remote). So each
+block returns to the slab it came from, and no two threads ever share a cache line because of wright.
+
+Larger requests, up to 512 KiB, take a run of tiles, and others a mapping of their own (huge).
+
+Invariants
+    W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
+    W2  in a slab, blocks out of it and free ones sum to the carved ones, and `left` counts down to the next event
+    W3  each free block begins at a multiple of the block size in its slab, and is free once
+    W4  a block in a list or box is out of its slab, whose tag names that home and class
+    W5  a list's room does not exceed its limit
+    W6  all tiles of a run have its tag, and `back` leads from each to the first
+    W7  a home lists exactly its awake slabs, linked both ways, and its current slab of a class is the only such one
+    W8  the tiles of a segment are free, or belong to one run
+    W9  the counts of taken and of dirty tiles are those of all segments, and no segment below `roomy` has a free tile
+    W10 huge ranges lie at multiples of 1 MiB; kept ones are ordered, do not touch, and sum up to the count
+    W11 live huge blocks sum up to the count, at most the peak
+
+Bound: a thread's list of a class has at most 16 KiB or 512 blocks beyond its last refill, one slab or page of blocks.
+Dirty tiles take at most half of the taken ones and 8 MiB.
+
+Costs: a thread with one block in each of many classes touches a page for each. `trim` does not reach blocks in the
+lists of other threads, nor the inbox of a thread that sleeps.
+"""
+
+from __future__ import annotations
+
+from heapwright import bits, locks
+from heapwright.allocators.wright import classes, homes, huge, inspect, records, remote, slabs, tiles
+from heapwright.layout import NULL, Inline, Struct
+
+walk, check, lists = inspect.walk, inspect.check, inspect.lists
+survey = inspect.survey
+
+OVERHEAD = 0
+OVERHEAD_ELSEWHERE = "64 bytes for each tile of 16 KiB"
+SMALLEST = 16
+ALIGN = 16
+ALLOC_COST = "O(1), a lock once in a slab"
+DEALLOC_COST = "O(1), a lock once in a slab"
+GIVES_BACK = "tiles, segments and huge blocks"
+
+THREADS = "own"
+RACES = ()
+SLOW_PATHS = ("alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc")
+RECLAIMS = True  # when memory runs out, kept memory is released
+RETAINS = 1 << 15  # a home, and the records of huge blocks
+
+MAX_LARGE = tiles.MAX_RUN * records.TILE
+
+
+class Heap(Struct):
+    pages: Inline[tiles.Pages]
+    roster: Inline[homes.Roster]
+    huge: Inline[huge.Huge]
+
+
+# --- the slow paths
+
+
+def alloc_slowly(heap, size, align):
+    """Allocate what the lists cannot supply. When memory is exhausted, use what is kept, or else release it first."""
+    if bits.is_absurd(size, align):
+        return NULL
+    rounded = bits.align_up(max(size, 1), align)
+    address = alloc_once(heap, rounded, align)
+    if address == NULL and gather(heap):
+        address = alloc_once(heap, rounded, align)
+    if address == NULL and trim(heap, 0) > 0:
+        address = alloc_once(heap, rounded, align)
+    return address
+
+
+def alloc_once(heap, rounded, align):
+    if align > MAX_LARGE or rounded > MAX_LARGE:
+        return huge.alloc_huge(heap, rounded, align)
+    if align > records.TILE or rounded > classes.MAX_SMALL:
+        return alloc_large(heap, rounded, align)
+    home, size_class = homes.this_home(heap), classes.class_of(rounded)
+    return alloc_small(heap, home, size_class) if home else alloc_common(heap, size_class)
+
+
+def alloc_large(heap, rounded, align):
+    count = (rounded + records.TILE - 1) >> records.LOG2_TILE
+    run = tiles.take_run(heap, count, max(align >> records.LOG2_TILE, 1), records.LARGE_TAG)
+    return records.start_of(run) if run else NULL
+
+
+def alloc_small(heap, home, size_class):
+    """Take a block from a home's list, after refilling it if it is empty; NULL when memory is exhausted."""
+    hot = home.hot[size_class]
+    home.busy = 1
+    if not hot.first:
+        refill(heap, home, size_class)
+    address = homes.hand_out(hot) if hot.first else NULL
+    home.busy = 0
+    return address
+
+
+def refill(heap, home, size_class):
+    """Fetch all free blocks of the current slab, or a page of new ones."""
+    remote.post_all(heap, home)
+    remote.drain(heap, home)
+    put_home_if_grown(heap, home)
+    slab = slabs.ready_slab(heap, home, size_class)
+    if slab:
+        home.hot[size_class].first = slabs.detach(slab)
+        homes.open_room(home, size_class)
+
+
+def put_home_if_grown(heap, home):
+    """Empty the lists when the heap has grown by an eighth: a few blocks can keep many slabs from becoming empty."""
+    taken = heap.pages.taken.load()
+    if taken > home.seen + (home.seen >> 3) + records.TILES:
+        slabs.flush(heap, home)
+        home.seen = heap.pages.taken.load()
+    home.seen = min(home.seen, taken)
+
+
+def alloc_common(heap, size_class):
+    """Allocate for a thread without a home."""
+    locks.acquire(heap.memory, heap.roster.lock)
+    home = homes.common_home(heap)
+    address = alloc_small(heap, home, size_class) if home else NULL
+    locks.release(heap.memory, heap.roster.lock)
+    return address
+
+
+def dealloc_home(heap, address, tag):
+    """Put a block of the thread's own onto its slab's list, because the list in its home has no room."""
+    home = homes.Home(heap.memory, bits.align_down(tag, records.HOME_BOUNDARY))
+    homes.Hot(heap.memory, tag).room = 0
+    home.busy = 1
+    slab = records.head_of(records.record_of(heap, address))
+    slabs.put_home(heap, home, slab, records.Block(heap.memory, address))
+    home.busy = 0
+
+
+def dealloc_slowly(heap, address):
+    """Free a huge or large block, or one of another home."""
+    if bits.is_aligned(address, records.SEGMENT):
+        huge.dealloc_huge(heap, address)
+        return
+    record = live_record(heap, address)
+    if not records.is_slab(record):
+        tiles.free_run(heap, record)
+        return
+    slab, block = records.head_of(record), records.Block(heap.memory, address)
+    home = homes.this_home(heap)
+    if not home:
+        remote.send(heap, slab, block, block, 1)
+    elif records.home_address(slab) == home.address:  # the thread has just taken over this home
+        dealloc_home(heap, address, record.tag.load())
+    else:
+        home.busy = 1
+        remote.put(heap, home, slab, block)
+        home.busy = 0
+
+
+def live_record(heap, address):
+    """The record of the tile of a block; report a tile that no block of this kind can begin in."""
+    record = records.record_of(heap, address)
+    tag = record.tag.load()
+    if tag == records.SEGMENT_MAGIC:
+        heap.memory.fault("not a block of this heap", address)
+    if tag == records.FREE_TAG:
+        heap.memory.fault("double free", address)
+    if tag == records.LARGE_TAG and (record.back != 0 or not bits.is_aligned(address, records.TILE)):
+        heap.memory.fault("no block begins here", address)
+    return record
+
+
+def usable_size(heap, address):
+    if bits.is_aligned(address, records.SEGMENT):
+        return huge.huge_size(heap, address)
+    record = live_record(heap, address)
+    run = records.head_of(record)
+    return run.size if records.is_slab(run) else records.bytes_of(run)
+
+
+# --- the allocator
+
+
+def alloc(heap, size, align):
+    """Take a block from this thread's list. The class of a size rounded up to `align` has that alignment."""
+    align = max(align, ALIGN)
+    rounded = bits.wrapping_add(size, align - 1) & -align  # an absurd size wraps around, to class 0 or beyond the limit
+    if bits.unsigned_less(rounded, heap.memory.local(homes.LIMIT)):  # the limit is 0 before the thread's first call
+        hot = homes.Hot(heap.memory, heap.memory.local(homes.MINE) + rounded)
+        block = hot.first
+        if block:
+            hot.first = block.next
+            return block.address
+    return alloc_slowly(heap, size, align)
+
+
+def dealloc(heap, address, size, align):
+    """Free into the list that the tile's tag names, if that is this thread's and has room."""
+    offset = records.offset_of(address)
+    if offset != 0:
+        tag = records.record_at(heap, address, offset).tag.load()
+        if bits.unsigned_less(tag ^ heap.memory.local(homes.MINE), records.STEPS):
+            hot = homes.Hot(heap.memory, tag)
+            room = hot.room
+            hot.room = bits.wrapping_add(room, -1)
+            if room != 0:
+                block = records.Block(heap.memory, address)
+                block.next = hot.first
+                hot.first = block
+            else:
+                dealloc_home(heap, address, tag)
+            return
+    dealloc_slowly(heap, address)
+
+
+def alloc_zeroed(heap, size, align):
+    address = alloc(heap, size, align)
+    if address != NULL and not is_zero(heap, address):
+        heap.memory.fill(address, size, 0)
+    return address
+
+
+def is_zero(heap, address):
+    """Whether a block that was just allocated is known to be full of zeros."""
+    if bits.is_aligned(address, records.SEGMENT):
+        return huge.is_zero(heap, address)
+    record = records.record_of(heap, address)
+    return record.tag.load() == records.LARGE_TAG and record.is_fresh != 0
+
+
+def realloc(heap, address, size, align, new_size):
+    """Stay if the block fits and is half full, or can shrink or grow where it is; else move."""
+    usable = usable_size(heap, address)
+    if usable >> 1 <= new_size <= usable:
+        return address
+    if not bits.is_absurd(new_size, align) and resize(heap, address, new_size):
+        return address
+    target = alloc(heap, new_size, align)
+    if target != NULL:
+        heap.memory.copy(target, address, min(usable, new_size))
+        dealloc(heap, address, usable, align)
+    return target
+
+
+def resize(heap, address, new_size):
+    """Resize a large or huge block in place; return whether that was possible."""
+    if bits.is_aligned(address, records.SEGMENT):
+        return new_size > MAX_LARGE and huge.resize_huge(heap, address, new_size)
+    record = records.record_of(heap, address)
+    if records.is_slab(record) or not classes.MAX_SMALL < new_size <= MAX_LARGE:
+        return False
+    return tiles.resize_run(heap, record, (new_size + records.TILE - 1) >> records.LOG2_TILE)
+
+
+# --- the ends of threads, and memory given back
+
+
+def thread_exit(heap):
+    """Put the lists home and leave the home to a later thread. Blocks that the thread frees later are sent home."""
+    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
+    heap.memory.set_local(homes.HAS_ENDED, 1)
+    if home:
+        tidy(heap, home)
+        heap.memory.set_local(homes.MINE, NULL)
+        heap.memory.set_local(homes.LIMIT, 0)
+        locks.acquire(heap.memory, heap.roster.lock)
+        homes.retire(heap, home)
+        locks.release(heap.memory, heap.roster.lock)
+
+
+def tidy(heap, home):
+    """Send away and put home all that a home holds for its thread."""
+    home.busy = 1
+    remote.post_all(heap, home)
+    remote.drain(heap, home)
+    slabs.flush(heap, home)
+    slabs.release_empty(heap, home)
+    home.busy = 0
+
+
+def tidy_idle(heap):
+    """Put home what idle homes hold. A thread that holds the roster already, or meets another, does without."""
+    roster = heap.roster
+    if locks.try_acquire(heap.memory, roster.lock):
+        home = roster.idle
+        while home:
+            tidy(heap, home)
+            home = home.next
+        if roster.common:
+            tidy(heap, roster.common)
+        locks.release(heap.memory, roster.lock)
+
+
+def gather(heap):
+    """Put everything home that nobody uses; return whether some segment became a kept range."""
+    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
+    if home:
+        tidy(heap, home)
+    tidy_idle(heap)
+    locks.acquire(heap.memory, heap.pages.lock)
+    found = tiles.give_empty(heap)
+    locks.release(heap.memory, heap.pages.lock)
+    return found
+
+
+def trim(heap, pad):
+    """Release this thread's lists, idle homes, free tiles and kept ranges; return the bytes."""
+    gather(heap)
+    locks.acquire(heap.memory, heap.pages.lock)
+    released = tiles.purge(heap, 0) + huge.evict(heap, 0)
+    locks.release(heap.memory, heap.pages.lock)
+    return released
+
+
+# --- fork, and the end after a report
+
+
+def fork_prepare(heap):
+    locks.acquire(heap.memory, heap.roster.lock)
+    locks.acquire(heap.memory, heap.pages.lock)
+
+
+def fork_parent(heap):
+    locks.release(heap.memory, heap.pages.lock)
+    locks.release(heap.memory, heap.roster.lock)
+
+
+def fork_child(heap):
+    heap.pages.lock.store(locks.FREE)
+    heap.roster.lock.store(locks.FREE)
+    homes.forget_others(heap)
+
+
+def release_held(heap):
+    locks.release_own(heap.memory, heap.pages.lock)
+    locks.release_own(heap.memory, heap.roster.lock)

@@ -1,0 +1,187 @@
+"""Wright's homes: one for each thread, with its lists of freed blocks and its slabs.
+
+       home -> +------------------------+  at a multiple of 4 KiB
+             0 | list of class 0, magic |  always empty
+            16 | list, room             |  of class 1: blocks to hand out again, and how many more may be put there
+               | ...                    |  of the other classes
+          2320 | current, partly free   |  slabs by class
+               | limits                 |  of room
+               | outbox                 |  freed blocks of other homes (remote)
+               | inbox                  |  blocks of this home that other threads freed
+               +------------------------+
+
+A thread takes a home at its first call and leaves it at its end. A later thread takes it over with all its slabs, as
+decision 0008 says, so no slab ever changes its home. The thread-local words lead to it. A thread that has ended, or
+for which there is no memory, shares one more home, under the roster's lock.
+
+`busy` is set while a thread changes more than one list. A forked child takes over the homes that were not busy.
+"""
+
+from __future__ import annotations
+
+from heapwright import bits, locks
+from heapwright.allocators.wright import classes, records
+from heapwright.allocators.wright.records import Block, Record
+from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word, Word16
+
+MINE, LIMIT, HAS_ENDED = 0, 1, 2  # thread-local words: the home, 1040 once there is one, whether thread_exit was called
+FAST = classes.MAX_LINEAR + 16  # exclusive limit of the sizes that `alloc` serves itself
+HOME_MAGIC = 0x5716_0A11_F0E1_0002
+SLOTS = 16
+LOOKED_AT = 16  # idle homes that a new thread examines for its number
+ROOM_OBJECTS, ROOM_BYTES, FIRST_ROOM = 512, 1 << 14, 32  # limits of a list's room
+
+
+class Hot(Struct):
+    """The list of a class: freed blocks, which the thread hands out again."""
+
+    first: Block
+    room: Word
+
+
+class Slot(Struct):
+    """Freed blocks of one slab of another home."""
+
+    slab: Record
+    first: Block
+    last: Block
+    count: Word
+
+
+class Home(Struct):
+    hot: Array[Inline[Hot], classes.CLASSES]
+    current: Array[Record, classes.CLASSES]
+    partial: Array[Record, classes.CLASSES]
+    limits: Array[Word16, classes.CLASSES]
+    outbox: Array[Inline[Slot], SLOTS]
+    pending: Word  # whether the outbox may hold blocks
+    busy: Word
+    seen: Word  # tiles taken by all when the lists were last emptied, or the lowest number seen since
+    number: Word  # of the thread that has the home, or had it last
+    older: Home
+    next: Home  # in the list of idle homes
+    previous: Home
+    apart: Array[Word, 8]  # the inbox has a cache line of its own, because other threads write to it
+    inbox: Atomic[Block]
+
+
+class Roster(Struct):
+    lock: Atomic[Word]
+    youngest: Home
+    idle: Home
+    common: Home  # of threads without their own
+
+
+# --- a thread's home
+
+
+def this_home(heap):
+    """The calling thread's home, taken at its first call; null after its end or when memory is exhausted."""
+    home = Home(heap.memory, heap.memory.local(MINE))
+    if not home and heap.memory.local(HAS_ENDED) == 0:
+        home = enter(heap)
+    return home
+
+
+def enter(heap):
+    roster, number = heap.roster, heap.memory.thread_id()
+    locks.acquire(heap.memory, roster.lock)
+    home = idle_home(roster, number)
+    if home:
+        remove_idle(roster, home)
+    else:
+        home = new_home(heap)
+    locks.release(heap.memory, roster.lock)
+    if home:
+        home.number = number
+        heap.memory.set_local(MINE, home.address)
+        heap.memory.set_local(LIMIT, FAST)
+    return home
+
+
+def idle_home(roster, number):
+    """An idle home: that of a recent thread with this number, or else the latest; null if there is none."""
+    home = roster.idle
+    for _ in range(LOOKED_AT):
+        if not home:
+            break
+        if home.number == number:
+            return home
+        home = home.next
+    return roster.idle
+
+
+def new_home(heap):
+    """Map one more home; null when memory is exhausted. The roster is locked."""
+    start = heap.memory.mmap(mapping_size(heap))
+    home = heap.roster.youngest.at(NULL)
+    if start == -1:
+        return home
+    home = home.at(start)
+    home.hot[0].room = HOME_MAGIC
+    home.older = heap.roster.youngest
+    heap.roster.youngest = home
+    return home
+
+
+def mapping_size(heap):
+    return bits.align_up(Home.SIZE, max(heap.memory.PAGE, records.HOME_BOUNDARY))
+
+
+def retire(heap, home):
+    """Let a later thread take over a home. The roster is locked."""
+    roster = heap.roster
+    home.previous = NULL
+    home.next = roster.idle
+    if roster.idle:
+        roster.idle.previous = home
+    roster.idle = home
+
+
+def remove_idle(roster, home):
+    if home.next:
+        home.next.previous = home.previous
+    if home.previous:
+        home.previous.next = home.next
+    else:
+        roster.idle = home.next
+
+
+def common_home(heap):
+    """The home of threads without their own; null when memory is exhausted. The roster is locked."""
+    if not heap.roster.common:
+        heap.roster.common = new_home(heap)
+    return heap.roster.common
+
+
+# --- lists
+
+
+def final_limit(size_class):
+    """The most blocks that may be put on a list beyond those of its last refill."""
+    return min(ROOM_OBJECTS, ROOM_BYTES // classes.size_of_class(size_class))
+
+
+def open_room(home, size_class):
+    """Give a list its room anew, twice as much as the last time."""
+    limit = min(max(2 * home.limits[size_class], FIRST_ROOM), final_limit(size_class))
+    home.limits[size_class] = limit
+    home.hot[size_class].room = limit
+
+
+def hand_out(hot):
+    """Take the block put in last; return its address."""
+    block = hot.first
+    hot.first = block.next
+    return block.address
+
+
+def forget_others(heap):
+    """In a forked child, where only the caller survives, make the other homes idle if they were not busy."""
+    roster, mine = heap.roster, heap.memory.local(MINE)
+    roster.idle = NULL
+    home = roster.youngest
+    while home:
+        if home.address != mine and home != roster.common and home.busy == 0:
+            retire(heap, home)
+        home = home.older

@@ -1,0 +1,180 @@
+"""Wright's slabs: runs of blocks of one class. Each belongs to one home, whose thread alone changes it.
+
+           new, or woken                   every block handed out
+    ---> +---------+ ---- refill ---> +---------+ ----------> +--------+
+         | awake   |                  | current |             | asleep |
+    <--- +---------+ <--------------- +---------+             +--------+
+    empty     ^                                                   |
+              +-------------- an eighth came home ----------------+
+
+`out` is the number of blocks in use, in lists and in boxes. `left` counts down to the next event: while a slab is
+current or awake it equals `out`, and 0 means empty; while it is asleep, 0 means that an eighth of its blocks came home.
+One decrement and one test serve both (snmalloc's `needed`).
+
+A page of blocks is carved at a time, so pages that nobody needs stay untouched.
+"""
+
+from __future__ import annotations
+
+from heapwright.allocators.wright import classes, records, tiles
+from heapwright.allocators.wright.records import Block
+from heapwright.layout import NULL
+
+CARVED = 4096  # bytes at a time
+LOG2_WAKE = 3
+
+
+def out_of(slab):
+    """The number of blocks that did not come home."""
+    return slab.left + slab.capacity - wake_of(slab) if slab.state == records.ASLEEP else slab.left
+
+
+def wake_of(slab):
+    """The number of free blocks at which a slab wakes."""
+    return max(1, slab.capacity >> LOG2_WAKE)
+
+
+def new_slab(heap, home, size_class):
+    """A slab from the page heap; null when memory is exhausted."""
+    size = classes.size_of_class(size_class)
+    count = classes.tiles_for(size)
+    tag = home.address + (size_class << records.LOG2_STEP)
+    slab = tiles.take_run(heap, count, 1, tag)
+    if slab:
+        slab.size = size
+        slab.capacity = records.bytes_of(slab) // size
+        slab.state = records.CURRENT
+    return slab
+
+
+def carve(slab):
+    """List the blocks that begin in the next page; return whether there are any."""
+    count, size = slab.capacity - slab.carved, slab.size
+    if count == 0:
+        return False
+    first = records.start_of(slab) + slab.carved * size
+    count = min(count, (CARVED - first % CARVED + size - 1) // size)
+    slab.carved += count
+    block = Block(slab.memory, first + (count - 1) * size)
+    block.next = slab.free
+    while block.address > first:
+        lower = block.at(block.address - size)
+        lower.next = block
+        block = lower
+    slab.free = block
+    return True
+
+
+# --- the lists of a home
+
+
+def link(home, slab):
+    size_class = records.class_in(slab)
+    first = home.partial[size_class]
+    slab.state = records.AWAKE
+    slab.previous = NULL
+    slab.next = first
+    if first:
+        first.previous = slab
+    home.partial[size_class] = slab
+
+
+def unlink(home, slab):
+    if slab.next:
+        slab.next.previous = slab.previous
+    if slab.previous:
+        slab.previous.next = slab.next
+    else:
+        home.partial[records.class_in(slab)] = slab.next
+
+
+def put_to_sleep(slab):
+    slab.state = records.ASLEEP
+    slab.left = wake_of(slab)
+
+
+def ready_slab(heap, home, size_class):
+    """The current slab, with a block on its list, or the next one that has some; null when memory is exhausted."""
+    slab = home.current[size_class]
+    if slab and not slab.free and not carve(slab):
+        put_to_sleep(slab)
+        slab = slab.at(NULL)
+    if not slab:
+        slab = home.partial[size_class]
+        if slab:
+            unlink(home, slab)
+            slab.state = records.CURRENT
+        else:
+            slab = new_slab(heap, home, size_class)
+        home.current[size_class] = slab
+        if slab and not slab.free:
+            carve(slab)
+    return slab
+
+
+def detach(slab):
+    """Take all blocks that came home or were carved; return the first."""
+    block = slab.free
+    slab.free = NULL
+    slab.left = slab.carved
+    return block
+
+
+# --- blocks that come home
+
+
+def put_home(heap, home, slab, block):
+    block.next = slab.free
+    slab.free = block
+    slab.left -= 1
+    if slab.left == 0:
+        settle(heap, home, slab)
+
+
+def settle(heap, home, slab):
+    """Wake a slab of which enough is free, or give up an empty one. The current one stays."""
+    if slab.state == records.ASLEEP:
+        link(home, slab)
+        slab.left = slab.capacity - wake_of(slab)
+    elif slab.state == records.AWAKE:
+        unlink(home, slab)
+        tiles.free_run(heap, slab)
+
+
+def count_home(heap, home, slab, count):
+    """Count blocks that were put on a slab's list."""
+    while count > 0 and count >= slab.left:
+        count -= slab.left
+        slab.left = 0
+        settle(heap, home, slab)
+    if count > 0:
+        slab.left -= count
+
+
+def release_empty(heap, home):
+    """Give up the current slabs that are empty."""
+    for size_class in range(1, classes.CLASSES):
+        slab = home.current[size_class]
+        if slab and slab.left == 0:
+            home.current[size_class] = NULL
+            tiles.free_run(heap, slab)
+
+
+def flush(heap, home):
+    """Put the blocks of all lists home."""
+    for size_class in range(1, classes.CLASSES):
+        hot = home.hot[size_class]
+        block = hot.first
+        hot.first = NULL
+        hot.room = 0
+        while block:
+            rest = block.next
+            slab = records.head_of(records.record_of(heap, block.address))
+            put_home(heap, home, slab, block)
+            block = rest
+
+
+def give_up_unused(heap, home):
+    """Put everything home that a home keeps for its thread, and give up its empty slabs."""
+    flush(heap, home)
+    release_empty(heap, home)

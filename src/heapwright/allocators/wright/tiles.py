@@ -1,0 +1,296 @@
+"""Wright's page heap: runs of tiles from segments, the lowest first, under the lock of `pages`.
+
+A run is cut from the lowest segment that has room, from dirty tiles if possible: their frames are there already. The
+kernel gets back frames in two ways. When more than half as many tiles as are taken, and 8 MiB, are dirty, the page heap
+purges the highest ones until an eighth is left; and `trim` purges all. A purged tile is fresh again. A segment without
+a run becomes a kept range instead, which may serve a huge block, and again a segment (huge).
+"""
+
+from __future__ import annotations
+
+from heapwright import bits, locks
+from heapwright.allocators.parts import mappings
+from heapwright.allocators.wright import huge, records
+from heapwright.allocators.wright.records import Record, Segment
+from heapwright.layout import NULL, Atomic, Struct, Word
+
+SLACK = (8 << 20) // records.TILE  # dirty tiles that may always stay
+MAX_RUN = 32  # tiles
+LOG2_KEPT, LOG2_LEFT = 1, 3  # dirty tiles may be a half of the taken ones; a purge leaves an eighth
+
+
+class Pages(Struct):
+    lock: Atomic[Word]
+    first: Segment  # all segments, the lowest first
+    last: Segment
+    roomy: Segment  # no lower segment has a free tile
+    taken: Atomic[Word]  # tiles
+    dirty: Word  # tiles
+
+
+# --- bits
+
+
+def mask_of(first, tiles):
+    return ((1 << tiles) - 1) << (first - 1)
+
+
+def starts_of_runs(free, tiles):
+    """The bits of `free` at which this many bits in a row begin."""
+    have = 1
+    while have < tiles and free != 0:
+        step = min(have, tiles - have)
+        free &= free >> step
+        have += step
+    return free
+
+
+def aligned_tiles(step):
+    """The bits of the tiles whose number is a multiple of `step`."""
+    found = 0
+    for tile in range(step, records.TILES, step):
+        found |= bits.bit(tile - 1)
+    return found
+
+
+def free_tiles(segment):
+    return ~segment.taken & records.ALL_TILES
+
+
+def dirty_tiles(segment):
+    return ~(segment.taken | segment.fresh) & records.ALL_TILES
+
+
+# --- segments
+
+
+def new_segment(heap):
+    """Insert a segment, from a kept range or the kernel; null when memory is exhausted. The lock is held."""
+    pages = heap.pages
+    start, fresh = huge.take_segment(heap)
+    if start == NULL:
+        start, fresh = mappings.map_at_multiple(heap.memory, records.SEGMENT, records.SEGMENT), 1
+    segment = Segment(heap.memory, start)
+    if segment:
+        format_segment(segment, fresh)
+        insert(pages, segment)
+        pages.dirty += bits.count_bits(dirty_tiles(segment))
+        if not pages.roomy or segment.address < pages.roomy.address:
+            pages.roomy = segment
+    return segment
+
+
+def format_segment(segment, fresh):
+    segment.magic = records.SEGMENT_MAGIC
+    segment.taken = 0
+    segment.fresh = records.ALL_TILES if fresh != 0 else 0
+    for tile in range(1, records.TILES):
+        Record(segment.memory, segment.address + tile * records.RECORD).tag.store(records.FREE_TAG)
+
+
+def insert(pages, segment):
+    above = pages.first
+    while above and above.address < segment.address:
+        above = above.next
+    below = above.previous if above else pages.last
+    segment.next = above
+    segment.previous = below
+    if above:
+        above.previous = segment
+    else:
+        pages.last = segment
+    if below:
+        below.next = segment
+    else:
+        pages.first = segment
+
+
+def give_segment(heap, segment):
+    """Make a kept range of a segment without runs; return whether there is a record for it."""
+    if not huge.has_record(heap):
+        return False
+    pages = heap.pages
+    pages.dirty -= bits.count_bits(dirty_tiles(segment))
+    remove(pages, segment)
+    huge.keep_segment(heap, segment.address)
+    return True
+
+
+def remove(pages, segment):
+    above, below = segment.next, segment.previous
+    if above:
+        above.previous = below
+    else:
+        pages.last = below
+    if below:
+        below.next = above
+    else:
+        pages.first = above
+    if pages.roomy == segment:
+        pages.roomy = above
+
+
+def give_empty(heap):
+    """Make kept ranges of all segments without runs, for blocks of any size; return whether there were any."""
+    found = False
+    segment = heap.pages.first
+    while segment:
+        above = segment.next
+        if segment.taken == 0:
+            found |= give_segment(heap, segment)
+        segment = above
+    return found
+
+
+# --- runs
+
+
+def take_run(heap, tiles, step, tag):
+    """Take a run whose first tile's number is a multiple of `step`; null when memory is exhausted."""
+    pages = heap.pages
+    locks.acquire(heap.memory, pages.lock)
+    run = find_run(heap, tiles, step)
+    if not run and new_segment(heap):
+        run = find_run(heap, tiles, step)
+    if run:
+        occupy(heap, run, tiles)
+        describe(run, tiles, tag)
+    locks.release(heap.memory, pages.lock)
+    return run
+
+
+def find_run(heap, tiles, step):
+    """The first tile's record of the lowest free run, dirty ones first; null if there is none."""
+    aligned = records.ALL_TILES if step == 1 else aligned_tiles(step)
+    segment = first_with_room(heap.pages)
+    while segment:
+        starts = starts_of_runs(dirty_tiles(segment), tiles) & aligned
+        if starts == 0:
+            starts = starts_of_runs(free_tiles(segment), tiles) & aligned
+        if starts != 0:
+            return Record(heap.memory, segment.address + (bits.lowest_bit(starts) + 1) * records.RECORD)
+        segment = segment.next
+    return Record(heap.memory, NULL)
+
+
+def first_with_room(pages):
+    while pages.roomy and free_tiles(pages.roomy) == 0:
+        pages.roomy = pages.roomy.next
+    return pages.roomy
+
+
+def occupy(heap, run, tiles):
+    """Mark tiles as taken; `is_fresh` says whether all of them read as zeros."""
+    segment, mask = records.segment_of(run), mask_of(records.tile_of(run), tiles)
+    fresh = segment.fresh & mask
+    run.is_fresh = 1 if fresh == mask else 0
+    segment.taken |= mask
+    segment.fresh &= ~mask
+    heap.pages.taken.add(tiles)
+    heap.pages.dirty -= tiles - bits.count_bits(fresh)
+
+
+def describe(run, tiles, tag):
+    """Enter a run into the records of its tiles."""
+    run.tiles = tiles
+    run.free = NULL
+    run.left = 0
+    run.carved = 0
+    run.state = records.UNUSED
+    for i in range(tiles):
+        record = run.at(run.address + i * records.RECORD)
+        record.back = i * records.RECORD
+        record.tag.store(tag)
+
+
+def free_run(heap, run):
+    """Give a run back, and purge if too many tiles are dirty."""
+    pages = heap.pages
+    locks.acquire(heap.memory, pages.lock)
+    vacate(heap, run, run.tiles)
+    if pages.dirty > (pages.taken.load() >> LOG2_KEPT) + SLACK:
+        purge(heap, pages.taken.load() >> LOG2_LEFT)
+    locks.release(heap.memory, pages.lock)
+
+
+def vacate(heap, run, tiles):
+    """Make tiles free and dirty."""
+    pages, segment = heap.pages, records.segment_of(run)
+    for i in range(tiles):
+        run.at(run.address + i * records.RECORD).tag.store(records.FREE_TAG)
+    segment.taken &= ~mask_of(records.tile_of(run), tiles)
+    pages.taken.add(-tiles)
+    pages.dirty += tiles
+    if not pages.roomy or segment.address < pages.roomy.address:
+        pages.roomy = segment
+
+
+def resize_run(heap, run, tiles):
+    """Shrink or grow a run in place; return whether it now has this many tiles."""
+    locks.acquire(heap.memory, heap.pages.lock)
+    if tiles < run.tiles:
+        vacate(heap, run.at(run.address + tiles * records.RECORD), run.tiles - tiles)
+        run.tiles = tiles
+    elif can_grow(run, tiles):
+        behind, tag = run.at(run.address + run.tiles * records.RECORD), run.tag.load()
+        occupy(heap, behind, tiles - run.tiles)
+        for i in range(run.tiles, tiles):
+            record = run.at(run.address + i * records.RECORD)
+            record.back = i * records.RECORD
+            record.tag.store(tag)
+        run.tiles = tiles
+    locks.release(heap.memory, heap.pages.lock)
+    return run.tiles == tiles
+
+
+def can_grow(run, tiles):
+    first = records.tile_of(run) + run.tiles
+    if first + tiles - run.tiles > records.TILES:
+        return False
+    mask = mask_of(first, tiles - run.tiles)
+    return records.segment_of(run).taken & mask == 0
+
+
+# --- the kernel
+
+
+def purge(heap, kept):
+    """Release free tiles, the highest first, until at most `kept` are dirty; return the bytes. The lock is held."""
+    released = 0
+    segment = heap.pages.last
+    while segment and heap.pages.dirty > kept:
+        below = segment.previous
+        if segment.taken == 0:
+            give_segment(heap, segment)
+        elif records.TILE >= heap.memory.PAGE:
+            released += decommit_dirty(heap, segment)
+        segment = below
+    return released + huge.evict(heap, huge.bound(heap.huge))
+
+
+def decommit_dirty(heap, segment):
+    """Release the frames of a segment's dirty tiles, which then are fresh; return the bytes."""
+    released = 0
+    dirty = dirty_tiles(segment)
+    while dirty != 0:
+        first = bits.lowest_bit(dirty) + 1
+        end = first
+        while end < records.TILES and dirty & bits.bit(end - 1) != 0:
+            dirty &= ~bits.bit(end - 1)
+            end += 1
+        released += decommit(heap, segment, first, end - first)
+    return released
+
+
+def decommit(heap, segment, first, tiles):
+    size = tiles << records.LOG2_TILE
+    if heap.memory.decommit(segment.address + (first << records.LOG2_TILE), size) == -1:
+        return 0
+    segment.fresh |= fresh_mask(first, tiles)
+    heap.pages.dirty -= tiles
+    return size
+
+
+def fresh_mask(first, tiles):
+    """As `mask_of`, but for any number of tiles."""
+    return records.ALL_TILES >> (records.TILES - 1 - tiles) << (first - 1)
