@@ -44,6 +44,7 @@ BOUNDS = {
     "tlsf": Bound(60),
     "dlmalloc": Bound(60, doubling=8),  # a trie has at most a level for each bit
     "hoard": Bound(120, is_average=True),  # a superblock that is made, a buffer that is flushed
+    "wright": Bound(120, is_average=True),  # a refill carves a page, a purge looks at all segments
 }
 SEARCHES = ("kr", "linked_list")  # one list of all that is free
 FREES = ("segregated_fits",)  # a promise about frees: a request searches the list of its class

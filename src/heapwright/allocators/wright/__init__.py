@@ -16,7 +16,7 @@ small blocks of one class (classes, slabs) or a large block. Each thread has a h
                   | or free         |               | stale              |
                   +-----------------+               +--------------------+
 
-Fields of the allocator: the page heap (tiles), the huge blocks (huge), and the roster of homes.
+Fields of the allocator: the page heap (tiles), the huge blocks (slots), and the roster of homes.
 
 `alloc` takes the first block of the list of its class. An empty list is refilled from the home's current slab: all
 blocks that came home, or the next page of it. No lock is needed, unless a new run of tiles is.
@@ -26,7 +26,7 @@ list is in the thread's own home and has room, the block goes there. If it has n
 list of its slab. A block of another home goes into the outbox, and in a batch to that home's inbox (remote). So each
 block returns to the slab it came from, and no two threads ever share a cache line because of wright.
 
-Larger requests, up to 512 KiB, take a run of tiles, and others a mapping of their own (huge).
+Larger requests, up to 512 KiB, take a run of tiles, and others a mapping of their own (slots).
 
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
@@ -51,7 +51,7 @@ lists of other threads, nor the inbox of a thread that sleeps.
 from __future__ import annotations
 
 from heapwright import bits, locks
-from heapwright.allocators.wright import classes, homes, huge, inspect, records, remote, slabs, tiles
+from heapwright.allocators.wright import classes, homes, inspect, records, remote, slabs, slots, tiles
 from heapwright.layout import NULL, Inline, Struct
 
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
@@ -77,7 +77,7 @@ MAX_LARGE = tiles.MAX_RUN * records.TILE
 class Heap(Struct):
     pages: Inline[tiles.Pages]
     roster: Inline[homes.Roster]
-    huge: Inline[huge.Huge]
+    huge: Inline[slots.Huge]
 
 
 # --- the slow paths
@@ -98,7 +98,7 @@ def alloc_slowly(heap, size, align):
 
 def alloc_once(heap, rounded, align):
     if align > MAX_LARGE or rounded > MAX_LARGE:
-        return huge.alloc_huge(heap, rounded, align)
+        return slots.alloc_huge(heap, rounded, align)
     if align > records.TILE or rounded > classes.MAX_SMALL:
         return alloc_large(heap, rounded, align)
     home, size_class = homes.this_home(heap), classes.class_of(rounded)
@@ -164,7 +164,7 @@ def dealloc_home(heap, address, tag):
 def dealloc_slowly(heap, address):
     """Free a huge or large block, or one of another home."""
     if bits.is_aligned(address, records.SEGMENT):
-        huge.dealloc_huge(heap, address)
+        slots.dealloc_huge(heap, address)
         return
     record = live_record(heap, address)
     if not records.is_slab(record):
@@ -197,7 +197,7 @@ def live_record(heap, address):
 
 def usable_size(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
-        return huge.huge_size(heap, address)
+        return slots.huge_size(heap, address)
     record = live_record(heap, address)
     run = records.head_of(record)
     return run.size if records.is_slab(run) else records.bytes_of(run)
@@ -248,7 +248,7 @@ def alloc_zeroed(heap, size, align):
 def is_zero(heap, address):
     """Whether a block that was just allocated is known to be full of zeros."""
     if bits.is_aligned(address, records.SEGMENT):
-        return huge.is_zero(heap, address)
+        return slots.is_zero(heap, address)
     record = records.record_of(heap, address)
     return record.tag.load() == records.LARGE_TAG and record.is_fresh != 0
 
@@ -270,7 +270,7 @@ def realloc(heap, address, size, align, new_size):
 def resize(heap, address, new_size):
     """Resize a large or huge block in place; return whether that was possible."""
     if bits.is_aligned(address, records.SEGMENT):
-        return new_size > MAX_LARGE and huge.resize_huge(heap, address, new_size)
+        return new_size > MAX_LARGE and slots.resize_huge(heap, address, new_size)
     record = records.record_of(heap, address)
     if records.is_slab(record) or not classes.MAX_SMALL < new_size <= MAX_LARGE:
         return False
@@ -332,7 +332,7 @@ def trim(heap, pad):
     """Release this thread's lists, idle homes, free tiles and kept ranges; return the bytes."""
     gather(heap)
     locks.acquire(heap.memory, heap.pages.lock)
-    released = tiles.purge(heap, 0) + huge.evict(heap, 0)
+    released = tiles.purge(heap, 0) + slots.evict(heap, 0)
     locks.release(heap.memory, heap.pages.lock)
     return released
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from heapwright import bits, locks, spans, stats
 from heapwright.allocators.parts import chains, object_bitmap
-from heapwright.allocators.wright import classes, homes, huge, records, remote, slabs, tiles
+from heapwright.allocators.wright import classes, homes, records, remote, slabs, slots, tiles
 from heapwright.allocators.wright.records import Record, Segment
 
 # --- walk
@@ -33,13 +33,13 @@ def span_at(heap, place):
     A page of no kind was cut off for alignment, and the kernel refused to take it back.
     """
     if bits.is_aligned(place, records.SEGMENT):
-        found = huge.find(heap, place)
+        found = slots.find(heap, place)
         if found:
             return found.size, spans.FREE if found.is_kept != 0 else spans.USED
         if Segment(heap.memory, place).magic == records.SEGMENT_MAGIC:
             return 0, spans.USED
-    notes = huge.Notes(heap.memory, place)
-    if notes.magic == huge.NOTES_MAGIC:
+    notes = slots.Notes(heap.memory, place)
+    if notes.magic == slots.NOTES_MAGIC:
         return notes.size, spans.OWN
     if notes.magic == homes.HOME_MAGIC:
         return homes.mapping_size(heap), spans.OWN
@@ -339,7 +339,7 @@ def check_slab(heap, slab, out):
 
 def check_huge(heap):
     store, kept = heap.huge, list(chains.chain_of(heap.huge.first))
-    ranges = [each for i in range(huge.BUCKETS) for each in chained(store.buckets[i])]
+    ranges = [each for i in range(slots.BUCKETS) for each in chained(store.buckets[i])]
     assert all(each.start % records.SEGMENT == 0 and each.size > 0 for each in ranges), W10
     apart = all(low.start + low.size < high.start for high, low in zip(kept, kept[1:], strict=False))
     assert apart and len(kept) == store.ranges and sum(each.size for each in kept) == store.kept, W10

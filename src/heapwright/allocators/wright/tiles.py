@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from heapwright import bits, locks
 from heapwright.allocators.parts import mappings
-from heapwright.allocators.wright import huge, records
+from heapwright.allocators.wright import records, slots
 from heapwright.allocators.wright.records import Record, Segment
 from heapwright.layout import NULL, Atomic, Struct, Word
 
@@ -67,7 +67,7 @@ def dirty_tiles(segment):
 def new_segment(heap):
     """Insert a segment, from a kept range or the kernel; null when memory is exhausted. The lock is held."""
     pages = heap.pages
-    start, fresh = huge.take_segment(heap)
+    start, fresh = slots.take_segment(heap)
     if start == NULL:
         start, fresh = mappings.map_at_multiple(heap.memory, records.SEGMENT, records.SEGMENT), 1
     segment = Segment(heap.memory, start)
@@ -107,12 +107,12 @@ def insert(pages, segment):
 
 def give_segment(heap, segment):
     """Make a kept range of a segment without runs; return whether there is a record for it."""
-    if not huge.has_record(heap):
+    if not slots.has_record(heap):
         return False
     pages = heap.pages
     pages.dirty -= bits.count_bits(dirty_tiles(segment))
     remove(pages, segment)
-    huge.keep_segment(heap, segment.address)
+    slots.keep_segment(heap, segment.address)
     return True
 
 
@@ -265,7 +265,7 @@ def purge(heap, kept):
         elif records.TILE >= heap.memory.PAGE:
             released += decommit_dirty(heap, segment)
         segment = below
-    return released + huge.evict(heap, huge.bound(heap.huge))
+    return released + slots.evict(heap, slots.bound(heap.huge))
 
 
 def decommit_dirty(heap, segment):
