@@ -102,6 +102,11 @@ class Allocator:
     def slow_paths(self) -> frozenset[str]:
         return frozenset(name for part in self.parts for name in getattr(part, "SLOW_PATHS", ()))
 
+    @property
+    def thread_words(self) -> int:
+        """The number of thread-local words that its parts ask for; 0 if the usual ones are enough."""
+        return max(getattr(part, "THREAD_WORDS", 0) for part in self.parts)
+
     @cached_property
     def interface(self) -> ModuleType | None:
         """The C functions that only this allocator has, over the stack; None if its package has no such room.

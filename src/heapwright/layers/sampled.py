@@ -45,6 +45,7 @@ from heapwright.traces.raw import (
 
 SLOW_PATHS = ("is_due_now", "alloc_due", "alloc_array_due", "dealloc_near", "realloc_near", "note_birth")
 PLAIN_ALIGN = 16  # malloc's alignment: no larger one was requested
+THREAD_WORDS = 11  # that each thread has in a library with this layer
 LEFT, STATE, IS_KNOWN = 8, 9, 10  # the thread's words: bytes before the next point, random numbers, whether it recorded
 FOREVER = 1 << 62  # bytes
 

@@ -26,6 +26,7 @@ from heapwright.native import (
 )
 from heapwright.native.lean import LeanLibrary, modules_of
 from heapwright.native.portable import portable
+from heapwright.native.runtime.kernel import THREAD_WORDS
 from heapwright.native.shell import CARD, shell_text
 from heapwright.native.slow_paths import call_by_value, keep_apart
 
@@ -59,6 +60,7 @@ class Unit(NamedTuple):
     aliases: dict[str, str]
     heap_bytes: int
     slow_paths: frozenset[str]
+    thread_words: int = THREAD_WORDS
     is_heap: bool = True  # otherwise it does one job when it is loaded, and ends the process
     name: str = ""  # of the allocator, for its reports
     spec: str = ""  # of the stack, for the library's card
@@ -67,7 +69,7 @@ class Unit(NamedTuple):
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:
     """One optimised LLVM module in which only the unit's exports are visible."""
-    shell, texts = [shell_text(unit.heap_bytes, unit.is_heap, unit.name, unit.spec)], {}
+    shell, texts = [shell_text(unit.heap_bytes, unit.thread_words, unit.is_heap, unit.name, unit.spec)], {}
     for export in unit.exports:
         mangled, library = lower(export)
         shell.append(face_text(export, mangled))

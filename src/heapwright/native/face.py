@@ -58,7 +58,7 @@ def unit_of(stack: Allocator) -> Unit:
         *own_functions(stack),
         *(Export(exports.PREFIX + name, getattr(kernel, name), arity) for name, arity in exports.KERNEL.items()),
     )
-    return Unit(exported, ALIASES, heap.SIZE, stack.slow_paths, name=stack.name, spec=stack.spec)
+    return Unit(exported, ALIASES, heap.SIZE, stack.slow_paths, words_of(stack), name=stack.name, spec=stack.spec)
 
 
 def recorder_unit(stack: Allocator) -> Unit:
@@ -70,7 +70,7 @@ def recorder_unit(stack: Allocator) -> Unit:
     orders = exports_of(phases, heap, {"start": 0, "stop": 0, "open_run": 2}, exports.RECORDING)
     calls = c_face(stack, CALLS | USABLE)  # a malloc that the program is linked with does not know the blocks
     exported = (*calls, *relatives(stack), *lifecycle(stack), nothing, closing, asking, *orders)
-    return Unit(exported, {}, heap.SIZE, stack.slow_paths, has_frames=True)
+    return Unit(exported, {}, heap.SIZE, stack.slow_paths, words_of(stack), has_frames=True)
 
 
 def counter_unit(stack: Allocator) -> Unit:
@@ -78,7 +78,12 @@ def counter_unit(stack: Allocator) -> Unit:
     heap, report = stack.module.Heap, stack.bind(RUNTIME / "report.py")
     record = exports_of(report, heap, {"leave_record": exports.REPORT["leave_record"]}, exports.PREFIX)
     calls = (*c_face(stack, CALLS | USABLE), *relatives(stack))
-    return Unit((*calls, *lifecycle(stack), *record), {}, heap.SIZE, stack.slow_paths)
+    return Unit((*calls, *lifecycle(stack), *record), {}, heap.SIZE, stack.slow_paths, words_of(stack))
+
+
+def words_of(stack: Allocator) -> int:
+    """Thread-local words in the stack's library. There are few: all libraries of a process share a small room."""
+    return max(kernel.THREAD_WORDS, stack.thread_words)
 
 
 def replayer_unit() -> Unit:

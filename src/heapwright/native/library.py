@@ -19,6 +19,7 @@ from heapwright.allocator import Allocator, load
 from heapwright.native.ingredients import PACKAGE, BuildError, CannotBuild, key_of, label
 
 SYSTEM = PACKAGE / "native" / "runtime" / "system.py"  # the C library's allocator, as the base of layers
+FULL = "this process has no room for the thread-local words of one more compiled heap: start it in a new process"
 SUFFIXES = {"library": ".so", "archive": ".a", "object": ".o", "llvm": ".ll", "asm": ".s"}
 
 
@@ -104,10 +105,15 @@ def functions_library(module: ModuleType) -> Path:
 
 def opened(library: Path) -> ctypes.CDLL:
     """A library for Python to call. The dynamic loader would replace `$LIB` and the like in its path."""
-    if "$" not in str(library):
-        return ctypes.CDLL(str(library))
-    with library.open("rb") as file:
-        return ctypes.CDLL(f"/proc/self/fd/{file.fileno()}")
+    try:
+        if "$" not in str(library):
+            return ctypes.CDLL(str(library))
+        with library.open("rb") as file:
+            return ctypes.CDLL(f"/proc/self/fd/{file.fileno()}")
+    except OSError as error:
+        if "static TLS" not in str(error):
+            raise
+        raise CannotBuild(FULL) from None
 
 
 def has_functions_library(module: ModuleType) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from llvmlite import binding as llvm
 
 from heapwright.native.cxx import operators_text
-from heapwright.native.runtime.kernel import THREAD_WORDS, Runtime
+from heapwright.native.runtime.kernel import Runtime
 from heapwright.native.runtime.recorder import Recorder
 
 CARD = "heapwright_card"
 
 
-def shell_text(heap_bytes: int, is_heap: bool, name: str, spec: str) -> str:
+def shell_text(heap_bytes: int, thread_words: int, is_heap: bool, name: str, spec: str) -> str:
     offsets = {name: Runtime.fields[name].offset for name in ("exit_key", "has_exit_key")}
     life = LIFE.format(**offsets) + DLOPEN + operators_text()
     return f"""
@@ -24,7 +24,10 @@ target triple = "{llvm.get_process_triple()}"
 @name = internal constant {text(name)}
 @runtime = internal global [{Runtime.SIZE} x i8] zeroinitializer, align 64
 @recorder = internal global [{Recorder.SIZE} x i8] zeroinitializer, align 64
-@thread = internal thread_local(initialexec) global [{THREAD_WORDS} x i64] zeroinitializer, align 8
+@thread = internal thread_local(initialexec) global [{thread_words} x i64] zeroinitializer, align 8
+define i64 @heapwright_words_of_a_thread() alwaysinline {{
+  ret i64 {thread_words}
+}}
 {WORDS}
 {life if is_heap else JOB}
 {card_text(spec) if spec else ""}

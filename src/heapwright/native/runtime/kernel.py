@@ -30,7 +30,7 @@ from heapwright.stats import raise_to
 
 SLOW_PATHS = ("sbrk", "mmap", "munmap", "mremap", "decommit", "is_mapped", "wait", "wake")
 MIN_WINDOW = 1 << 20
-THREAD_WORDS = 12
+THREAD_WORDS = 8  # that each thread has: 0 to 3 are the allocator's, 4 to 7 the recorder's
 
 
 class Runtime(Struct):
@@ -336,7 +336,7 @@ def random():
 
 
 class Words(Struct):
-    slots: Array[Word, THREAD_WORDS]
+    slots: Array[Word, 16]  # more than any library has
 
 
 def local(slot):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from heapwright.layers import inner
 from heapwright.native import c
-from heapwright.native.runtime.kernel import THREAD_WORDS, abandon, reserve
+from heapwright.native.runtime.kernel import abandon, reserve
 
 Heap = inner.Heap
 
@@ -55,6 +55,6 @@ def begin(heap, start, size):
 def end(heap):
     """Give the region back and forget the heap in it, because a later fork still asks the heap."""
     heap.memory.fill(heap.address, inner.Heap.SIZE, 0)
-    for slot in range(THREAD_WORDS):
+    for slot in range(c.words_of_a_thread()):
         heap.memory.set_local(slot, 0)
     return abandon()
