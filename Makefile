@@ -58,7 +58,7 @@ check:
 	$(MAKE) test-long
 
 nightly: libraries
-	$(PYTEST) -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow' --hypothesis-profile=thorough
 	$(VENV)/bin/python tools/make_proof.py all
 	git diff --quiet -- docs/proof docs/proof.md || git commit -m "docs: what the nightly run of $$(date -I) reached" -- docs/proof docs/proof.md
 
