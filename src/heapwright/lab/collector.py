@@ -35,7 +35,6 @@ SHORTEST, LONGEST = 0.001, 0.01  # seconds between two passes
 LONGEST_OF_SAMPLE = 0.05  # a sample fills no chunk in this time, and a pass takes as long as many requests
 SPARE, SPARE_PART = 64 * 1024, 8  # to leave free on the disk: bytes, and an eighth of what is written
 WAITING = 4  # bytes of the trace for an event that is not written yet
-LEVEL = 3  # of compression: with 9, the trace is a tenth smaller, and a program that allocates all the time slower
 OWNER, EVERYBODY = 0o600, 0o666
 CLOCKS = Path("/sys/devices/system/clocksource/clocksource0")
 STEADY_FLAGS = {"constant_tsc", "nonstop_tsc"}
@@ -79,7 +78,7 @@ class Collector:
         sample: int = 0,
     ):
         self.path = folder.absolute() / f"{secrets.token_hex(8)}{raw.SUFFIX}"
-        self.writer = Writer(trace, LEVEL)
+        self.writer = Writer(trace)
         self.budget = budget
         self.family, self.sites = Family(sample), Sites()
         self._longest = LONGEST_OF_SAMPLE if sample else LONGEST

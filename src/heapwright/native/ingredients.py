@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -38,14 +39,22 @@ class CannotBuild(BuildError):
 
 def key_of(stack: Allocator | None) -> str:
     """A hash of all ingredients and of the compiler's versions."""
-    compiler = (sys.version_info[:2], release("numba"), release("llvmlite"), label(stack.spec) if stack else "")
+    compiler = (sys.version_info[:2], label(stack.spec) if stack else "")
     settings = [sorted(settings_of(name).items()) for name in parse(stack.spec)] if stack else []
     digest = hashlib.sha256(repr((compiler, settings)).encode())
     for code in sorted(map(meaning_of, sources_of(stack) if stack else ())):
         digest.update(code)
+    digest.update(digest_of_compiler())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def digest_of_compiler() -> bytes:
+    """A digest of heapwright's own sources and of the compiler's versions. A process reads them once."""
+    digest = hashlib.sha256(repr((release("numba"), release("llvmlite"))).encode())
     for path in sorted(compiler_sources()):
         digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.digest()
 
 
 def label(spec: str) -> str:

@@ -55,20 +55,25 @@ def made_of(stack: Allocator, form: str = "library") -> Path:
 
 def recorder_library() -> Path:
     """The library that records the calls to the C library's own allocator."""
-    stack = load(f"traced({SYSTEM})")
-    return cached("recorder", key_of(stack), ["recorder", stack.spec])
+    return over_system("recorder", "traced", "recorder")
 
 
 def sampler_library() -> Path:
     """The library that records a sample of these calls."""
-    stack = load(f"sampled({SYSTEM})")
-    return cached("sampler", key_of(stack), ["recorder", stack.spec])
+    return over_system("sampler", "sampled", "recorder")
 
 
 def counter_library() -> Path:
     """The library that counts the calls to the C library's own allocator."""
-    stack = load(f"counted({SYSTEM})")
-    return cached("counter", key_of(stack), ["counter", stack.spec])
+    return over_system("counter", "counted", "counter")
+
+
+def over_system(name: str, layer: str, kind: str) -> Path:
+    """The library of a layer over the C library's own allocator.
+
+    Its sources are among those that every key contains. So the stack, which imports Numba, is loaded only to compile.
+    """
+    return cached(name, key_of(None), [kind, f"{layer}({SYSTEM})"])
 
 
 def replayer_library() -> Path:
@@ -100,7 +105,12 @@ def causal_library() -> Path:
 
 def functions_library(module: ModuleType) -> Path:
     """The library of a module's plain functions, such as a walk over a copied heap."""
-    return cached(*functions_key(module), ["functions", module.__name__])
+    return functions_library_at(module.__name__, Path(module.__file__ or os.devnull))
+
+
+def functions_library_at(name: str, path: Path) -> Path:
+    """The same for a module that is imported only if it must be compiled."""
+    return cached(*functions_key(name, path), ["functions", name])
 
 
 def opened(library: Path) -> ctypes.CDLL:
@@ -118,15 +128,12 @@ def opened(library: Path) -> ctypes.CDLL:
 
 def has_functions_library(module: ModuleType) -> bool:
     """Whether the library of a module's functions is in the cache."""
-    return place_of(*functions_key(module)).exists()
+    return place_of(*functions_key(module.__name__, Path(module.__file__ or os.devnull))).exists()
 
 
-def functions_key(module: ModuleType) -> tuple[str, str]:
-    return module.__name__.replace(".", "-"), key_of_functions(module)
-
-
-def key_of_functions(module: ModuleType) -> str:
-    return hashlib.sha256(key_of(None).encode() + Path(module.__file__ or os.devnull).read_bytes()).hexdigest()[:16]
+def functions_key(name: str, path: Path) -> tuple[str, str]:
+    key = hashlib.sha256(key_of(None).encode() + path.read_bytes()).hexdigest()[:16]
+    return name.replace(".", "-"), key
 
 
 def cached(name: str, key: str, what: list[str], form: str = "library") -> Path:

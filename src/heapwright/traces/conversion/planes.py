@@ -1,0 +1,90 @@
+"""The numbers of a column, cut to the bytes that the largest one needs and sorted into planes (`traces.columns`).
+
+Each loop does one thing to all numbers, so the compiler makes several steps of it at once.
+"""
+
+from __future__ import annotations
+
+from heapwright.bits import shift_right
+from heapwright.layout import Array, Byte, Struct, Word, Word32
+from heapwright.traces.conversion.state import CAPACITY
+
+KIND, THREAD, ALIGN, SIZE, SINCE, COUNT, TIME, SITE = range(8)  # in the order of the file
+
+
+class Bytes(Struct):
+    at: Array[Byte, CAPACITY]
+
+
+class Halves(Struct):
+    at: Array[Word32, CAPACITY]
+
+
+class Numbers(Struct):
+    at: Array[Word, CAPACITY]
+
+
+def sort_column(state, process, column):
+    """Write a column to `state.planes`, and its length to `state.length`. Returns the bytes of a number.
+
+    Returns 0 if the column is left out.
+    """
+    columns, filled = process.columns, process.filled
+    if column == KIND:
+        return sort_bytes(state, columns.kind.address, filled.events)
+    if column == THREAD:
+        return sort_halves(state, columns.thread.address, filled.events)
+    if column == ALIGN:
+        return sort_bytes(state, columns.align.address, filled.aligns)
+    if column == SIZE:
+        return sort_numbers(state, columns.size.address, filled.sizes)
+    if column == SINCE:
+        return sort_numbers(state, columns.since.address, filled.sinces)
+    if column == COUNT:
+        return sort_halves(state, columns.count.address, filled.counts) if filled.odd_counts > 0 else 0
+    if column == TIME:
+        return sort_numbers(state, columns.time.address, filled.events) if filled.time > 0 else 0
+    return 0
+
+
+def sort_bytes(state, address, count):
+    state.length = count
+    state.memory.copy(state.planes.address, address, count)
+    return 1
+
+
+def sort_halves(state, address, count):
+    numbers = Halves(state.memory, address)
+    used = 0
+    for i in range(count):
+        used |= numbers.at[i]
+    width = width_of(used)
+    for plane in range(width):
+        target = Bytes(state.memory, state.planes.address + plane * count)
+        for i in range(count):
+            target.at[i] = numbers.at[i] >> 8 * plane
+    state.length = count
+    return width
+
+
+def sort_numbers(state, address, count):
+    numbers = Numbers(state.memory, address)
+    used = 0
+    for i in range(count):
+        used |= numbers.at[i]
+    width = width_of(used)
+    for plane in range(width):
+        target = Bytes(state.memory, state.planes.address + plane * count)
+        for i in range(count):
+            target.at[i] = shift_right(numbers.at[i], 8 * plane)
+    state.length = count
+    return width
+
+
+def width_of(used):
+    """The bytes of a number whose bits are among those that are used."""
+    if used < 0 or used >= 1 << 32:
+        return 8
+    if used >= 1 << 16:
+        return 4
+    return 2 if used >= 1 << 8 else 1
