@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, cast
 
 from heapwright.errors import UserError
+from heapwright.lab.phases import Clock
 from heapwright.lab.sites import Sites
 from heapwright.memory import AddressMemory, Memory
 from heapwright.native.library import functions_library, opened
@@ -26,7 +26,7 @@ from heapwright.traces.calls import (
     UNMATCHED_REALLOC,
     note,
 )
-from heapwright.traces.conversion import passes, planes
+from heapwright.traces.conversion import passes
 from heapwright.traces.conversion.state import MAX_CHUNKS, ProcessState, State, ThreadState
 from heapwright.traces.events import Summary
 from heapwright.traces.format import Writer
@@ -59,7 +59,9 @@ C_LIBRARY.mmap.restype = ctypes.c_void_p
 C_LIBRARY.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 NO_RESERVE = 0x4000
 LEVEL = 3  # of compression: with 9, the trace is a tenth smaller, and a program that allocates all the time slower
-LETTERS = {planes.COUNT: columns.COUNT, planes.TIME: columns.TIME}
+# The columns of a chunk, and the counters of `Lengths` that say how long they are, and whether they are needed.
+COLUMNS = {"kind": "events", "thread": "events", "align": "aligns", "size": "sizes", "since": "sinces"}
+OPTIONAL = {columns.COUNT: ("count", "counts", "odd_counts"), columns.TIME: ("time", "events", "time")}
 FAILED = ctypes.c_void_p(-1).value
 
 
@@ -72,25 +74,6 @@ def map_largest(file: int) -> tuple[int, int]:
             return int(place), (size - raw.HEADER_BYTES) // raw.CHUNK_BYTES
         size //= 2
     raise UserError("there is no address space for a recording; raise ulimit -v")
-
-
-class Clock:
-    """The stamps of a run: the processor's clock, or numbers that the run's header counts."""
-
-    def __init__(self, ticks: Callable[[], int] | None):
-        self.ticks = ticks
-        self.began = ticks() if ticks else 0
-        self._began = time.monotonic_ns()
-
-    def elapsed(self) -> int:
-        """Nanoseconds since the start."""
-        return max(1, time.monotonic_ns() - self._began)
-
-    def now(self, header: Any) -> tuple[int, int]:
-        """A stamp above those of all records that are written, and the nanoseconds since the start; 0 if unknown."""
-        if self.ticks:
-            return self.ticks(), self.elapsed()
-        return header.numbers.load() + 1, 0
 
 
 class Converter:
@@ -118,7 +101,7 @@ class Converter:
         self.calls["look"](self.state.address, *self.clock.now(self.header))
         address = self.calls["advance"](self.state.address, 0)
         while address:
-            process = ProcessState(MEMORY, address)
+            process: Any = ProcessState(MEMORY, address)
             if not process.filled.events and not process.explained:
                 raise MemoryError
             yield process
@@ -136,17 +119,17 @@ class Converter:
 
     def _columns(self, process: Any) -> bytes:
         """The columns of a process's events, without the call stacks."""
-        return b"".join(self._column(process, number) for number in range(planes.SITE))
+        found = [self._column(process, name, length) for name, length in COLUMNS.items()]
+        for letter, (name, length, reason) in OPTIONAL.items():
+            if getattr(process.filled, reason):
+                found += bytes([letter]), self._column(process, name, length)
+        return b"".join(found)
 
-    def _column(self, process: Any, number: int) -> bytes:
-        """One column, after its letter if it may be left out; empty if it is."""
-        width = self.calls["sort_column"](self.state.address, process.address, number)
-        if not width:
-            return b""
-        count = self.state.length
-        letter = bytes([LETTERS[number]] if number in LETTERS else ())
-        data = bytes_at(self.state.planes.address, width * count)
-        return letter + columns.packed_column(width, count, self._compress(data))
+    def _column(self, process: Any, name: str, length: str) -> bytes:
+        """One column of a process, whose length is in the field of its `filled` that is given."""
+        column, count = getattr(process.columns, name), getattr(process.filled, length)
+        width = self.calls["sort"](self.state.address, column.address, column.kind.element.size, count)
+        return columns.packed_column(width, count, self._compress(bytes_at(self.state.planes.address, width * count)))
 
     @staticmethod
     def _sites(process: Any, sites: Sites) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 
-from heapwright.native.ingredients import PACKAGE
 from heapwright.native.library import functions_library_at, opened
+from heapwright.native.own_sources import PACKAGE
 
 CLOCK = "heapwright.native.jobs.clock", PACKAGE / "native" / "jobs" / "clock.py"
 

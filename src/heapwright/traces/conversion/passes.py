@@ -22,7 +22,7 @@ from heapwright.traces.conversion.state import (
     record_at,
 )
 
-advance, sort_column = merging.advance, planes.sort_column
+advance, sort = merging.advance, planes.sort
 
 # --- tickets
 
@@ -255,7 +255,7 @@ COMPILED = {
     "advance": ((State, None), True),
     "release": ((State,), True),
     "end_process": ((State, ProcessState), False),
-    "sort_column": ((State, ProcessState, None), True),
+    "sort": ((State, None, None, None), True),
     "finish_columns": ((ProcessState,), False),
     "drop_columns": ((ProcessState,), False),
     "count_strays": ((State,), True),

@@ -9,8 +9,6 @@ from heapwright.bits import shift_right
 from heapwright.layout import Array, Byte, Struct, Word, Word32
 from heapwright.traces.conversion.state import CAPACITY
 
-KIND, THREAD, ALIGN, SIZE, SINCE, COUNT, TIME, SITE = range(8)  # in the order of the file
-
 
 class Bytes(Struct):
     at: Array[Byte, CAPACITY]
@@ -24,31 +22,16 @@ class Numbers(Struct):
     at: Array[Word, CAPACITY]
 
 
-def sort_column(state, process, column):
-    """Write a column to `state.planes`, and its length to `state.length`. Returns the bytes of a number.
-
-    Returns 0 if the column is left out.
-    """
-    columns, filled = process.columns, process.filled
-    if column == KIND:
-        return sort_bytes(state, columns.kind.address, filled.events)
-    if column == THREAD:
-        return sort_halves(state, columns.thread.address, filled.events)
-    if column == ALIGN:
-        return sort_bytes(state, columns.align.address, filled.aligns)
-    if column == SIZE:
-        return sort_numbers(state, columns.size.address, filled.sizes)
-    if column == SINCE:
-        return sort_numbers(state, columns.since.address, filled.sinces)
-    if column == COUNT:
-        return sort_halves(state, columns.count.address, filled.counts) if filled.odd_counts > 0 else 0
-    if column == TIME:
-        return sort_numbers(state, columns.time.address, filled.events) if filled.time > 0 else 0
-    return 0
+def sort(state, address, size, count):
+    """Write `count` numbers of `size` bytes to `state.planes`. Returns the bytes of a number there."""
+    if size == 1:
+        return sort_bytes(state, address, count)
+    if size == 4:
+        return sort_halves(state, address, count)
+    return sort_numbers(state, address, count)
 
 
 def sort_bytes(state, address, count):
-    state.length = count
     state.memory.copy(state.planes.address, address, count)
     return 1
 
@@ -63,7 +46,6 @@ def sort_halves(state, address, count):
         target = Bytes(state.memory, state.planes.address + plane * count)
         for i in range(count):
             target.at[i] = numbers.at[i] >> 8 * plane
-    state.length = count
     return width
 
 
@@ -77,7 +59,6 @@ def sort_numbers(state, address, count):
         target = Bytes(state.memory, state.planes.address + plane * count)
         for i in range(count):
             target.at[i] = shift_right(numbers.at[i], 8 * plane)
-    state.length = count
     return width
 
 

@@ -197,7 +197,6 @@ class State(Struct):
     stack: Array[Word32, MAX_CHUNKS]
     chunks: Array[Byte, MAX_CHUNKS * ChunkState.SIZE]
     heap: Array[Word, MAX_CHUNKS]  # the threads of a process that have records to convert
-    length: Word  # numbers in `planes`
     planes: Array[Byte, CAPACITY * 8]  # of one column
 
 
