@@ -88,6 +88,7 @@ class Converter:
         self.state: Any = cast(Any, State(MEMORY, ctypes.addressof(ctypes.c_char.from_buffer(self._words))))
         self._map, self.most = map_largest(file)
         self.state.header, self.state.began = self._map, clock.began
+        self.state.advise = ctypes.cast(C_LIBRARY.madvise, ctypes.c_void_p).value
         self.header: Any = raw.Header(MEMORY, self._map)
 
     @staticmethod

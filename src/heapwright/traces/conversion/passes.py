@@ -115,6 +115,7 @@ def begin_process(state, chunk, before):
     if not process:
         return process
     state.living += 1
+    process.table.advise = state.advise
     process.number = chunk.process
     process.memory.copy(process.facts.address, chunk.address + raw.Chunk.SIZE, raw.Process.SIZE)
     if before:

@@ -314,6 +314,7 @@ def remember(state, process, stamp):
         snapshot.stamp = stamp
         snapshot.next = process.snapshot
         process.snapshot = snapshot
+        snapshot.table.advise = process.table.advise
         blocks.copy_live(process.table, snapshot.table, INHERITED_YET)
 
 

@@ -42,6 +42,7 @@ class Table(Struct):
     mask: Word
     used: Word  # entries that are not empty
     freed: Word  # of these, those not live
+    advise: Word  # the address of C's madvise; NULL: the kernel is told nothing
 
 
 class Snapshot(Struct):
@@ -196,6 +197,7 @@ class State(Struct):
     order: Array[Word32, MAX_CHUNKS]
     stack: Array[Word32, MAX_CHUNKS]
     chunks: Array[Byte, MAX_CHUNKS * ChunkState.SIZE]
+    advise: Word  # for the tables
     heap: Array[Word, MAX_CHUNKS]  # the threads of a process that have records to convert
     planes: Array[Byte, CAPACITY * 8]  # of one column
 
