@@ -6,6 +6,7 @@ their own, which no two processes share, and the trace says at its end which sta
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,13 @@ class Sites:
 
     def stacks(self, parents: Mapping[int, int]) -> tuple[Stacks, list[int], dict[int, Counter[str]]]:
         """The stacks, the stack of each site, and notes about the processes. `parents` has those that were forked."""
+        gc.disable()  # what is made here stays, and there is much of it to look through
+        try:
+            return self._stacks(parents)
+        finally:
+            gc.enable()
+
+    def _stacks(self, parents: Mapping[int, int]) -> tuple[Stacks, list[int], dict[int, Counter[str]]]:
         translation, found = Translation(Symbols().frames), [UNKNOWN] * len(self._owners)
         notes: dict[int, Counter[str]] = {}
         for process in sorted(self._numbers):
