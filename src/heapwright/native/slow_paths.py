@@ -1,5 +1,7 @@
 """Keep rarely called functions out of an allocator's fast path: they are never inlined, and called as C calls.
 
+The step of the recorder that each call takes is inlined everywhere.
+
 By Numba's convention, a function stores its result through a pointer and returns a status. A caller of a few
 instructions would need a stack frame for that. So each rare function becomes three:
 
@@ -76,9 +78,7 @@ def keep_apart(module: llvm.ModuleRef, slow_paths: frozenset[str]) -> None:
         is_apart = is_rare(name) and not name.endswith(".body") and f"{name}.value" not in defined
         if is_apart:
             function.add_function_attribute("noinline")
-        elif is_fast(name) or ENTRY in name:
-            function.add_function_attribute("alwaysinline")
-        elif "heapwright" in name and (slow_paths or name.endswith(".body")):
+        elif is_fast(name) or ENTRY in name or ("heapwright" in name and (slow_paths or name.endswith(".body"))):
             function.add_function_attribute("alwaysinline")
         if is_apart and is_slow(name):
             function.add_function_attribute("cold")
