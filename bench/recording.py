@@ -1,29 +1,34 @@
-"""What a recording costs: programs bare, under `heapwright record`, and under heaptrack, in turns.
+"""What a recording costs: programs bare, under `heapwright record`, whole and as a sample, and under others, in turns.
 
-    python bench/recording.py [ROUNDS] > bench/results/recording.json
+    python bench/recording.py [ROUNDS] [EVENTS] > bench/results/recording.json
 
-Each row has the best wall-clock seconds of a program, end to end: from the command to the complete trace. heaptrack
-records call stacks too, which it cannot leave out, and no child processes: where a shell or a driver starts the
-program, it records only that one. Needs heaptrack, sqlite3, redis-server, redis-benchmark and gcc.
+Each row has the best wall-clock seconds of a program, end to end: from the command to the complete trace. `fixed_s` is
+what a recorder adds to a program that does nothing, and is in each of the others. heaptrack records call stacks too,
+which it cannot leave out, and no child processes: where a shell or a driver starts the program, it records only that
+one. memray records Python programs, with its own stacks. Needs heaptrack, sqlite3, redis-server, redis-benchmark and
+gcc; memray is run if it is installed beside Python.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from heapwright.traces.format import TraceFile
 
 PYTHON = """
 import json
+import sys
 rows = [{"id": i, "name": f"item{i}", "tags": [str(i), str(i + 1)], "value": i * 1.5} for i in range(100_000)]
-for _ in range(5):
+for _ in range(int(sys.argv[1])):
     rows = json.loads(json.dumps(rows))
 """
 SQL = """
@@ -44,6 +49,8 @@ wait $pid
 SOURCE = "#include <map>\n#include <string>\n#include <regex>\n" + "".join(
     f"std::map<std::string, std::regex> m{i};\n" for i in range(40)
 )
+LONG, TRACE = "python3, long", "trace.hwt"
+MEMRAY = Path(sys.executable).with_name("memray")
 LOOP = r"""
 #include <stdlib.h>
 int main(int count, char **arguments) {
@@ -65,8 +72,9 @@ def workloads(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     (folder / "work.cpp").write_text(SOURCE)
     python = [os.path.realpath(sys.executable), str(folder / "work.py")]
     return {
-        "python3": (python, {}),
-        "python3, PYTHONMALLOC=malloc": (python, {"PYTHONMALLOC": "malloc"}),
+        "python3": ([*python, "5"], {}),
+        "python3, PYTHONMALLOC=malloc": ([*python, "5"], {"PYTHONMALLOC": "malloc"}),
+        LONG: ([*python, "16"], {}),
         "sqlite3": (["sh", "-c", f"sqlite3 :memory: < {folder}/work.sql"], {}),
         "redis-server": (["sh", "-c", REDIS], {}),
         "gcc": (["g++", "-O1", "-c", str(folder / "work.cpp"), "-o", str(folder / "work.o")], {}),
@@ -79,26 +87,47 @@ def seconds(command: list[str], environment: dict[str, str]) -> float:
     return time.perf_counter() - began
 
 
+def runs(command: list[str], environment: dict[str, str], folder: Path) -> dict[str, list[str]]:
+    """The commands that run a program: alone, and under each recorder."""
+    record = [sys.executable, "-m", "heapwright", "record"]
+    found = {
+        "bare": command,
+        "record": [*record, "-o", str(folder / TRACE), "--", *command],
+        "sample": [*record, "--sample", "512K", "-o", str(folder / "sample.hwt"), "--", *command],
+        "heaptrack": ["heaptrack", "-o", str(folder / "heaptrack"), *command],
+    }
+    if MEMRAY.exists() and command[0] == os.path.realpath(sys.executable):
+        small = ["--trace-python-allocators"] if environment else []
+        found["memray"] = [str(MEMRAY), "run", "-q", "-f", *small, "-o", str(folder / "memray"), *command[1:]]
+    return found
+
+
+def best(commands: dict[str, list[str]], environment: dict[str, str], rounds: int) -> dict[str, float]:
+    """The best time of each command. They run in turns."""
+    seconds(commands["record"], environment)  # compiles the libraries
+    seconds(commands["sample"], environment)
+    times = [{label: seconds(each, environment) for label, each in commands.items()} for _ in range(rounds)]
+    return {label: min(each[label] for each in times) for label in commands}
+
+
 def measure(name: str, command: list[str], environment: dict[str, str], folder: Path, rounds: int) -> dict[str, object]:
     """The row of one program."""
-    trace = folder / "trace.hwt"
-    ours = [sys.executable, "-m", "heapwright", "record", "-o", str(trace), "--", *command]
-    theirs = ["heaptrack", "-o", str(folder / "heaptrack"), *command]
-    seconds(ours, environment)  # compiles the libraries
-    times = [[seconds(each, environment) for each in (command, ours, theirs)] for _ in range(rounds)]
-    bare, recorded, heaptrack = (min(column) for column in zip(*times, strict=True))
-    with TraceFile(trace) as file:
+    found = best(runs(command, environment, folder), environment, rounds)
+    with TraceFile(folder / TRACE) as file:
         events = len(file)
     return {
         "program": name,
         "events": events,
-        "bare_s": round(bare, 3),
-        "record_s": round(recorded, 3),
-        "heaptrack_s": round(heaptrack, 3),
-        "record_x": round(recorded / bare, 2),
-        "heaptrack_x": round(heaptrack / bare, 2),
-        "bytes_per_event": round(trace.stat().st_size / events, 3),
+        **{f"{label}_s": round(time, 3) for label, time in found.items()},
+        **{f"{label}_x": round(time / found["bare"], 2) for label, time in found.items() if label != "bare"},
+        "bytes_per_event": round((folder / TRACE).stat().st_size / events, 3),
     }
+
+
+def fixed(folder: Path, rounds: int) -> dict[str, float]:
+    """The seconds that each recorder adds to a program that does next to nothing."""
+    found = best(runs(["ls", "/"], {}, folder), {}, 3 * rounds)
+    return {label: round(time - found["bare"], 3) for label, time in found.items() if label != "bare"}
 
 
 def long_run(folder: Path, events: int) -> dict[str, object]:
@@ -128,8 +157,17 @@ def main(rounds: int = 3, events: int = 500_000_000) -> None:
         sys.exit(f"install {', '.join(needed)}")
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        rows = [measure(name, *each, folder, rounds) for name, each in workloads(folder).items()]
-        result = {"rounds": rounds, "load": os.getloadavg(), "programs": rows, "long": long_run(folder, events)}
+        before = os.getloadavg()
+        result = {
+            "command": ["python", "bench/recording.py", *sys.argv[1:]],
+            "date": datetime.now(UTC).isoformat("T", "seconds"),
+            "python": platform.python_version(),
+            "rounds": rounds,
+            "fixed_s": fixed(folder, rounds),
+            "programs": [measure(name, *each, folder, rounds) for name, each in workloads(folder).items()],
+            "long": long_run(folder, events),
+            "load": [before, os.getloadavg()],
+        }
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 

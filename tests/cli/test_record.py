@@ -320,3 +320,22 @@ def test_a_full_disk_ends_the_recording_not_the_program(run_recorded, program, s
     [sentence] = trace.notes()
     assert sentence == "calls of 1 process, not recorded: the disk is full"
     assert 12 * NOISE <= len(trace.events) + trace.notes()[sentence] < 13 * NOISE
+
+
+IMPORTED = """
+import sys
+from heapwright.cli import main
+try:
+    main()
+except SystemExit:
+    print(*(name for name in ("numba", "llvmlite", "numpy", "pandas", "pyarrow") if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], ""), (["--sample", "1K"], ""), (["--call-sites"], "numpy")])
+def test_no_program_waits_for_large_imports(tmp_path, options, expected):
+    arguments = ["record", *options, "-o", str(tmp_path / "x.hwt"), "--", "ls", str(tmp_path / "nothing")]
+    command = [sys.executable, "-c", IMPORTED, *arguments]
+    subprocess.run(command, capture_output=True, check=True)  # compiles the libraries
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected

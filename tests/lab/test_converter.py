@@ -191,6 +191,16 @@ def test_threads_fill_chunks_of_their_own_and_stamps_order_them(import_raw):
     assert events.thread.tolist() == [n % 2 for n in range(many)]
 
 
+@pytest.mark.parametrize("sizes", [[1, 255], [1, 256], [1, 65_536], [0, 1 << 32], [0, 1 << 60], []])
+def test_numbers_of_every_width_survive(import_raw, sizes):
+    births = [record(n + 1, raw.ALLOC_ZEROED, 16 * n + 16, old=n, size=n * size) for n, size in enumerate(sizes)]
+    births += [record(n + 10, raw.ALLOC, 1 << 20 | n << 4, size=size, thread=n) for n, size in enumerate(sizes)]
+    trace = import_raw((births + [record(99, raw.DEALLOC, 0)], {}), clock=Stopped(0, 100, 1000 << 40))
+    assert trace.events.size.tolist() == [*(n * size for n, size in enumerate(sizes)), *sizes, 0]
+    assert trace.events.thread.tolist()[len(sizes) : -1] == list(range(len(sizes)))
+    assert trace.events.time[-1] == 99 * (10 << 40) // 1000
+
+
 def test_damaged_records_are_dropped_and_counted(import_raw):
     good = record(1, raw.ALLOC, A, size=1)
     bad = [record(0, raw.ALLOC, B), record(2, 0, B), record(3, 99, B), record(1 << 63, raw.ALLOC, B)]

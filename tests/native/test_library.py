@@ -13,17 +13,9 @@ from toy import NO_MEMORY
 
 from heapwright.allocator import load
 from heapwright.native.heap import EXPORTS, NativeHeap
-from heapwright.native.ingredients import (
-    NEVER_COMPILED,
-    PACKAGE,
-    BuildError,
-    compiler_sources,
-    key_of,
-    label,
-    meaning_of,
-    sources_of,
-)
+from heapwright.native.ingredients import key_of, label, meaning_of, sources_of
 from heapwright.native.library import cache, library_of, made_of, stack_for
+from heapwright.native.own_sources import NEVER_COMPILED, PACKAGE, BuildError, compiler_sources
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -101,8 +101,8 @@ def same_addresses(subject: Subject) -> str:
 
 def compiled(subject: Subject) -> Path:
     """The subject's library. An allocator that does not compile is Broken; without a compiler, the check is skipped."""
-    from heapwright.native.ingredients import CannotBuild
     from heapwright.native.library import library_of
+    from heapwright.native.own_sources import CannotBuild
 
     try:
         return library_of(subject.spec)

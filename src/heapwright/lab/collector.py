@@ -17,25 +17,27 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from heapwright.errors import UserError
-from heapwright.lab.converter import Clock, Converter
-from heapwright.lab.phases import Phases, first_phase, pause, resume
-from heapwright.lab.recorded import Family
-from heapwright.lab.sites import Sites
+from heapwright.lab.phases import Clock, Phases, first_phase, pause, resume
 from heapwright.memory import BufferMemory
 from heapwright.traces import raw
-from heapwright.traces.format import Writer
+
+if TYPE_CHECKING:
+    from heapwright.lab.converter import Converter
+    from heapwright.lab.recorded import Family
+    from heapwright.lab.sites import Sites
+    from heapwright.traces.format import Writer
 
 MIN_AHEAD, MAX_AHEAD = 256, 2048  # chunks that are offered and not yet taken
 SHORTEST, LONGEST = 0.001, 0.01  # seconds between two passes
 LONGEST_OF_SAMPLE = 0.05  # a sample fills no chunk in this time, and a pass takes as long as many requests
 SPARE, SPARE_PART = 64 * 1024, 8  # to leave free on the disk: bytes, and an eighth of what is written
 WAITING = 4  # bytes of the trace for an event that is not written yet
-LEVEL = 3  # of compression: with 9, the trace is a tenth smaller, and a program that allocates all the time slower
 OWNER, EVERYBODY = 0o600, 0o666
 CLOCKS = Path("/sys/devices/system/clocksource/clocksource0")
 STEADY_FLAGS = {"constant_tsc", "nonstop_tsc"}
@@ -79,9 +81,9 @@ class Collector:
         sample: int = 0,
     ):
         self.path = folder.absolute() / f"{secrets.token_hex(8)}{raw.SUFFIX}"
-        self.writer = Writer(trace, LEVEL)
-        self.budget = budget
-        self.family, self.sites = Family(sample), Sites()
+        self._trace, self._clock = trace, Clock(ticks)
+        self.budget, self._sample = budget, sample
+        self._room = 0  # chunks that the ring has
         self._longest = LONGEST_OF_SAMPLE if sample else LONGEST
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -92,26 +94,56 @@ class Collector:
             os.fchmod(self._file, EVERYBODY if by_all_users else OWNER)
             fcntl.flock(self._file, fcntl.LOCK_EX)  # others see that the collector lives
             os.posix_fallocate(self._file, 0, raw.HEADER_BYTES)
-            self._begin(ticks, is_controlled)
+            self._begin(is_controlled)
         except OSError as error:
             self.path.unlink(missing_ok=True)
             what = f"cannot record into {folder}: {error.strerror}"
             raise UserError(f"{what}; choose another place for the trace") from error
 
-    def _begin(self, ticks: Callable[[], int] | None, is_controlled: bool) -> None:
-        """Fill in the header. Raises OSError if there is no room for a single chunk."""
+    def _begin(self, is_controlled: bool) -> None:
+        """Fill in the header, and offer the first chunks. Raises OSError if there is no room for a single one."""
         self._data = mmap.mmap(self._file, raw.HEADER_BYTES)
         self._header = raw.Header(BufferMemory(self._data), 0)  # type: ignore[arg-type]  # loads and stores suffice
         self._header.clock = time.time_ns()
-        self._header.has_clock = int(ticks is not None)
+        self._header.has_clock = int(self._clock.ticks is not None)
         self._header.phase.store(first_phase() - is_controlled)
         self._header.is_controlled = int(is_controlled)
-        self.converter = Converter(self._file, Clock(ticks))
-        self.phases = Phases(self._header, self.converter.clock.elapsed)
-        self.make_room()
-        if not self.converter.state.room:
+        self.phases = Phases(self._header, self._clock.elapsed)
+        self._reserve_about(MIN_AHEAD)
+        if not self._room:
             raise OSError(reason := self._stopped(), os.strerror(reason))
+        for ticket in range(self._room):
+            self._header.slots[ticket] = ticket + 1 << raw.TICKET | ticket
         self._header.magic = raw.MAGIC
+
+    # --- what makes the trace: imported and made when the program runs already
+
+    @cached_property
+    def converter(self) -> Converter:
+        from heapwright.lab.converter import Converter
+
+        made = Converter(self._file, self._clock)
+        made.enlarge(self._room)
+        made.issue(self._room)  # the same slots again
+        return made
+
+    @cached_property
+    def family(self) -> Family:
+        from heapwright.lab.recorded import Family
+
+        return Family(self._sample)
+
+    @cached_property
+    def sites(self) -> Sites:
+        from heapwright.lab.sites import Sites
+
+        return Sites()
+
+    @cached_property
+    def writer(self) -> Writer:
+        from heapwright.traces.format import Writer
+
+        return Writer(self._trace)
 
     def __enter__(self) -> Collector:
         self._thread.start()
@@ -139,6 +171,8 @@ class Collector:
     def _run(self) -> None:
         pause = SHORTEST
         try:
+            while not self._header.tickets.load() and not self._ending.wait(pause):
+                pause = min(2 * pause, self._longest)
             while not self._ending.wait(pause):
                 pause = SHORTEST if self.make_pass() else min(2 * pause, self._longest)
         except Exception as error:  # to be raised in the caller's thread
@@ -201,8 +235,9 @@ class Collector:
         ahead = min(max(2 * (taken - self._taken), MIN_AHEAD), MAX_AHEAD)
         self.converter.issue(ahead)
         while (more := min(taken + ahead - state.issued, self.converter.most - state.room)) > 0:
-            if not self._grow(min(more, MIN_AHEAD)):
+            if not self._reserve_about(min(more, MIN_AHEAD)):
                 break
+            self.converter.enlarge(self._room)
             self.converter.issue(ahead)  # threads may be waiting, and the kernel clears all that the ring grows by
             self._beat()
         is_busy = 8 * (taken - self._taken) > ahead
@@ -213,8 +248,8 @@ class Collector:
         """Tell those who wait that there is hope."""
         self._header.beats.store(self._header.beats.load() + 1)
 
-    def _grow(self, chunks: int) -> bool:
-        """Reserve disk space for so many chunks, or for fewer. Returns whether that worked."""
+    def _reserve_about(self, chunks: int) -> bool:
+        """Reserve disk space for more chunks, or for fewer if there is less. Returns whether there are any."""
         while chunks > 0 and not self._stopped():
             if self._reserve(chunks):
                 return True
@@ -223,24 +258,25 @@ class Collector:
 
     def _reserve(self, chunks: int) -> bool:
         """Reserve disk space for more chunks. Returns whether that worked. Without any, the recording ends."""
-        room = self.converter.state.room
         try:
             self._spare(chunks * raw.CHUNK_BYTES)
-            os.posix_fallocate(self._file, raw.HEADER_BYTES + room * raw.CHUNK_BYTES, chunks * raw.CHUNK_BYTES)
+            os.posix_fallocate(self._file, raw.HEADER_BYTES + self._room * raw.CHUNK_BYTES, chunks * raw.CHUNK_BYTES)
         except OSError as error:
-            if chunks == 1 and not room:
+            if chunks == 1 and not self._room:
                 self._stop(error.errno or errno.EIO)
             return False
-        self.converter.enlarge(room + chunks)
+        self._room += chunks
         return True
 
     def _spare(self, more: int) -> None:
         """Raise OSError if `more` bytes of the ring, or what follows of the trace, would leave a disk too full."""
-        check_free(self._file, more, self.converter.state.room * raw.CHUNK_BYTES)
-        waiting = WAITING * self.converter.waiting()
-        check_free(self.writer.file, self.writer.size - self.writer.written + waiting, self.writer.size)
+        check_free(self._file, more, self._room * raw.CHUNK_BYTES)
+        has_begun = self._room > 0
+        size, written = (self.writer.size, self.writer.written) if has_begun else (0, 0)
+        waiting = WAITING * self.converter.waiting() if has_begun else 0
+        check_free(self._trace.fileno(), size - written + waiting, size)
         largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-        if largest != resource.RLIM_INFINITY and self.writer.size + waiting + SPARE > largest:
+        if largest != resource.RLIM_INFINITY and size + waiting + SPARE > largest:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
     def _keep_budget(self) -> bool:

@@ -20,8 +20,8 @@ from heapwright.live.references import leaked
 from heapwright.live.report import report_of
 from heapwright.live.source import Octets, Source
 from heapwright.live.verdict import judge
-from heapwright.native.ingredients import BuildError
 from heapwright.native.library import functions_library, has_functions_library, opened
+from heapwright.native.own_sources import BuildError
 
 LARGE = 256 << 20  # bytes of a heap in one piece
 

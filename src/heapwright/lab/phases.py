@@ -6,6 +6,7 @@ The word lies in the ring's header, which all processes of the run map. `heapwri
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,25 @@ def change(header: Any, wanted: bool) -> bool:
         return False
     header.phase.store(header.phase.load() + 1)
     return True
+
+
+class Clock:
+    """The stamps of a run: the processor's clock, or numbers that the run's header counts."""
+
+    def __init__(self, ticks: Callable[[], int] | None):
+        self.ticks = ticks
+        self.began = ticks() if ticks else 0
+        self._began = time.monotonic_ns()
+
+    def elapsed(self) -> int:
+        """Nanoseconds since the start."""
+        return max(1, time.monotonic_ns() - self._began)
+
+    def now(self, header: Any) -> tuple[int, int]:
+        """A stamp above those of all records that are written, and the nanoseconds since the start; 0 if unknown."""
+        if self.ticks:
+            return self.ticks(), self.elapsed()
+        return header.numbers.load() + 1, 0
 
 
 class Phases:

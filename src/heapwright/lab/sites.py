@@ -6,6 +6,7 @@ their own, which no two processes share, and the trace says at its end which sta
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ class Sites:
         self._explained: dict[int, Explained] = {}
         self._numbers: dict[int, U32] = {}  # for each process, the site of each of its own numbers; 0 for none so far
         self._owners: list[tuple[int, int]] = [(0, 0)]  # for each site its process and that one's number
-        self._requests: I64 = np.zeros(1, np.int64)  # of each site
+        self._requests: I64 | None = None  # of each site; None before the first
 
     def explain(self, process: int, records: NDArray[Any]) -> None:
         """Take in records that explain call stacks of a process."""
@@ -46,12 +47,20 @@ class Sites:
         self._numbers[process] = known
         sites: U32 = known[numbers]
         counts = np.bincount(sites, minlength=len(self._owners))
-        counts[: len(self._requests)] += self._requests
+        if self._requests is not None:
+            counts[: len(self._requests)] += self._requests
         self._requests = counts
         return sites
 
     def stacks(self, parents: Mapping[int, int]) -> tuple[Stacks, list[int], dict[int, Counter[str]]]:
         """The stacks, the stack of each site, and notes about the processes. `parents` has those that were forked."""
+        gc.disable()  # what is made here stays, and there is much of it to look through
+        try:
+            return self._stacks(parents)
+        finally:
+            gc.enable()
+
+    def _stacks(self, parents: Mapping[int, int]) -> tuple[Stacks, list[int], dict[int, Counter[str]]]:
         translation, found = Translation(Symbols().frames), [UNKNOWN] * len(self._owners)
         notes: dict[int, Counter[str]] = {}
         for process in sorted(self._numbers):
@@ -60,7 +69,7 @@ class Sites:
             translated = translation.translate(self._explanations(process, parents), numbers)
             for site, stack in zip(sites.tolist(), translated.tolist(), strict=True):
                 found[site] = stack
-            lacking = int(self._requests[sites[translated == UNKNOWN]].sum())
+            lacking = int(self._requests[sites[translated == UNKNOWN]].sum()) if self._requests is not None else 0
             notes[process] = Counter({UNEXPLAINED: lacking} if lacking else {})
         return translation.stacks, found if len(found) > 1 else [], notes
 

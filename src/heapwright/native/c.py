@@ -196,6 +196,16 @@ def ticks(context):
 
 
 @intrinsic
+def ticks_at_once(context):
+    """The processor's clock, read whenever the processor comes to it."""
+
+    def generate(context, builder, sig, args):
+        return builder.call(declare(builder, "llvm.readcyclecounter", i64, []), [])
+
+    return types.int64(), generate
+
+
+@intrinsic
 def call_with_two(context, function, first, second):
     """Call a C function of two longs by its address, for an int."""
 

@@ -12,39 +12,26 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from heapwright.allocator import Allocator, name_of, own_name, parse
-from heapwright.errors import UserError
+from heapwright.native.own_sources import digest_of_compiler, key_of_compiler
 from heapwright.variants import settings_of
 
-PACKAGE = Path(__file__).parent.parent
-# Packages that no library contains; and allocators, which are found through the imports of a stack.
-NEVER_COMPILED = {"allocators", "machine", "collections", "programs", "conformance", "lab", "live"}
-NEVER_COMPILED |= {"html", "report", "maps", "pictures", "advise", "stepper", "cli"}
 DOCUMENTED = ast.Module, ast.ClassDef, ast.FunctionDef
 IMPORT = re.compile(r"^ *(?:from|import) +([\w.]+)", re.M)
 
 
-class BuildError(UserError):
-    """A library that cannot be made. The text is one line that says what to do."""
-
-
-class CannotBuild(BuildError):
-    """No library can be made on this machine: something is missing, or cannot be written."""
-
-
 def key_of(stack: Allocator | None) -> str:
     """A hash of all ingredients and of the compiler's versions."""
-    compiler = (sys.version_info[:2], release("numba"), release("llvmlite"), label(stack.spec) if stack else "")
-    settings = [sorted(settings_of(name).items()) for name in parse(stack.spec)] if stack else []
-    digest = hashlib.sha256(repr((compiler, settings)).encode())
-    for code in sorted(map(meaning_of, sources_of(stack) if stack else ())):
+    if not stack:
+        return key_of_compiler()
+    settings = [sorted(settings_of(name).items()) for name in parse(stack.spec)]
+    digest = hashlib.sha256(repr((label(stack.spec), settings)).encode())
+    for code in sorted(map(meaning_of, sources_of(stack))):
         digest.update(code)
-    for path in sorted(compiler_sources()):
-        digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
+    digest.update(digest_of_compiler())
     return digest.hexdigest()[:16]
 
 
@@ -54,27 +41,7 @@ def label(spec: str) -> str:
     return "".join(letter if letter.isalnum() or letter == "_" else "-" for letter in names)[-60:]
 
 
-def release(package: str) -> str:
-    """A package's release, read from the name of the folder that its installer left next to it.
-
-    `importlib.metadata.version` gives the same, but its import takes longer than everything else before a program
-    starts.
-    """
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise CannotBuild(f"{package} is not installed: pip install {package}")
-    beside = sorted(Path(spec.origin).parent.parent.glob(f"{package}-*.dist-info"))
-    return beside[0].name if beside else spec.origin
-
-
 # --- sources
-
-
-def compiler_sources() -> Iterator[Path]:
-    """All sources that may go into a library besides its stack. New files are hashed by default."""
-    for path in PACKAGE.rglob("*.py"):
-        if path.relative_to(PACKAGE).parts[0] not in NEVER_COMPILED:
-            yield path
 
 
 def sources_of(stack: Allocator) -> set[Path]:

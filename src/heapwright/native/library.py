@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from heapwright.allocator import Allocator, load
-from heapwright.native.ingredients import PACKAGE, BuildError, CannotBuild, key_of, label
+from heapwright.native.own_sources import PACKAGE, BuildError, CannotBuild, key_of_compiler
+
+if TYPE_CHECKING:
+    from heapwright.allocator import Allocator
 
 SYSTEM = PACKAGE / "native" / "runtime" / "system.py"  # the C library's allocator, as the base of layers
 FULL = "this process has no room for the thread-local words of one more compiled heap: start it in a new process"
@@ -25,6 +28,8 @@ SUFFIXES = {"library": ".so", "archive": ".a", "object": ".o", "llvm": ".ll", "a
 
 def stack_for(spec: str, counted: bool = False) -> Allocator:
     """The allocator as C and several threads need it, with the layers `sized` and `locked` if it needs them."""
+    from heapwright.allocator import load
+
     allocator = load(spec)
     keep_the_rules(allocator)
     if not allocator.has_usable_size:
@@ -50,57 +55,72 @@ def library_of(spec: str, counted: bool = False) -> Path:
 
 def made_of(stack: Allocator, form: str = "library") -> Path:
     """A complete stack in one form: its library, archive, object code, or LLVM or assembler text."""
+    from heapwright.native.ingredients import key_of, label
+
     return cached(label(stack.spec), key_of(stack), ["heap", stack.spec], form)
 
 
 def recorder_library() -> Path:
     """The library that records the calls to the C library's own allocator."""
-    stack = load(f"traced({SYSTEM})")
-    return cached("recorder", key_of(stack), ["recorder", stack.spec])
+    return over_system("recorder", "traced", "recorder")
 
 
 def sampler_library() -> Path:
     """The library that records a sample of these calls."""
-    stack = load(f"sampled({SYSTEM})")
-    return cached("sampler", key_of(stack), ["recorder", stack.spec])
+    return over_system("sampler", "sampled", "recorder")
 
 
 def counter_library() -> Path:
     """The library that counts the calls to the C library's own allocator."""
-    stack = load(f"counted({SYSTEM})")
-    return cached("counter", key_of(stack), ["counter", stack.spec])
+    return over_system("counter", "counted", "counter")
+
+
+def over_system(name: str, layer: str, kind: str) -> Path:
+    """The library of a layer over the C library's own allocator.
+
+    Its sources are among those that every key contains. So the stack, which imports Numba, is loaded only to compile.
+    """
+    return cached(name, key_of_compiler(), [kind, f"{layer}({SYSTEM})"])
 
 
 def replayer_library() -> Path:
     """The library that replays a job when it is loaded."""
-    return cached("replayer", key_of(None), ["replayer", ""])
+    return cached("replayer", key_of_compiler(), ["replayer", ""])
 
 
 def address_logger_library() -> Path:
     """The library that replays a job in windows and logs addresses when it is loaded."""
-    return cached("addresses", key_of(None), ["addresses", ""])
+    return cached("addresses", key_of_compiler(), ["addresses", ""])
 
 
 def curves_library(spec: str = "") -> Path:
     """The library that follows the parts of a heap over a trace when it is loaded; of a stack of ours, by its walk."""
-    stack = load(spec) if spec else None
-    name = f"curves-{label(spec)}" if spec else "curves"
-    return cached(name, key_of(stack), ["curves", spec])
+    if not spec:
+        return cached("curves", key_of_compiler(), ["curves", spec])
+    from heapwright.allocator import load
+    from heapwright.native.ingredients import key_of, label
+
+    return cached(f"curves-{label(spec)}", key_of(load(spec)), ["curves", spec])
 
 
 def holder_library() -> Path:
     """The library that replays a job up to a moment when it is loaded, and holds the process there."""
-    return cached("holder", key_of(None), ["holder", ""])
+    return cached("holder", key_of_compiler(), ["holder", ""])
 
 
 def causal_library() -> Path:
     """The library that replays a job on threads when it is loaded."""
-    return cached("causal", key_of(None), ["causal", ""])
+    return cached("causal", key_of_compiler(), ["causal", ""])
 
 
 def functions_library(module: ModuleType) -> Path:
     """The library of a module's plain functions, such as a walk over a copied heap."""
-    return cached(*functions_key(module), ["functions", module.__name__])
+    return functions_library_at(module.__name__, Path(module.__file__ or os.devnull))
+
+
+def functions_library_at(name: str, path: Path) -> Path:
+    """The same for a module that is imported only if it must be compiled."""
+    return cached(*functions_key(name, path), ["functions", name])
 
 
 def opened(library: Path) -> ctypes.CDLL:
@@ -118,15 +138,12 @@ def opened(library: Path) -> ctypes.CDLL:
 
 def has_functions_library(module: ModuleType) -> bool:
     """Whether the library of a module's functions is in the cache."""
-    return place_of(*functions_key(module)).exists()
+    return place_of(*functions_key(module.__name__, Path(module.__file__ or os.devnull))).exists()
 
 
-def functions_key(module: ModuleType) -> tuple[str, str]:
-    return module.__name__.replace(".", "-"), key_of_functions(module)
-
-
-def key_of_functions(module: ModuleType) -> str:
-    return hashlib.sha256(key_of(None).encode() + Path(module.__file__ or os.devnull).read_bytes()).hexdigest()[:16]
+def functions_key(name: str, path: Path) -> tuple[str, str]:
+    key = hashlib.sha256(key_of_compiler().encode() + path.read_bytes()).hexdigest()[:16]
+    return name.replace(".", "-"), key
 
 
 def cached(name: str, key: str, what: list[str], form: str = "library") -> Path:

@@ -1,5 +1,7 @@
 """Keep rarely called functions out of an allocator's fast path: they are never inlined, and called as C calls.
 
+The step of the recorder that each call takes is inlined everywhere.
+
 By Numba's convention, a function stores its result through a pointer and returns a status. A caller of a few
 instructions would need a stack frame for that. So each rare function becomes three:
 
@@ -20,8 +22,11 @@ from heapwright.native.runtime.kernel import SLOW_PATHS
 # In every library. The kernel's names are qualified, because an allocator may have a fast function of the same name.
 KERNEL = tuple(f"kernel.{name}" for name in SLOW_PATHS)
 PHASES = ("phases.is_on_anew", "phases.pass_over")
-STACKS = ("sites.site_of_request", "sites.open_once", "walk.learn", "python.describe", "interning.add")
-RARE = (*KERNEL, *PHASES, *STACKS, "out_of_memory", "invalid", "wait_for", "walk", "misuse.report")
+RECORDS = ("recorder.next_number", "sites.record_carefully", "sites.site_of_request", "sites.open_once")
+STACKS = ("walk.learn", "python.describe", "interning.add")
+RARE = (*KERNEL, *PHASES, *RECORDS, *STACKS, "out_of_memory", "invalid", "wait_for", "walk", "misuse.report")
+FAST = ("sites.record", "recorder.append")  # inlined into each call that is recorded
+ENTRY = "13memory_record"  # in the name of what calls them: a method of memory
 HEAD = r"(?P<head>ptr [^,]*%retptr, ptr [^,]*%excinfo)"
 DEFINITION = re.compile(rf"^define i32 @(?P<name>\S+?)\({HEAD}(?P<rest>.*?)\) ", re.M)
 RESULT = re.compile(r"^ *store (i64|i8|ptr|\{[^}]*\}) .*, ptr %retptr,", re.M)
@@ -67,12 +72,13 @@ def keep_apart(module: llvm.ModuleRef, slow_paths: frozenset[str]) -> None:
     """Never inline rare functions. Inline all others, if the allocator lists its slow paths."""
     is_rare = matcher((*slow_paths, *RARE)).search
     is_slow = matcher(slow_paths).search
+    is_fast = matcher(FAST).search
     defined = {function.name: function for function in module.functions if not function.is_declaration}
     for name, function in defined.items():
         is_apart = is_rare(name) and not name.endswith(".body") and f"{name}.value" not in defined
         if is_apart:
             function.add_function_attribute("noinline")
-        elif "heapwright" in name and (slow_paths or name.endswith(".body")):
+        elif is_fast(name) or ENTRY in name or ("heapwright" in name and (slow_paths or name.endswith(".body"))):
             function.add_function_attribute("alwaysinline")
         if is_apart and is_slow(name):
             function.add_function_attribute("cold")

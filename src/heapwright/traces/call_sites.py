@@ -117,17 +117,16 @@ class Translation:
     def _add(self, explained: Explained, number: int, known: dict[int, int], frames: dict[int, list[int]]) -> None:
         """Find out the stack of a number, after those of its callers. `frames` has those of each value."""
         path = []
+        own = explained.stacks.get
         while number not in known:
-            caller, value = explained.stack(number) or (UNKNOWN, 0)
+            caller, value = own(number) or explained.stack(number) or (UNKNOWN, 0)
             path.append((number, value))
             number = caller if value and caller < number else UNKNOWN
         stack = known[number]
         for each, value in reversed(path):
             if value not in frames:
                 frames[value] = [*map(self.stacks.number_of, self._frames_of(explained, value))][::-1]
-            for frame in frames[value]:
-                stack = self.stacks.under_number(stack, frame)
-            known[each] = stack
+            known[each] = stack = self.stacks.under_numbers(stack, frames[value])
 
     def _frames_of(self, explained: Explained, value: int) -> list[Frame]:
         """The frames that a value stands for, the innermost first: inlined functions have frames, too."""

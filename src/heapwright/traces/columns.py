@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import struct
 import sys
+from array import array
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heapwright.traces.arrays import I64, Mask, np
@@ -45,18 +47,21 @@ STARTS = 8
 COUNT, TIME, SITE = b"cts"
 COLUMN = struct.Struct("<BII")  # bytes per number, count of numbers, compressed bytes
 WIDTHS = 1, 2, 4, 8
+ARRAY_TYPES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 class Damaged(TraceError):
     """A chunk with contradictory content although its checksum is right: a defect of the program that wrote it."""
 
 
-def compress(data: bytes, level: int) -> bytes:
+def compressor(level: int) -> Callable[[Any], bytes]:
+    """A function that compresses bytes, each time to one frame. It keeps its tables, which take time to make."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
-    return bytes(zstd.compress(data, level))
+    frames = zstd.ZstdCompressor(level)
+    return lambda data: bytes(frames.compress(data, frames.FLUSH_FRAME))
 
 
 def decompress(data: bytes, size: int) -> bytes:
@@ -102,8 +107,20 @@ def encode_column(numbers: NDArray[Any], level: int = LEVEL) -> bytes:
     maximum = int(numbers.max(initial=0))
     width = next(w for w in WIDTHS if maximum < 1 << 8 * w)
     planes = numbers.astype(f"<u{width}").view(np.uint8).reshape(-1, width).T
-    packed = compress(planes.tobytes(), level)
-    return COLUMN.pack(width, len(numbers), len(packed)) + packed
+    return packed_column(width, len(numbers), compressor(level)(planes.tobytes()))
+
+
+def encode_list(numbers: Sequence[int]) -> bytes:
+    """The same for a list, without numpy."""
+    width = next(w for w in WIDTHS if max(numbers, default=0) < 1 << 8 * w)
+    data = array(ARRAY_TYPES[width], numbers).tobytes()
+    planes = b"".join(data[plane::width] for plane in range(width))
+    return packed_column(width, len(numbers), compressor(LEVEL)(planes))
+
+
+def packed_column(width: int, count: int, compressed: bytes) -> bytes:
+    """A column of `count` numbers whose planes of `width` bytes are compressed already."""
+    return COLUMN.pack(width, count, len(compressed)) + compressed
 
 
 class Reader:

@@ -65,12 +65,10 @@ class Chunk:
 class Writer:
     """A trace that is written to a file chunk by chunk, while its events come.
 
-    `level` is zstd's: a lower one is faster. What was added waits in memory until `flush` has written it, which may be
-    tried again if the disk is full.
+    What was added waits in memory until `flush` has written it, which may be tried again if the disk is full.
     """
 
-    def __init__(self, file: BinaryIO, level: int = columns.LEVEL):
-        self._level = level
+    def __init__(self, file: BinaryIO):
         self.file = file.fileno()
         self._index: list[Chunk] = []
         self._pending = [START.pack(MAGIC, VERSION, 0)]
@@ -79,8 +77,14 @@ class Writer:
 
     def add(self, process: int, events: Events, blocks: int, live_bytes: int, live_blocks: int) -> None:
         """Add events of a process, before which so many blocks had started, and so much was live."""
-        offset = self._frame(b"CHNK", columns.encode(events, blocks, self._level))
-        self._index.append(Chunk(offset, process, len(events), blocks, live_bytes, live_blocks))
+        self.add_encoded(process, len(events), columns.encode(events, blocks), blocks, live_bytes, live_blocks)
+
+    def add_encoded(
+        self, process: int, events: int, content: bytes, blocks: int, live_bytes: int, live_blocks: int
+    ) -> None:
+        """The same for events that are encoded already."""
+        offset = self._frame(b"CHNK", content)
+        self._index.append(Chunk(offset, process, events, blocks, live_bytes, live_blocks))
 
     def finish(
         self, header: dict[str, Any], stacks: Stacks, places: Mapping[int, int] | None = None, sites: Sequence[int] = ()
@@ -137,14 +141,8 @@ def add_all(writer: Writer, process: int, events: Events) -> None:
 
 def encode_stacks(stacks: Stacks, sites: Sequence[int] = ()) -> bytes:
     """The content of STCK."""
-    parents, innermost = stacks.columns()
     frames = as_json([list(frame) for frame in stacks.frames])
-    return (
-        columns.encode_column(parents)
-        + columns.encode_column(innermost)
-        + columns.encode_column(np.frombuffer(frames, "u1"))
-        + columns.encode_column(np.array(sites, "u4"))
-    )
+    return b"".join(map(columns.encode_list, (stacks.parents, stacks.innermost, frames, sites)))
 
 
 def decode_stacks(content: bytes) -> tuple[Stacks, U32]:

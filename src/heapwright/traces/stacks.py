@@ -72,7 +72,7 @@ class Stacks:
 
     def under(self, parent: int, frame: Frame) -> int:
         """The number of the stack that `frame` makes when it is called from the stack `parent`."""
-        return self.under_number(parent, self.number_of(frame))
+        return self.under_numbers(parent, [self.number_of(frame)])
 
     def number_of(self, frame: Frame) -> int:
         """The place of a frame in `frames`. It is added if it is new."""
@@ -81,12 +81,16 @@ class Stacks:
             self.frames.append(frame)
         return number
 
-    def under_number(self, parent: int, number: int) -> int:
-        """The same as `under` for a frame that has a number."""
-        stack = self._numbers.setdefault((parent, number), len(self.parents))
-        if stack == len(self.parents):
-            self.parents.append(parent)
-            self.innermost.append(number)
+    def under_numbers(self, stack: int, numbers: Iterable[int]) -> int:
+        """The same as `under` for frames that have numbers, the outermost first."""
+        known, parents = self._numbers, self.parents
+        for number in numbers:
+            found = known.get((stack, number))
+            if found is None:
+                found = known[stack, number] = len(parents)
+                parents.append(stack)
+                self.innermost.append(number)
+            stack = found
         return stack
 
     def of(self, stack: int) -> list[Frame]:

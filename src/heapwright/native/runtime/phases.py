@@ -7,28 +7,33 @@ from __future__ import annotations
 
 from heapwright.layout import NULL
 from heapwright.locks import acquire, release
-from heapwright.native import c
-from heapwright.native.runtime.kernel import local, set_local
+from heapwright.native.runtime.kernel import set_local
 from heapwright.native.runtime.recorder import (
     CHUNK_SLOT,
     FORK_SLOT,
     OFF,
+    chunk_at_hand,
     enter_with_errno,
     map_file,
     recorder,
 )
-from heapwright.traces.raw import FORK, THREAD_EXIT, Chunk
+from heapwright.traces.raw import FORK, THREAD_EXIT
 
 
 def is_on():
     """Whether calls are recorded now. In a pause, this is all that a call costs."""
-    header, chunk = recorder().header, Chunk(c.process_memory(), local(CHUNK_SLOT))
+    header, chunk = recorder().header, chunk_at_hand()
     if bool(chunk):
-        if chunk.phase == header.phase.load():
+        if is_of_this_phase(chunk):
             return True
     elif header.address > 0 and header.phase.load() & 1 == 0:
         return False
     return is_on_anew(chunk)
+
+
+def is_of_this_phase(chunk):
+    """Whether calls are recorded now, and a thread's chunk is for them."""
+    return chunk.phase == recorder().header.phase.load()
 
 
 def is_on_anew(chunk):
@@ -52,7 +57,7 @@ def leave_chunk(chunk):
 
 def pass_over(operation):
     """Do what a call in a pause needs: the fork of a process whose blocks are unknown, or the end of a thread."""
-    chunk = Chunk(c.process_memory(), local(CHUNK_SLOT))
+    chunk = chunk_at_hand()
     if operation == FORK:
         set_local(FORK_SLOT, NULL)
     elif operation == THREAD_EXIT and bool(chunk):

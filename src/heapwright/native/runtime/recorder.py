@@ -13,10 +13,11 @@ point.
 from __future__ import annotations
 
 from heapwright.bits import MAX_WORD
-from heapwright.layout import NULL, Array, Atomic, Byte, Struct, Word, Word32
+from heapwright.layout import NULL, Atomic, Struct, Word, Word32
 from heapwright.locks import acquire, release
 from heapwright.native import c
 from heapwright.native.runtime import tickets
+from heapwright.native.runtime.introduction import introduce
 from heapwright.native.runtime.kernel import errno, local, set_errno, set_local
 from heapwright.native.runtime.linux import (
     ADDRESS_SPACE,
@@ -26,18 +27,15 @@ from heapwright.native.runtime.linux import (
     MAY_MOVE,
     NO_RESERVE,
     OPEN_AT,
-    OPEN_TO_READ,
     OPEN_TO_WRITE,
     PAGE,
     PRCTL,
-    READ,
     READ_WRITE,
     SET_SECCOMP,
     SHARED,
     STRICT,
     WRITE,
 )
-from heapwright.native.runtime.process_facts import number_at
 from heapwright.traces.raw import (
     CHUNK_BYTES,
     FORK,
@@ -59,7 +57,6 @@ SHARE = 4  # a mapping takes at most this part of a limited address space
 LOW_HALF = (1 << 32) - 1
 UNRECORDED = "heapwright: a process is not recorded: it cannot open the recording\n"
 STANDARD_ERROR = 2
-CLOSING = 41  # the parenthesis after a command's name
 
 
 class Recorder(Struct):
@@ -79,10 +76,6 @@ class Recorder(Struct):
     depth: Word  # of call stacks; only with `path`
     runs: Word  # files that `open_run` has opened
     sites: Atomic[Word]  # the tables of call stacks (`stacks.state`); 0 before the first request, OFF without
-
-
-class Text(Struct):
-    letters: Array[Byte, 128]
 
 
 class Name(Struct):
@@ -109,34 +102,52 @@ def record(operation, log2_align, address, old, size, site):
     chunk = current_chunk()
     if not chunk:
         return
+    is_last = not has_room_for_two(chunk)
+    if is_last or operation == THREAD_EXIT:
+        set_local(CHUNK_SLOT, NULL)  # a chunk that a thread has filled or left is no longer its own
+    stamp = append(chunk, operation, log2_align, address, old, size, site)
+    if operation == FORK:
+        set_local(FORK_SLOT, stamp)
+    elif operation == THREAD_EXIT and not is_last:
+        chunk.left.store(1)
+
+
+def append(chunk, operation, log2_align, address, old, size, site):
+    """Write a record to a chunk that has room for it. Returns the stamp."""
     count = chunk.count.load()
     each = Record(chunk.memory, chunk.address + Chunk.SIZE + count * Record.SIZE)
-    each.stamp = next_stamp()
-    if operation == FORK:
-        set_local(FORK_SLOT, each.stamp)
+    stamp = next_stamp()
+    each.stamp = stamp
     each.op = operation
     each.log2_align = log2_align
     each.site = site
     each.block = address
     each.old = old
     each.size = size
-    finish(chunk, count + 1, operation == THREAD_EXIT)
+    chunk.count.store(count + 1)
+    return stamp
 
 
-def finish(chunk, count, leaves):
-    """Raise the count of the thread's chunk. A chunk that a thread has left or filled is no longer its own."""
-    is_full = count == RECORDS_PER_CHUNK
-    if is_full or leaves:
-        set_local(CHUNK_SLOT, NULL)
-    chunk.count.store(count)
-    if leaves and not is_full:
-        chunk.left.store(1)
+def has_room_for_two(chunk):
+    """Whether a chunk will not be full with one more record."""
+    return chunk.count.load() < RECORDS_PER_CHUNK - 1
 
 
 def next_stamp():
-    """A number above those of all records that are written already."""
+    """A number above those of all records that are written already.
+
+    A thread that is alone need not wait for its earlier loads, as `ticks` does: no other thread wrote what they read.
+    """
     state = recorder()
-    return c.ticks() if state.has_clock else state.froze + state.header.numbers.add(1) + 1
+    if state.has_clock:
+        return c.ticks_at_once() if state.memory.single_threaded() else c.ticks()
+    return next_number()
+
+
+def next_number():
+    """The next stamp without the processor's clock."""
+    state = recorder()
+    return state.froze + state.header.numbers.add(1) + 1
 
 
 def prctl(heap, option, second, third, fourth, fifth):
@@ -148,9 +159,14 @@ def prctl(heap, option, second, third, fourth, fifth):
     return c.syscall(PRCTL, option, second, third, fourth, fifth)
 
 
+def chunk_at_hand():
+    """The thread's chunk, which has room for one more record; null if it has none."""
+    return Chunk(c.process_memory(), local(CHUNK_SLOT))
+
+
 def current_chunk():
-    """The thread's chunk, which has room for one more record; null if recording has ended."""
-    chunk = Chunk(c.process_memory(), local(CHUNK_SLOT))
+    """The thread's chunk, perhaps a new one; null if recording has ended."""
+    chunk = chunk_at_hand()
     if chunk:
         return chunk
     saved = errno()
@@ -308,33 +324,11 @@ def enter():
     process.forked_at = state.forked_at
     if state.forked_from == 0:
         introduce(process)
+        if process.pid == 0:
+            process.pid = thread_id()
     chunk.count.store(PROCESS_RECORDS)
     set_local(CHUNK_SLOT, chunk.address)
     state.process = number
-
-
-def introduce(process):
-    """Fill in the kernel's facts about a process that was not forked from a recorded one."""
-    read_file(c.text("/proc/self/cmdline"), process.command.address, len(process.command) - 1)
-    text = c.on_stack(Text)
-    length = read_file(c.text("/proc/self/stat"), text.address, Text.SIZE)
-    while length > 0 and text.letters[length - 1] != CLOSING:
-        length -= 1
-    if length > 0:
-        process.pid = number_at(text, 0)
-        process.parent = number_at(text, length)
-    elif process.pid == 0:
-        process.pid = thread_id()
-
-
-def read_file(path, place, size):
-    """Read the beginning of a file. Returns the number of bytes, or -1."""
-    file = c.syscall(OPEN_AT, HERE, path, OPEN_TO_READ | CLOSE_ON_EXEC, 0, 0)
-    if file < 0:
-        return -1
-    length = c.syscall(READ, file, place, size, 0, 0)
-    c.syscall(CLOSE, file, 0, 0, 0, 0)
-    return length
 
 
 def thread_id():

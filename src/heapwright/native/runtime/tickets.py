@@ -20,7 +20,7 @@ PATIENCE = 1 << 25  # looks of a thread that does not sleep, with a pause after 
 AWAKE = 1 << 6  # looks before the first sleep; each sleep is a millisecond longer than the one before
 FEWEST = AWAKE + 44  # looks: these sleeps add up to a second, and where thousands wait, each takes longer
 FEWEST_AWAKE = 1 << 20  # the same for a thread that does not sleep: some 50 ms of the processor's time
-LONGEST = 30  # seconds: while the collector makes passes, others may be first
+LONGEST = 15  # seconds: while the collector makes passes, others may be first
 MILLISECOND = 1_000_000  # ns
 
 
@@ -44,7 +44,8 @@ def next_index(header, has_clock, may_sleep):
         if entry >> TICKET > ticket:  # the thread was away so long that the slot has been filled anew
             ticket = header.tickets.add(1)
         if look > fewest and moment(has_clock) - began > SECOND:
-            if header.beats.load() == beats or moment(has_clock) - first > LONGEST * SECOND:
+            is_idle = beats != 0 and header.beats.load() == beats  # before its first pass, the collector is starting
+            if is_idle or moment(has_clock) - first > LONGEST * SECOND:
                 break
             began = moment(has_clock)
             beats = header.beats.load()

@@ -4,6 +4,7 @@
     blocks      a table of a process's blocks by address
     output      a process's events, in columns, and their totals
     requests    what each record does to the blocks
+    planes      the columns, as a trace's chunk stores them
     merging     the threads of a process, merged by their stamps
     passes      a pass over the chunks: read what is there, convert it, free chunks
 

@@ -14,6 +14,7 @@ GRAIN = 4  # addresses are multiples of 16
 GOLDEN = -7046029254386353131  # 2^64 divided by the golden ratio, as a signed word
 FRACTION = 32  # the lower bits of a product are poorly mixed
 KEPT_FREED = 1 << 16
+HUGE_PAGE, ADVISE_HUGE = 1 << 21, 14  # bytes; madvise's MADV_HUGEPAGE
 
 
 def find(table, address):
@@ -83,6 +84,7 @@ def grow(table):
     entries = table.memory.mmap(size * Block.SIZE)
     if entries == UNMAPPED:
         return False
+    use_huge_pages(table, entries, size * Block.SIZE)
     old, old_size = table.entries, table.mask + 1
     table.entries, table.mask, table.used = entries, size - 1, 0
     if old != NULL:
@@ -91,6 +93,12 @@ def grow(table):
     if not keeps_freed:
         table.freed = 0
     return True
+
+
+def use_huge_pages(table, entries, size):
+    """Ask the kernel for huge pages. Each search goes elsewhere, and would miss the address of a small one, too."""
+    if table.advise != NULL and size >= HUGE_PAGE:
+        table.memory.call_with(table.advise, entries, size, ADVISE_HUGE, 0)
 
 
 def move_entries(table, old, old_size, keeps_freed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapwright.bits import MAX_WORD
 from heapwright.layout import NULL
 from heapwright.traces import raw
 from heapwright.traces.conversion import blocks, output
@@ -35,20 +36,30 @@ def merge(state, process):
         inherit(state, process)
     scale = state.elapsed / ((state.now - state.began) * MICROSECOND) if state.elapsed > 0 else 0.0
     while size > 0:
-        if not output.has_room(process):
-            return False
         thread = top(state)
-        each = thread.first
-        if each.chunk.phase > process.phase and not enter_phase(process, thread, each.chunk.phase):
+        if not take_run(state, process, thread, second_stamp(state, size), scale):
             return False
-        if each.taken >= each.touched:
-            touch(state, process.table, each)
-        take(state, process, thread, record_at(each.chunk, each.taken), scale)
-        each.taken += 1
         if not has_more(thread):
             size -= 1
             put(state, 0, at(state, size))
         sift_down(state, size)
+    return True
+
+
+def take_run(state, process, thread, last, scale):
+    """Convert the records of a thread's first chunk with stamps up to `last`. Returns False if the columns are full."""
+    each = thread.first
+    if each.chunk.phase > process.phase and not enter_phase(process, thread, each.chunk.phase):
+        return False
+    record = record_at(each.chunk, each.taken)
+    while each.taken < each.limit and record.stamp <= last:
+        if not output.has_room(process):
+            return False
+        if each.taken >= each.touched:
+            touch(state, process.table, each)
+        take(state, process, thread, record, scale)
+        each.taken += 1
+        record = record_at(each.chunk, each.taken)
     return True
 
 
@@ -127,6 +138,14 @@ def thread_at(state, index):
 
 def top(state):
     return thread_at(state, 0)
+
+
+def second_stamp(state, size):
+    """The lowest stamp of the threads that are not on top; without any, one above all."""
+    last = MAX_WORD
+    for child in range(1, min(size, 3)):
+        last = min(last, thread_at(state, child).stamp)
+    return last
 
 
 def gather(state, process):

@@ -1,10 +1,16 @@
-"""A process's events: columns that are written when they are full, and totals."""
+"""A process's events: columns that are written when they are full, and totals.
+
+The columns are those of a trace's chunk: an event has a place only in those that say something about it. So they need
+no more than a cut to the bytes that their numbers need (`planes`) before they are compressed.
+"""
 
 from __future__ import annotations
 
 from heapwright.layout import NULL
 from heapwright.traces import raw
-from heapwright.traces.conversion.state import CAPACITY, EXPLANATIONS, ROOM, UNMAPPED, Columns, Explanations
+from heapwright.traces.columns import STARTS
+from heapwright.traces.conversion.state import CAPACITY, EXPLANATIONS, ROOM, UNMAPPED, Columns, Explanations, Lengths
+from heapwright.traces.events import ALLOC_ZEROED, DEALLOC, NONE, REALLOC
 
 
 def has_room(process):
@@ -14,12 +20,12 @@ def has_room(process):
         if place == UNMAPPED:
             return False
         process.columns = place
-    return process.count <= CAPACITY - ROOM and process.explained < EXPLANATIONS
+    return process.filled.events <= CAPACITY - ROOM and process.explained < EXPLANATIONS
 
 
 def clear(process):
     """Begin new columns: the events in the old ones are written."""
-    process.count = 0
+    process.memory.fill(process.filled.address, Lengths.SIZE, 0)
     process.explained = 0
     process.first_block = process.totals.blocks
     process.live_bytes = process.totals.live_bytes_at_end
@@ -44,28 +50,42 @@ def name_of(process, thread):
     return thread.name
 
 
-def append(process, thread, operation, flags, block, size):
-    """Append an event."""
-    columns, at = process.columns, process.count
-    columns.op[at] = operation
-    columns.flags[at] = flags
+def append(process, thread, operation, flags, block):
+    """Append an event. If it names the next block, it starts it."""
+    columns, filled = process.columns, process.filled
+    at = filled.events
+    begins = STARTS if block == process.totals.blocks else 0
+    columns.kind[at] = operation | begins | flags << 4
     columns.thread[at] = name_of(process, thread) - 1
-    columns.block[at] = block
-    columns.size[at] = size
-    columns.time[at] = process.time
-    columns.count[at] = 1
-    columns.log2_align[at] = 0
+    columns.time[at] = process.time - filled.time
     columns.site[at] = 0
-    process.count = at + 1
+    filled.time = process.time
+    filled.events = at + 1
     process.totals.events += 1
+    if operation == DEALLOC or operation == REALLOC and begins == 0:
+        columns.since[filled.sinces] = 0 if block == NONE else process.totals.blocks - block
+        filled.sinces += 1
 
 
-def describe(process, log2_align, count, site):
-    """Complete the last event with what only requests have."""
-    columns, at = process.columns, process.count - 1
-    columns.log2_align[at] = log2_align
-    columns.count[at] = count
-    columns.site[at] = site
+def append_request(process, thread, operation, flags, block, size, site):
+    """Append an event that asks for bytes. Call `describe` after that of an allocation."""
+    append(process, thread, operation, flags, block)
+    columns, filled = process.columns, process.filled
+    columns.site[filled.events - 1] = site
+    filled.sites += site != 0
+    columns.size[filled.sizes] = size
+    filled.sizes += 1
+
+
+def describe(process, operation, log2_align, count):
+    """Complete an allocation, with its alignment and the number of its elements."""
+    columns, filled = process.columns, process.filled
+    columns.align[filled.aligns] = log2_align
+    filled.aligns += 1
+    if operation == ALLOC_ZEROED:
+        columns.count[filled.counts] = count
+        filled.counts += 1
+        filled.odd_counts += count != 1
 
 
 def explain(process, record):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from heapwright.layout import NULL
 from heapwright.traces import raw
-from heapwright.traces.conversion import blocks, merging, output
+from heapwright.traces.conversion import blocks, merging, output, planes
 from heapwright.traces.conversion.requests import abandon_realloc
 from heapwright.traces.conversion.state import (
     MAX_CHUNKS,
@@ -22,7 +22,7 @@ from heapwright.traces.conversion.state import (
     record_at,
 )
 
-advance = merging.advance
+advance, sort = merging.advance, planes.sort
 
 # --- tickets
 
@@ -115,6 +115,7 @@ def begin_process(state, chunk, before):
     if not process:
         return process
     state.living += 1
+    process.table.advise = state.advise
     process.number = chunk.process
     process.memory.copy(process.facts.address, chunk.address + raw.Chunk.SIZE, raw.Process.SIZE)
     if before:
@@ -233,7 +234,7 @@ def count_pending(state):
     count = 0
     process = state.process
     while process:
-        count += process.count
+        count += process.filled.events
         process = process.next
     return count
 
@@ -255,6 +256,7 @@ COMPILED = {
     "advance": ((State, None), True),
     "release": ((State,), True),
     "end_process": ((State, ProcessState), False),
+    "sort": ((State, None, None, None), True),
     "finish_columns": ((ProcessState,), False),
     "drop_columns": ((ProcessState,), False),
     "count_strays": ((State,), True),

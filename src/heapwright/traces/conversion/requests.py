@@ -11,6 +11,7 @@ from heapwright.traces import raw, raw_stacks
 from heapwright.traces.conversion import blocks
 from heapwright.traces.conversion.output import (
     append,
+    append_request,
     count_birth,
     count_bytes,
     count_death,
@@ -69,11 +70,11 @@ def allocation(process, thread, record):
         process.repairs.damaged += 1
         return
     if record.block == NULL:
-        append(process, thread, operation, FAILED, NONE, record.size)
+        append_request(process, thread, operation, FAILED, NONE, record.size, record.site)
         process.totals.failed += 1
     else:
         give(process, thread, operation, record)
-    describe(process, record.log2_align, count_of(record) if zeroed else 1, record.site)
+    describe(process, operation, record.log2_align, count_of(record) if zeroed else 1)
     if zeroed:
         process.totals.zeroed_allocs += 1
     else:
@@ -90,7 +91,7 @@ def count_of(record):
 def give(process, thread, operation, record):
     """Start a block, and append the event that does it."""
     entry = entry_for(process, thread, record.block)
-    append(process, thread, operation, 0, process.totals.blocks, record.size)
+    append_request(process, thread, operation, 0, process.totals.blocks, record.size, record.site)
     number = count_birth(process.totals, record.size)
     if entry:
         fill_in(entry, number, thread.name, record)
@@ -110,7 +111,7 @@ def entry_for(process, thread, key):
     entry = blocks.place(process.table, key)
     if blocks.is_live(entry):
         if entry.number != INHERITED_YET:
-            append(process, thread, DEALLOC, 0, entry.number, 0)
+            append(process, thread, DEALLOC, 0, entry.number)
             count_free(process, thread, entry)
             process.repairs.missing_frees += 1
             entry.state = LIVE | MISSED
@@ -125,14 +126,14 @@ def entry_for(process, thread, key):
 def dealloc(process, thread, key):
     """A free that is about to be called."""
     if key == NULL:
-        append(process, thread, DEALLOC, 0, NONE, 0)
+        append(process, thread, DEALLOC, 0, NONE)
         process.totals.deallocs += 1
         process.totals.null_deallocs += 1
         return
     entry = blocks.find(process.table, key)
     if blocks.is_live(entry):
         adopt(process, thread, entry)
-        append(process, thread, DEALLOC, 0, entry.number, 0)
+        append(process, thread, DEALLOC, 0, entry.number)
         count_free(process, thread, entry)
         blocks.free(process.table, entry, process.totals.events, thread.name)
     elif was_released(entry):
@@ -151,8 +152,8 @@ def count_free(process, thread, entry):
 def adopt(process, thread, entry):
     """Begin the child's events of a block that its parent allocated, when the child first releases it."""
     if entry.number == INHERITED_YET:
-        append(process, thread, ALLOC, INHERITED, process.totals.blocks, entry.size)
-        describe(process, entry.log2_align, 1, entry.site)
+        append_request(process, thread, ALLOC, INHERITED, process.totals.blocks, entry.size, entry.site)
+        describe(process, ALLOC, entry.log2_align, 1)
         entry.number = count_birth(process.totals, entry.size)
         entry.thread = thread.name
         process.totals.allocs += 1
@@ -245,8 +246,7 @@ def fail(process, thread, record):
             return
         number = moved.number
         put_back(process, thread)
-    append(process, thread, REALLOC, FAILED, number, record.size)
-    describe(process, 0, 1, record.site)
+    append_request(process, thread, REALLOC, FAILED, number, record.size, record.site)
     process.totals.reallocs += 1
     process.totals.failed += 1
 
@@ -256,7 +256,7 @@ def move(process, thread, record):
     moved = thread.moved
     if record.old != NULL and blocks.is_live(moved):
         entry = entry_for(process, thread, record.block)
-        append(process, thread, REALLOC, 0, moved.number, record.size)
+        append_request(process, thread, REALLOC, 0, moved.number, record.size, record.site)
         count_bytes(process.totals, record.size - moved.size, record.size)
         if entry:
             fill_in(entry, moved.number, moved.thread, record)
@@ -265,7 +265,6 @@ def move(process, thread, record):
         give(process, thread, REALLOC, record)
         if record.old != NULL:
             note_unknown(process, thread, moved)
-    describe(process, 0, 1, record.site)
     process.totals.reallocs += 1
     if record.old not in (NULL, record.block):
         renew_release(process, thread, record.old)
@@ -275,7 +274,7 @@ def leave_sample(process, thread):
     """A realloc that returned a block outside of the sample: for the sample, it freed the old one."""
     moved = thread.moved
     if blocks.is_live(moved):
-        append(process, thread, DEALLOC, 0, moved.number, 0)
+        append(process, thread, DEALLOC, 0, moved.number)
         count_free(process, thread, moved)
     else:
         process.repairs.unmatched_reallocs += 1
@@ -304,7 +303,7 @@ def exit_thread(process, thread):
     """The end of a thread. The C library repeats it if later destructors of the thread make calls."""
     if not thread.has_exited:
         thread.has_exited = 1
-        append(process, thread, THREAD_EXIT, 0, NONE, 0)
+        append(process, thread, THREAD_EXIT, 0, NONE)
         process.totals.thread_exits += 1
 
 
@@ -315,6 +314,7 @@ def remember(state, process, stamp):
         snapshot.stamp = stamp
         snapshot.next = process.snapshot
         process.snapshot = snapshot
+        snapshot.table.advise = process.table.advise
         blocks.copy_live(process.table, snapshot.table, INHERITED_YET)
 
 
@@ -332,7 +332,7 @@ def enter_phase(process, thread, phase):
             return False
         entry = Block(process.memory, process.table.entries + process.forgotten * Block.SIZE)
         if blocks.is_live(entry) and entry.number != INHERITED_YET:
-            append(process, thread, DEALLOC, 0, entry.number, 0)
+            append(process, thread, DEALLOC, 0, entry.number)
             count_free(process, thread, entry)
             process.repairs.forgotten += 1
         process.forgotten += 1

@@ -42,6 +42,7 @@ class Table(Struct):
     mask: Word
     used: Word  # entries that are not empty
     freed: Word  # of these, those not live
+    advise: Word  # the address of C's madvise; NULL: the kernel is told nothing
 
 
 class Snapshot(Struct):
@@ -101,17 +102,29 @@ class Repairs(Struct):
 
 
 class Columns(Struct):
-    """Events that are not written yet; the fields of `heapwright.traces.events.Events`."""
+    """Events that are not written yet, in the columns of a trace's chunk (`heapwright.traces.columns`)."""
 
-    block: Array[Word, CAPACITY]
-    size: Array[Word, CAPACITY]
-    time: Array[Word, CAPACITY]
+    kind: Array[Byte, CAPACITY]
     thread: Array[Word32, CAPACITY]
+    align: Array[Byte, CAPACITY]
+    size: Array[Word, CAPACITY]
+    since: Array[Word, CAPACITY]
     count: Array[Word32, CAPACITY]
+    time: Array[Word, CAPACITY]
     site: Array[Word32, CAPACITY]
-    op: Array[Byte, CAPACITY]
-    flags: Array[Byte, CAPACITY]
-    log2_align: Array[Byte, CAPACITY]
+
+
+class Lengths(Struct):
+    """How many numbers are in the columns."""
+
+    events: Word  # in kind, thread, time and site
+    aligns: Word
+    sizes: Word
+    sinces: Word
+    counts: Word
+    odd_counts: Word  # of the counts, those that are not 1
+    sites: Word  # of the sites, those that are not 0
+    time: Word  # of the last event; 0 before the first of these columns
 
 
 class Explanations(Struct):
@@ -154,7 +167,7 @@ class ProcessState(Struct):
     snapshot: Snapshot
     table: Inline[Table]
     columns: Columns
-    count: Word  # events in the columns
+    filled: Inline[Lengths]
     explanations: Explanations
     explained: Word  # records there
     time: Word  # of the last event
@@ -184,7 +197,9 @@ class State(Struct):
     order: Array[Word32, MAX_CHUNKS]
     stack: Array[Word32, MAX_CHUNKS]
     chunks: Array[Byte, MAX_CHUNKS * ChunkState.SIZE]
+    advise: Word  # for the tables
     heap: Array[Word, MAX_CHUNKS]  # the threads of a process that have records to convert
+    planes: Array[Byte, CAPACITY * 8]  # of one column
 
 
 def allocate(state, size):

@@ -25,7 +25,7 @@ from heapwright.native.runtime.stacks.state import (
     thread_words,
 )
 from heapwright.native.runtime.stacks.walk import Walk, take_stack
-from heapwright.traces.raw import REALLOC_TO, THREAD_EXIT, UNKNOWN_SITE
+from heapwright.traces.raw import FORK, REALLOC_TO, THREAD_EXIT, UNKNOWN_SITE
 from heapwright.traces.raw_stacks import MAX_DEPTH, VARIABLE
 
 SITES_SLOT = 4  # of the thread's words: the number of its ThreadWords, or NONE_LEFT; above, the run that has them
@@ -37,6 +37,16 @@ NONE_LEFT = LOW_HALF
 
 
 def record(operation, log2_align, address, old, size):
+    """Record a call, in the fewest steps if nothing is to be done besides."""
+    chunk = recorder.chunk_at_hand()
+    is_plain = operation != THREAD_EXIT and operation != FORK and recorder.recorder().sites.load() == recorder.OFF  # noqa: PLR1714  to be known when it is compiled
+    if is_plain and bool(chunk) and phases.is_of_this_phase(chunk) and recorder.has_room_for_two(chunk):
+        recorder.append(chunk, operation, log2_align, address, old, size, UNKNOWN_SITE)
+    else:
+        record_carefully(operation, log2_align, address, old, size)
+
+
+def record_carefully(operation, log2_align, address, old, size):
     """Record a call unless there is a pause, with the call stack that asked, if stacks are taken and it is a request.
 
     Whether there is a pause is asked once: what explains a stack is recorded even if a pause begins meanwhile.

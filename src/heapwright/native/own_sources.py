@@ -1,0 +1,63 @@
+"""heapwright's own sources, which may all go into a library, and the compiler: hashed to a digest.
+
+This is all that a library without a stack of the user's depends on, so that a command finds one in the cache without
+loading any allocator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from heapwright.errors import UserError
+
+PACKAGE = Path(__file__).parent.parent
+# Packages that no library contains; and allocators, which are found through the imports of a stack.
+NEVER_COMPILED = {"allocators", "machine", "collections", "programs", "conformance", "lab", "live"}
+NEVER_COMPILED |= {"html", "report", "maps", "pictures", "advise", "stepper", "cli"}
+
+
+class BuildError(UserError):
+    """A library that cannot be made. The text is one line that says what to do."""
+
+
+class CannotBuild(BuildError):
+    """No library can be made on this machine: something is missing, or cannot be written."""
+
+
+@cache
+def digest_of_compiler() -> bytes:
+    """A digest of heapwright's own sources and of the compiler's versions. A process reads them once."""
+    digest = hashlib.sha256(repr((sys.version_info[:2], release("numba"), release("llvmlite"))).encode())
+    for path in sorted(compiler_sources()):
+        digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
+    return digest.digest()
+
+
+def key_of_compiler() -> str:
+    """The key of a library that has no stack, or one of heapwright's own layers alone."""
+    return digest_of_compiler().hex()[:16]
+
+
+def compiler_sources() -> Iterator[Path]:
+    """All sources that may go into a library besides its stack. New files are hashed by default."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] not in NEVER_COMPILED:
+            yield path
+
+
+def release(package: str) -> str:
+    """A package's release, read from the name of the folder that its installer left next to it.
+
+    `importlib.metadata.version` gives the same, but its import takes longer than everything else before a program
+    starts.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise CannotBuild(f"{package} is not installed: pip install {package}")
+    beside = sorted(Path(spec.origin).parent.parent.glob(f"{package}-*.dist-info"))
+    return beside[0].name if beside else spec.origin
