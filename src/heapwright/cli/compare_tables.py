@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 120  # columns, if the terminal does not give a width
-TIMES = ("allocator", "warm", "± spread", "× best", "cold", "± spread", "× best")
+TIMES = ("allocator", "warm", "± spread", "× {}", "cold", "± spread", "× {}")
 PEAKS = ("events/s", "peak heap", "utilization", "resident")
 BYTES = ("requested", "internal", "external", "free", "largest_free", "held")
 QUANTILES = ("p50", "p90", "p99", "p99.9", "max")
@@ -24,8 +24,13 @@ def print_tables(report: dict[str, Any], memory: bool) -> None:
     """Print what was replayed, the times and peaks, and then the tables that were asked for."""
     out = console(WIDTH)
     title(out, report["trace"], report["environment"])
-    results = report["results"]
-    times(out, results)
+    results = [each for each in report["results"] if not each["error"]]
+    shared(out, report, results)
+    if results:
+        times(out, results, shares_time(report, results))
+    for each in report["results"]:
+        if each["error"]:
+            say(out, f"{each['allocator']} is not measured: {each['error']}")
     if memory:
         course(out, results)
         usage(out, results)
@@ -65,16 +70,45 @@ def number(of: float | None) -> str:
 # --- times and peaks
 
 
-def times(out: Console, results: list[dict[str, Any]]) -> None:
-    warm = min(result["seconds"] for result in results)
-    cold = min(result["cold"]["seconds"] for result in results)
-    print_table(out, (*TIMES, *PEAKS), [times_row(result, warm, cold) for result in results])
+def shares_time(report: dict[str, Any], results: list[dict[str, Any]]) -> bool:
+    """Whether times are to be compared with those of `system` in the same repeat, because replays ran side by side."""
+    return (report["jobs"] > 1 or bool(report["on"])) and all(result["to_system"] for result in results)
+
+
+def shared(out: Console, report: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Say what times mean that were measured side by side, or on several machines."""
+    hosts = sorted({host for result in results for host in result["hosts"]})
+    if report["on"]:
+        machines = ", ".join(hosts) or "-"
+        say(out, f"measured on {report['on']} ({machines}): `system` is the C library there")
+    elif report["jobs"] > 1:
+        say(out, f"{report['jobs']} replays at a time share the machine: times are longer than alone, bytes are the same")
+    if shares_time(report, results):
+        say(out, "× system: the time divided by that of system in the same repeat; the median of all repeats")
+    elif report["on"] or report["jobs"] > 1:
+        say(out, "add `-a system` for ratios within each repeat; these times may not be comparable")
+
+
+def times(out: Console, results: list[dict[str, Any]], to_system: bool) -> None:
+    if to_system:
+        ratios = [(each["to_system"]["warm"]["ratio"], each["to_system"]["cold"]["ratio"]) for each in results]
+    else:
+        warm = min(result["seconds"] for result in results)
+        cold = min(result["cold"]["seconds"] for result in results)
+        ratios = [(over(each["seconds"], warm), over(each["cold"]["seconds"], cold)) for each in results]
+    heads = [each.format("system" if to_system else "best") for each in TIMES]
+    print_table(out, (*heads, *PEAKS), [times_row(*each) for each in zip(results, ratios, strict=True)])
     for result in results:
         if result["failures"]:
             say(out, f"{result['allocator']} refused {counted(result['failures'], 'requests')}")
 
 
-def times_row(result: dict[str, Any], warm: float, cold: float) -> tuple[str, ...]:
+def over(time: float, best: float) -> float | None:
+    return time / best if best else None
+
+
+def times_row(result: dict[str, Any], ratios: tuple[float | None, float | None]) -> tuple[str, ...]:
+    warm, cold = ratios
     heap, utilization = result["peak_heap_bytes"], result["utilization"]
     return (
         result["allocator"],
@@ -87,11 +121,11 @@ def times_row(result: dict[str, Any], warm: float, cold: float) -> tuple[str, ..
     )
 
 
-def time_cells(timed: dict[str, Any], best: float) -> tuple[str, str, str]:
-    """A time, its spread, and its ratio to the best time."""
+def time_cells(timed: dict[str, Any], ratio: float | None) -> tuple[str, str, str]:
+    """A time, its spread, and its ratio to another time."""
     spread = timed["spread"]
-    ratio = f"{timed['seconds'] / best:.2f}" if best else "-"
-    return duration(timed["seconds"]), "-" if spread is None else f"{spread:.0%}", ratio
+    told = "-" if ratio is None else f"{ratio:.2f}"
+    return duration(timed["seconds"]), "-" if spread is None else f"{spread:.0%}", told
 
 
 # --- where the bytes are
