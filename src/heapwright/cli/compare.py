@@ -85,8 +85,8 @@ def command(traces: tuple[Path, ...], allocators: tuple[str, ...], process: str 
     Without -a, it compares the C library's malloc (`system`) with ptmalloc, hoard and slab, and with those of jemalloc,
     mimalloc and tcmalloc that are installed. TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep
     or glibc mtrace file. If it has several processes, the one with the highest peak of live memory is replayed;
-    `--process all` replays each separately. With several processes or traces, the JSON is a list. One thread replays the events of all threads
-    in their recorded order. The mallocs take turns.
+    `--process all` replays each separately. With `--process all` or several traces, the JSON is a list. One thread
+    replays the events of all threads in their recorded order. The mallocs take turns.
 
     Each repeat replays the trace in two fresh processes. `warm` is the time of a pass over pages that earlier passes
     touched: the allocator's own work. `cold` is the processor time of a first pass that writes every byte of every
@@ -223,12 +223,12 @@ def measured(subjects: Sequence[Subject], mallocs: Sequence[Contestant], wanted:
         place = stack.enter_context(place_of(wanted))
         advance = stack.enter_context(bar(len(subjects) * len(mallocs) * wanted.repeats))
         found = compare(flats, mallocs, wanted.repeats, place, tell, times_calls=wanted.latency)
-    known = {"jobs": wanted.jobs, "on": wanted.on, "interrupted": found.was_interrupted}
-    reports = [known | {"results": found.results(i, each.described.summary)} for i, each in enumerate(subjects)]
+    results = [found.results(i, each.described.summary) for i, each in enumerate(subjects)]
     if wanted.looks and not found.was_interrupted:
-        for report, subject in zip(reports, subjects, strict=True):
-            add_curves(report["results"], subject.process, mallocs, wanted.looks)
-    return reports
+        for each, subject in zip(results, subjects, strict=True):
+            add_curves(each, subject.process, mallocs, wanted.looks)
+    known = {"jobs": wanted.jobs, "on": wanted.on, "interrupted": found.was_interrupted}
+    return [known | {"results": each} for each in results]
 
 
 def place_of(wanted: Wanted) -> AbstractContextManager[Place]:
@@ -279,11 +279,12 @@ def show(reports: list[dict[str, Any]], wanted: Wanted, is_list: bool) -> None:
 
     if wanted.as_json:
         click.echo(json.dumps(reports if is_list else reports[0], indent=2))
-        return
-    for number, report in enumerate(reports):
+    for number, report in enumerate([] if wanted.as_json else reports):
         if number:
             click.echo()
         (print_threads if "order" in report else print_tables)(report, wanted.memory)
+    if reports[0].get("interrupted"):
+        click.echo("heapwright: interrupted: these are the repeats that were finished", err=True)
 
 
 def show_maps(report: dict[str, Any], subject: Subject, mallocs: Sequence[Contestant], wanted: Wanted) -> None:

@@ -58,8 +58,9 @@ class Subject:
         """The process with all its events in memory. Raises TraceError if they do not fit."""
         about = self.described
         require_memory(self.path, about.summary.events)
-        facts = {"pid": about.pid, "parent": about.parent, "command": about.command, "threads": about.threads}
-        return Process(Events.join(list(self.source.chunks(self.place))), notes=Counter(about.notes), **facts)
+        events = Events.join(list(self.source.chunks(self.place)))
+        notes = Counter(about.notes)
+        return Process(events, about.pid, about.parent, command=about.command, notes=notes, threads=about.threads)
 
 
 def subjects_of(path: Path, process: str | None, stack: ExitStack) -> list[Subject]:

@@ -82,7 +82,10 @@ def shared(out: Console, report: dict[str, Any], results: list[dict[str, Any]]) 
         machines = ", ".join(hosts) or "-"
         say(out, f"measured on {report['on']} ({machines}): `system` is the C library there")
     elif report["jobs"] > 1:
-        say(out, f"{report['jobs']} replays at a time share the machine: times are longer than alone, bytes are the same")
+        say(
+            out,
+            f"{report['jobs']} replays at a time share the machine: times are longer than alone, bytes are the same",
+        )
     if shares_time(report, results):
         say(out, "× system: the time divided by that of system in the same repeat; the median of all repeats")
     elif report["on"] or report["jobs"] > 1:

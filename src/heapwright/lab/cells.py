@@ -65,7 +65,7 @@ class Place(Protocol):
     """Where cells run."""
 
     executor: Executor
-    lost: tuple[type[Exception], ...]  # errors of a cell whose process was lost
+    lost: tuple[type[Exception], ...]  # errors of a cell whose place is gone
 
     def prepare(self, files: Sequence[Path]) -> Callable[[Path], Path]:
         """Have files where the cells run. Returns the function that finds them there."""
@@ -114,7 +114,7 @@ def measure(
             order = Order(run, flats[cell.trace], placed[cell.malloc], times_calls, here)
             futures[place.executor.submit(carry_out, order)] = cell
         for future in as_completed(futures):
-            settle(future, futures, results, place.lost)
+            settle(future, futures, results, (RunError, *place.lost))
             progress(futures[future])
     except KeyboardInterrupt:
         results.was_interrupted = True
@@ -134,7 +134,7 @@ def cells(traces: int, mallocs: int, repeats: int) -> Iterator[Cell]:
 
 
 def settle(
-    future: Future[Done], futures: Mapping[Future[Done], Cell], results: Results, lost: tuple[type[Exception], ...]
+    future: Future[Done], futures: Mapping[Future[Done], Cell], results: Results, failures: tuple[type[Exception], ...]
 ) -> None:
     """Note the result of a cell. If it failed, the same malloc is not tried again on this trace."""
     cell = futures[future]
@@ -142,7 +142,7 @@ def settle(
         return
     try:
         results.done[cell] = future.result()
-    except (RunError, *lost) as error:
+    except failures as error:
         results.failed[cell.pair] = f"the replay {error}" if isinstance(error, RunError) else f"was lost: {error}"
         for other, its_cell in futures.items():
             if its_cell.pair == cell.pair:
@@ -168,7 +168,7 @@ class Threads:
 
 
 @contextmanager
-def on_this_machine(jobs: int) -> Iterator[Threads]:
+def on_this_machine(jobs: int) -> Iterator[Place]:
     """Run `jobs` cells side by side."""
     place = Threads(jobs)
     with place.executor:

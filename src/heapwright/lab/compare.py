@@ -134,7 +134,9 @@ def compare(
     found = measure(flats, mallocs, repeats, place, progress, times_calls=times_calls)
     if found.was_interrupted and not found.done:
         raise KeyboardInterrupt
-    tables = [[figures(found, trace, each, malloc.name) for each, malloc in enumerate(mallocs)] for trace in range(len(flats))]
+    tables = [
+        [figures(found, trace, each, malloc.name) for each, malloc in enumerate(mallocs)] for trace in range(len(flats))
+    ]
     plain = [place for place, malloc in enumerate(mallocs) if malloc.library is None and not malloc.settings]
     return Comparison(tables, plain[0] if plain else None, found.was_interrupted)
 

@@ -117,7 +117,7 @@ def told(number: int) -> int | None:
 
 
 def moments_of(flat: Flat) -> list[int]:
-    """The moments to look, in events done: the peak, the end, and the lowest live memory in each window of the trace."""
+    """The moments to look, in events done: the peak, the end, and the lowest live memory in each window."""
     lows = Lows(len(flat))
     lows.take(flat.live)
     return sorted(lows.moments | {flat.peak, len(flat)})

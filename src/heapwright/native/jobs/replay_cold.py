@@ -1,7 +1,7 @@
 """The cold pass: the only one of a fresh process. It writes every byte that a request adds.
 
-The processor clock covers all of it but the reading of the events, in user and kernel mode. So the time includes page faults, the zeroing of pages,
-the calls that map and unmap memory, and the writes of the payload.
+The processor clock covers all of it but the reading of events, in user and kernel mode. So the time includes page
+faults, the zeroing of pages, the calls that map and unmap memory, and the writes of the payload.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A window on the flat events of a job: a trace need not fit into memory.
 
-The window is read from the events' file whenever a pass comes to its end, and the clock does not cover that. Its pages
-are there from the start, so the replayer's own memory does not change while a malloc is measured, and its events stay in
-the processor's cache. A pass asks for the events from a number on, and does those that are there:
+The window is filled from the events' file whenever a pass comes to its end, and the clock does not cover that. Its
+pages are there from the start, so the replayer's own memory does not change while a malloc is measured, and its events
+stay in the processor's cache. A pass asks for the events from a number on, and does those that are there:
 
     0                                                      events
     ├────────── window ──────────┼────────── window ───...───┤
