@@ -93,7 +93,8 @@ def test_bytes_and_their_order_do_not_depend_on_how_many_run_at_a_time(heapwrigh
 
 
 def test_a_crash_costs_its_own_row(heapwright, traces, peculiar):
-    done = heapwright("compare", traces["aborts"], traces["few"], "-a", peculiar, "-a", "system", "-n", "2", "--jobs", 2)
+    mallocs = ("-a", peculiar, "-a", "system")
+    done = heapwright("compare", traces["aborts"], traces["few"], *mallocs, "-n", "2", "--jobs", "2")
     assert done.returncode == 1
     first, second = done.stdout.split("\n\n")
     assert "peculiar is not measured: the replay ended by SIGABRT" in first

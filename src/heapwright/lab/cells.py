@@ -158,7 +158,7 @@ class Threads:
     lost: tuple[type[Exception], ...] = ()
 
     def __init__(self, jobs: int):
-        self.executor = ThreadPoolExecutor(jobs)
+        self.executor: Executor = ThreadPoolExecutor(jobs)
 
     def prepare(self, files: Sequence[Path]) -> Callable[[Path], Path]:
         return Path

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from heapwright.traces.events import Events
     from heapwright.traces.flat import Flat
 
+ALWAYS = ("malloc", "free")  # what a replay calls whatever its events
 SPARE = 64 << 20  # bytes to leave free on the disk
 REMEDY = "set TMPDIR to a folder with room, or cut the trace (`heapwright trace cut`)"
 
@@ -84,7 +85,7 @@ class Survey:
         self.done = 0
         self._lows = Lows(events)
         self._most, self._peak = 0, 0
-        self._functions: set[str] = set()
+        self._functions = set(ALWAYS)
 
     def take(self, records: NDArray[Any], live: I64) -> None:
         """Look at the next events."""
@@ -105,7 +106,7 @@ def functions_of(records: NDArray[Any]) -> list[str]:
     """The names of the malloc functions that flat events call."""
     op, log2_align = records["op"], records["log2_align"]
     is_called = {"calloc": op == ALLOC_ZEROED, "realloc": op == REALLOC, "memalign": log2_align > 0}
-    return ["malloc", "free", *(name for name, events in is_called.items() if events.any())]
+    return [*ALWAYS, *(name for name, events in is_called.items() if events.any())]
 
 
 # --- the file
