@@ -74,7 +74,13 @@ LEAK = """
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-static void handle(void) { memset(malloc(700), 1, 700); free(malloc(3000)); }
+static char *volatile answer, *volatile scratch;
+__attribute__((noinline)) static void handle(void) {
+  answer = malloc(700);
+  memset(answer, 1, 700);
+  scratch = malloc(3000);
+  free(scratch);
+}
 int main(void) {
   for (int request = 0; request < 60000; request++) handle();
   usleep(700000);
