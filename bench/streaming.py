@@ -2,9 +2,9 @@
 
     python bench/streaming.py -o bench/results/streaming.json [--events 100000000]
 
-A C program replaces random blocks of a live set, grows some of them, and is recorded. The script then measures the
-time of making the events flat, and runs `compare`. Twenty times a second it reads the peak of resident memory (VmHWM)
-of the command and of the processes that it starts. `worker_peak_beyond_bytes` is the peak of a replaying process
+The trace is generated: random blocks of a live set are replaced, and some of them grow. While `compare` runs, the
+script reads twenty times a second the peak of resident memory (VmHWM) of the command and of its child processes.
+`flattening` is the time until the first replay begins. `worker_peak_beyond_bytes` is the peak of a replaying process
 without what the malloc under test made of it.
 """
 
@@ -12,47 +12,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from heapwright.lab.flat_file import flattened
-from heapwright.lab.machine_facts import machine_facts
-from heapwright.traces.format import TraceFile
+import numpy as np
+from numpy.typing import NDArray
 
-PROGRAM = """
-#include <stdint.h>
-#include <stdlib.h>
-#define LIVE 200000
-static void *block[LIVE];
-static uint64_t state = 88172645463325252u;
-static uint64_t random_word(void) {
-  state ^= state << 13; state ^= state >> 7; state ^= state << 17;
-  return state;
-}
-int main(int count, char **arguments) {
-  (void) count;
-  for (long left = atol(arguments[1]); left > 0;) {
-    uint64_t word = random_word();
-    void **place = &block[(word >> 32) % LIVE];
-    size_t size = 16 + word % 240;
-    if (*place && word % 16 == 0) {
-      *place = realloc(*place, 2 * size);
-      left -= 1;
-    } else {
-      left -= *place ? 2 : 1;
-      free(*place);
-      *place = malloc(size);
-    }
-  }
-}
-"""
+from heapwright.lab.machine_facts import machine_facts
+from heapwright.traces.events import ALLOC, DEALLOC, REALLOC, Events, Summary, counts_of
+from heapwright.traces.flat import FlatEvent
+from heapwright.traces.format import TraceFile, Writer
+from heapwright.traces.passing import peaks
+from heapwright.traces.stacks import Stacks
+
+LIVE = 200_000  # blocks
+PAIRS = 400_000  # a free and a malloc each, in a chunk
+GROWS = 16  # of so many new blocks one is grown at once
 
 
 def main() -> None:
@@ -62,62 +45,116 @@ def main() -> None:
     parser.add_argument("-a", dest="mallocs", action="append", help="a malloc; by default hoard and system")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
-        trace = recorded(Path(folder), options.events)
+        trace = synthesized(Path(folder, "work.hwt"), options.events)
         report = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": ["python", "bench/streaming.py", *sys.argv[1:]],
             "machine": machine_facts(),
-            "trace_bytes": trace.stat().st_size,
-            "flattening": flattening(trace),
+            "trace": facts_of(trace),
             "compare": comparison(trace, options.mallocs or ["hoard", "system"]),
         }
     options.output.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def recorded(folder: Path, events: int) -> Path:
-    """The recording of the program."""
-    say(f"recording {events:,} events")
-    (folder / "work.c").write_text(PROGRAM)
-    subprocess.run([shutil.which("gcc") or "cc", "-O2", "-o", folder / "work", folder / "work.c"], check=True)
-    command = [*heapwright("record"), "-o", folder / "work.hwt", "--", folder / "work", str(events)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return folder / "work.hwt"
+def synthesized(path: Path, events: int) -> Path:
+    """A trace of about so many events: blocks of 16 to 255 bytes in a random order, and then one of others for each."""
+    say(f"making a trace of {events:,} events")
+    work, summary = Work(), Summary()
+    with path.open("wb") as file:
+        writer = Writer(file, level=1)
+        while summary.events < events:
+            chunk, live_bytes = work.filled() if not summary.events else work.replaced(min(PAIRS, events // 2))
+            before = summary.blocks, summary.live_bytes_at_end, summary.live_blocks_at_end
+            writer.add(0, chunk, *before)
+            writer.flush()
+            summary = added(summary, chunk, live_bytes)
+        process = {"pid": 1, "parent": 0, "execs": 0, "command": "", "threads": [], "sample": 0, "notes": {}}
+        facts = {"source": "bench/streaming.py", "program": "", "command": [], "date": "", "host": {}}
+        whole = {"summary": asdict(summary), "processes": [process | {"summary": asdict(summary)}]}
+        writer.finish(facts | whole, Stacks())
+    return path
 
 
-def flattening(trace: Path) -> dict[str, Any]:
-    """The time of making all events flat, without a replay."""
-    say("making the events flat")
-    began, began_cpu = time.monotonic(), time.process_time()
+class Work:
+    """A live set of blocks, whose replacements are drawn at random, a chunk at a time."""
+
+    def __init__(self) -> None:
+        self.random = np.random.Generator(np.random.PCG64(1))
+        self.blocks = LIVE  # that have started
+        self.block = np.arange(LIVE)  # in each place
+        self.size = self.sizes(LIVE)
+
+    def sizes(self, count: int) -> NDArray[np.int64]:
+        return 16 + (self.random.random(count) * 240).astype(np.int64)
+
+    def filled(self) -> tuple[Events, NDArray[np.int64]]:
+        """The first blocks, and the live bytes after each event."""
+        op = np.full(LIVE, ALLOC)
+        return Events.of(op=op, thread=op * 0, block=self.block, size=self.size), np.cumsum(self.size)
+
+    def replaced(self, pairs: int) -> tuple[Events, NDArray[np.int64]]:
+        """Free blocks in random places and make others there, of which some grow to twice their size."""
+        place = (self.random.random(pairs) * LIVE).astype(np.int64)
+        made, size = self.blocks + np.arange(pairs), self.sizes(pairs)
+        grows = np.arange(pairs) % GROWS == 0
+        kept = size * (1 + grows)
+        old, old_size = before(place, made, self.block), before(place, kept, self.size)
+        op = np.tile([DEALLOC, ALLOC, REALLOC], pairs)
+        block, asked = np.stack([old, made, made], 1).ravel(), np.stack([old * 0, size, 2 * size], 1).ravel()
+        change = np.stack([-old_size, size, size], 1).ravel()
+        which = np.stack([grows | True, grows | True, grows], 1).ravel()
+        live = self.size.sum() + np.cumsum(change[which])
+        self.block[place], self.size[place] = made, kept  # of several, the last one stays
+        self.blocks += pairs
+        return Events.of(op=op[which], thread=op[which] * 0, block=block[which], size=asked[which]), live
+
+
+def before(place: NDArray[np.int64], new: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What was in each place before: the last new value that was put there, or the first value."""
+    order = np.argsort(place, kind="stable")
+    found = first[place]
+    again = np.flatnonzero(place[order[1:]] == place[order[:-1]]) + 1
+    found[order[again]] = new[order[again - 1]]
+    return found
+
+
+def added(summary: Summary, events: Events, live_bytes: NDArray[np.int64]) -> Summary:
+    """The summary with further events."""
+    counts = counts_of(events)
+    changes = (events.op == ALLOC).astype(np.int64) - (events.op == DEALLOC)
+    live_blocks = summary.live_blocks_at_end + np.cumsum(changes)
+    peak = peaks(live_bytes, live_blocks)
+    most = max(summary.peak_live_blocks, peak["peak_live_blocks"])
+    ends = {"live_bytes_at_end": int(live_bytes[-1]), "live_blocks_at_end": int(live_blocks[-1])}
+    both = summary + Summary(**counts, **peak, blocks=counts["allocs"])
+    return replace(both, threads=1, peak_live_blocks=most, **ends)
+
+
+def facts_of(trace: Path) -> dict[str, Any]:
     with TraceFile(trace) as file:
-        summary = file.summary
-        with flattened(file.chunks(), summary.events - summary.failed) as flat:
-            size = flat.path.stat().st_size
-    return {
-        "events": summary.events,
-        "reallocs": summary.reallocs,
-        "peak_live_bytes": summary.peak_live_bytes,
-        "peak_live_blocks": summary.peak_live_blocks,
-        "seconds": round(time.monotonic() - began, 1),
-        "cpu_seconds": round(time.process_time() - began_cpu, 1),
-        "flat_bytes": size,
-    }
+        kept = ("events", "reallocs", "peak_live_bytes", "peak_live_blocks")
+        facts = {name: getattr(file.summary, name) for name in kept}
+    return {**facts, "file_bytes": trace.stat().st_size, "flat_bytes": facts["events"] * FlatEvent.SIZE}
 
 
 def comparison(trace: Path, mallocs: list[str]) -> dict[str, Any]:
     """What `compare` finds, and the peaks of resident memory of all processes meanwhile."""
     say("comparing")
     command = [*heapwright("compare"), trace, "-n", "1", "--json", *(each for name in mallocs for each in ("-a", name))]
-    began, peaks = time.monotonic(), dict[int, int]()
+    began, peaks, flattening = time.monotonic(), dict[int, int](), {}
     with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as process:
         while not (out := finished(process)):
             for pid in family(process.pid):
                 peaks[pid] = max(peaks.get(pid, 0), resident_peak(pid))
+            if len(peaks) > 1 and not flattening:  # the first replay has begun
+                flattening = {"seconds": time.monotonic() - began, "processor_seconds": processor_time(process.pid)}
     parent = peaks.pop(process.pid)
     found = [kept(each) for each in json.loads(out)["results"]]
     own = max(each["peak_resident_bytes"] for each in found)
     return {
         "arguments": ["compare", "-n", "1", *mallocs],
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": time.monotonic() - began,
+        "flattening": flattening,
         "parent_peak_resident_bytes": parent,
         "worker_peak_resident_bytes": max(peaks.values()),
         "worker_peak_beyond_bytes": max(peaks.values()) - own,
@@ -150,6 +187,12 @@ def resident_peak(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def processor_time(pid: int) -> float:
+    """The seconds that a process has run: the 14th and 15th numbers of /proc/PID/stat, in ticks."""
+    user, kernel = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(kernel)) / os.sysconf("SC_CLK_TCK")
 
 
 def kept(result: dict[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,12 @@ def test_a_crash_costs_its_own_row(heapwright, traces, peculiar):
     mallocs = ("-a", peculiar, "-a", "system")
     done = heapwright("compare", traces["aborts"], traces["few"], *mallocs, "-n", "2", "--jobs", "2")
     assert done.returncode == 1
-    first, second = done.stdout.split("\n\n")
+    first, second, means = done.stdout.split("\n\n")
+    assert means.startswith("over all 2 traces: multiples of peculiar, as geometric means\n")
+    assert [line.split()[:4] for line in means.splitlines()[2:]] == [
+        ["peculiar", "1", "1.00", "1.00"],
+        ["system", "1", *means.split()[-4:-2]],
+    ]
     assert "peculiar is not measured: the replay ended by SIGABRT" in first
     assert first.count("system ") > 1 and "peculiar  " not in first
     assert "peculiar  " in second and "not measured" not in second
@@ -118,14 +123,17 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
-def test_an_interrupt_ends_all_processes_and_shows_what_is_done(traces, peculiar):
-    mallocs = ["-a", "system", "-a", peculiar, "-a", peculiar.replace("peculiar=", "other=")]
-    command = [sys.executable, "-m", "heapwright", "compare", traces["waits"], *mallocs, "-n", "1", "--jobs", "2"]
+def interrupted(command, workers):
+    """Interrupt a comparison in which system has ended and two others wait, in processes that `workers` started."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*map(str, command)], start_new_session=True, **pipes) as process:
-        wait_for(lambda: len(children(process.pid)) == 2)
-        left = children(process.pid)
-        time.sleep(1)  # system is done, and the others wait
+        parents = workers or [process.pid]
+
+        def waiting():
+            return [child for pid in parents for child in children(pid) if is_paused(child)]
+
+        wait_for(lambda: len(waiting()) == 2)
+        left = waiting()
         process.send_signal(signal.SIGINT)  # to the parent alone
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -133,6 +141,23 @@ def test_an_interrupt_ends_all_processes_and_shows_what_is_done(traces, peculiar
     assert "peculiar is not measured: was interrupted before its first repeat ended" in out
     assert any(line.startswith("system ") for line in out.splitlines())
     assert not any(Path("/proc", each).exists() for each in left)
+
+
+def is_paused(pid):
+    """Whether a process waits in pause(2), the 34th system call of x86-64."""
+    try:
+        return Path(f"/proc/{pid}/syscall").read_text().split()[0] == "34"
+    except OSError:
+        return False
+
+
+def waits(traces, peculiar, *more):
+    mallocs = ["-a", "system", "-a", peculiar, "-a", peculiar.replace("peculiar=", "other=")]
+    return [sys.executable, "-m", "heapwright", "compare", traces["waits"], *mallocs, "-n", "1", *more]
+
+
+def test_an_interrupt_ends_all_processes_and_shows_what_is_done(traces, peculiar):
+    interrupted(waits(traces, peculiar, "--jobs", "2"), [])
 
 
 # --- on a Dask cluster
@@ -176,6 +201,11 @@ def test_a_crash_on_a_cluster_costs_its_own_row(heapwright, cluster, traces, pec
     done = heapwright("compare", traces["aborts"], "-a", peculiar, "-a", "system", "-n", "1", "--on", address(cluster))
     assert done.returncode == 1
     assert "peculiar is not measured: the replay ended by SIGABRT" in done.stdout
+
+
+def test_an_interrupt_ends_the_processes_on_the_cluster(cluster, traces, peculiar):
+    with cluster.get_client() as client:
+        interrupted(waits(traces, peculiar, "--on", address(cluster)), client.run(os.getpid).values())
 
 
 @pytest.fixture

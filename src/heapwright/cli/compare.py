@@ -274,7 +274,7 @@ def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:
 
 
 def show(reports: list[dict[str, Any]], wanted: Wanted, is_list: bool) -> None:
-    from heapwright.cli.compare_tables import print_tables
+    from heapwright.cli.compare_tables import print_means, print_tables
     from heapwright.cli.compare_threads import print_threads
 
     if wanted.as_json:
@@ -283,6 +283,8 @@ def show(reports: list[dict[str, Any]], wanted: Wanted, is_list: bool) -> None:
         if number:
             click.echo()
         (print_threads if "order" in report else print_tables)(report, wanted.memory)
+    if len(reports) > 1 and not (wanted.as_json or wanted.on_threads):
+        print_means(reports)
     if reports[0].get("interrupted"):
         click.echo("heapwright: interrupted: these are the repeats that were finished", err=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 from heapwright.cli.curves_text import print_curves
@@ -17,6 +19,12 @@ WIDTH = 120  # columns, if the terminal does not give a width
 TIMES = ("allocator", "warm", "± spread", "× {}", "cold", "± spread", "× {}")
 PEAKS = ("events/s", "peak heap", "utilization", "resident")
 BYTES = ("requested", "internal", "external", "free", "largest_free", "held")
+MEANS: dict[str, Callable[[dict[str, Any]], float | None]] = {
+    "warm": lambda result: result["seconds"],
+    "cold": lambda result: result["cold"]["seconds"],
+    "peak heap": lambda result: result["peak_heap_bytes"],
+    "resident": lambda result: result["peak_resident_bytes"],
+}
 QUANTILES = ("p50", "p90", "p99", "p99.9", "max")
 
 
@@ -129,6 +137,30 @@ def time_cells(timed: dict[str, Any], ratio: float | None) -> tuple[str, str, st
     spread = timed["spread"]
     told = "-" if ratio is None else f"{ratio:.2f}"
     return duration(timed["seconds"]), "-" if spread is None else f"{spread:.0%}", told
+
+
+# --- over several traces
+
+
+def print_means(reports: list[dict[str, Any]]) -> None:
+    """Print each malloc's multiples of the first one, as geometric means over all that both could serve."""
+    out = console(WIDTH)
+    first = reports[0]["results"][0]["allocator"]
+    what = "traces" if len({report["trace"]["file"] for report in reports}) > 1 else "processes"
+    say(out, f"\nover all {len(reports)} {what}: multiples of {first}, as geometric means")
+    tables = [{each["allocator"]: each for each in report["results"] if not each["error"]} for report in reports]
+    names = [each["allocator"] for each in reports[0]["results"]]
+    print_table(out, ("allocator", what, *MEANS), [means_row(tables, name, first) for name in names])
+
+
+def means_row(tables: list[dict[str, Any]], name: str, first: str) -> tuple[str, ...]:
+    both = [(table[name], table[first]) for table in tables if name in table and first in table]
+    cells = []
+    for figure in MEANS.values():
+        pairs = [(figure(mine), figure(its)) for mine, its in both]
+        whole = pairs and all(one and other for one, other in pairs)
+        cells.append(f"{geometric_mean(one / other for one, other in pairs):.2f}" if whole else "-")
+    return (name, str(len(both)), *cells)
 
 
 # --- where the bytes are

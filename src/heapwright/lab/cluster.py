@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PREFIX = "dask://"
 PATIENCE = 10  # seconds to wait for a scheduler
-MOST_SENT = 1 << 30  # bytes of a file
+MAX_SENT = 1 << 30  # bytes of a file
 
 
 class ClusterError(UserError):
@@ -146,7 +146,7 @@ class Cluster:
 
     def _send(self, path: Path, worker: str) -> None:
         size = path.stat().st_size
-        if size > MOST_SENT:
+        if size > MAX_SENT:
             what = f"{path}: {size:,} bytes are too many to send to {worker}"
             raise ClusterError(f"{what}; set TMPDIR to a folder that all workers see")
         packed = compress(path.read_bytes(), LEVEL)
