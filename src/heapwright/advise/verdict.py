@@ -63,11 +63,29 @@ def verdict(facts: dict[str, Any]) -> str:
     """The answer in one sentence."""
     if facts["verdict"] == "change":
         return f"change to {facts['recommended']}: {facts['reasons'][0]}"
-    tried = f"none of {len(facts['search']) - 1} candidates improves on today's malloc by more than the noise"
+    price = trade(facts["judged"], facts["thresholds"]["allowed_loss"])
+    how = "without a loss beyond what --allow permits" if price else "by more than the noise"
+    tried = f"none of {len(facts['search']) - 1} candidates improves on today's malloc {how}"
     if facts["verdict"] == "program":
         held = share(facts["live_share"], 1)
-        return f"the program, not the malloc, holds the memory: {held} of the peak are live blocks, and {tried}"
-    return f"nothing helps: {tried}{closest(facts['judged'])}"
+        return f"the program, not the malloc, holds the memory: {held} of the peak are live blocks, and {tried}{price}"
+    return f"nothing helps: {tried}{price or closest(facts['judged'])}"
+
+
+def trade(judged: Iterable[dict[str, Any]], allowed: float) -> str:
+    """The largest gain that holds and costs more than is allowed, and what it costs; "" if there is none."""
+    gains = [
+        (change["gain"], name, each)
+        for each in judged
+        for name, change in each["changes"].items()
+        if change["holds"] and each["losses"]
+    ]
+    if not gains:
+        return ""
+    gain, name, row = max(gains, key=lambda each: each[0])
+    costs = [f"{WORDS[each]} rises by {percent(row['changes'][each]['gain'])}" for each in row["losses"]]
+    what = f"with {row['malloc']}, {WORDS[name]} falls by {percent(gain)}, but {' and '.join(costs)}"
+    return f"; {what}, where {percent(allowed)} are permitted"
 
 
 def closest(judged: Iterable[dict[str, Any]]) -> str:
@@ -81,5 +99,6 @@ def closest(judged: Iterable[dict[str, Any]]) -> str:
     if not gains:
         return ""
     gain, name, row = max(gains, key=lambda each: each[0])
-    noise = percent(row["changes"][name]["noise"])
-    return f"; the closest is {row['malloc']}, with {percent(gain)} less of {WORDS[name]} (noise {noise})"
+    noise = row["changes"][name]["noise"]
+    told = "unknown" if noise is None else percent(noise)
+    return f"; the closest is {row['malloc']}, with {percent(gain)} less of {WORDS[name]} (noise {told})"
