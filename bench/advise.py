@@ -98,7 +98,6 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("bursts", ("python3", str(ROOT / "examples" / "memory" / "bursts.py")), {}),
     Case("perl", ("perl", "work.pl"), {"work.pl": PERL}),
     Case("sqlite", ("sqlite3", "-init", "work.sql", ":memory:", ".quit"), {"work.sql": SQL}),
     Case("python", ("python3", "work.py"), {"work.py": PYTHON}),
@@ -106,6 +105,7 @@ CASES = (
     Case("redis", ("redis-server", "redis.conf"), {"redis.conf": REDIS, "load.sh": LOAD}, "sh load.sh"),
     Case("leak", ("./leak",), {"leak.c": LEAK}),
     Case("gzip", ("gzip", "-k", "-f", "text"), {"text": TEXT}),
+    Case("bursts", ("python3", str(ROOT / "examples" / "memory" / "bursts.py")), {}),
 )
 
 
