@@ -192,7 +192,8 @@ def test_the_answer_says_what_a_gain_would_cost():
     judged = [judge(memory_row(20, 20, 20, time=1.3, text="costly"), today, "memory", 0.10).as_json()]
     facts = {"verdict": "nothing", "search": [0] * 5, "judged": judged, "thresholds": {"allowed_loss": 0.1}}
     assert verdict(facts) == (
-        "nothing helps: none of 4 candidates improves on today's malloc without a loss beyond what --allow permits; "
+        "nothing helps without a price: none of 4 candidates improves on today's malloc without a loss beyond what "
+        "--allow permits; "
         "with costly, the memory that stays resident falls by 79 %, but the time rises by 30 %, where 10 % are "
         "permitted"
     )

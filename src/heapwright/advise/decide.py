@@ -56,9 +56,15 @@ class Judged:
     is_confirmed: bool
     losses: tuple[str, ...] = ()  # the objectives that it makes worse by more than is allowed
 
+    @property
+    def is_trade(self) -> bool:
+        """Whether it has a gain that holds, at the price of a loss."""
+        return bool(self.losses) and any(each.holds for each in self.changes)
+
     def as_json(self) -> dict[str, Any]:
         changes = {each.name: each.as_json() for each in self.changes}
-        told = {"changes": changes, "is_confirmed": self.is_confirmed, "losses": list(self.losses)}
+        told = {"changes": changes, "is_confirmed": self.is_confirmed, "is_trade": self.is_trade}
+        told["losses"] = list(self.losses)
         return {**self.row.as_json(), **told}
 
 

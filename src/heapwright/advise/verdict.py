@@ -63,13 +63,14 @@ def verdict(facts: dict[str, Any]) -> str:
     """The answer in one sentence."""
     if facts["verdict"] == "change":
         return f"change to {facts['recommended']}: {facts['reasons'][0]}"
-    price = trade(facts["judged"], facts["thresholds"]["allowed_loss"])
-    how = "without a loss beyond what --allow permits" if price else "by more than the noise"
-    tried = f"none of {len(facts['search']) - 1} candidates improves on today's malloc {how}"
+    tried = f"none of {len(facts['search']) - 1} candidates improves on today's malloc"
     if facts["verdict"] == "program":
-        held = share(facts["live_share"], 1)
-        return f"the program, not the malloc, holds the memory: {held} of the peak are live blocks, and {tried}{price}"
-    return f"nothing helps: {tried}{price or closest(facts['judged'])}"
+        held = f"{share(facts['live_share'], 1)} of the peak are live blocks"
+        return f"the program, not the malloc, holds the memory: {held}, and {tried} by more than the noise"
+    price = trade(facts["judged"], facts["thresholds"]["allowed_loss"])
+    if price:
+        return f"nothing helps without a price: {tried} without a loss beyond what --allow permits; {price}"
+    return f"nothing helps: {tried} by more than the noise{closest(facts['judged'])}"
 
 
 def trade(judged: Iterable[dict[str, Any]], allowed: float) -> str:
@@ -78,14 +79,14 @@ def trade(judged: Iterable[dict[str, Any]], allowed: float) -> str:
         (change["gain"], name, each)
         for each in judged
         for name, change in each["changes"].items()
-        if change["holds"] and each["losses"]
+        if change["holds"] and each["is_trade"]
     ]
     if not gains:
         return ""
     gain, name, row = max(gains, key=lambda each: each[0])
     costs = [f"{WORDS[each]} rises by {percent(row['changes'][each]['gain'])}" for each in row["losses"]]
     what = f"with {row['malloc']}, {WORDS[name]} falls by {percent(gain)}, but {' and '.join(costs)}"
-    return f"; {what}, where {percent(allowed)} are permitted"
+    return f"{what}, where {percent(allowed)} are permitted"
 
 
 def closest(judged: Iterable[dict[str, Any]]) -> str:
