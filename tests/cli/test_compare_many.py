@@ -12,9 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from heapwright.cli.compare import command
 from heapwright.native.library import cache
-from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace
+from heapwright.traces import format
+from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace, TraceError
 from heapwright.traces.format import write
 from heapwright.traces.synthesize import random_live_set
 
@@ -79,8 +82,8 @@ def figures(done):
 
 
 def test_bytes_and_their_order_do_not_depend_on_how_many_run_at_a_time(heapwright, traces, peculiar):
-    command = ("compare", traces["large"], traces["few"], "-a", peculiar, "-a", "system", "-n", "2", "--json")
-    alone, together = heapwright(*command), heapwright(*command, "--jobs", "4")
+    words = ("compare", traces["large"], traces["few"], "-a", peculiar, "-a", "system", "-n", "2", "--json")
+    alone, together = heapwright(*words), heapwright(*words, "--jobs", "4")
     assert (alone.returncode, together.returncode) == (0, 0), together.stderr
     assert figures(alone) == figures(together)
     assert [each[:2] for each in figures(alone)] == [
@@ -160,6 +163,19 @@ def test_an_interrupt_ends_all_processes_and_shows_what_is_done(traces, peculiar
     interrupted(waits(traces, peculiar, "--jobs", "2"), [])
 
 
+@pytest.mark.parametrize("words", [("--curves",), ("--map",), ("--threads",)])
+def test_a_trace_that_does_not_fit_is_refused_before_the_work_where_it_must_fit(traces, monkeypatch, words):
+    monkeypatch.setattr(format, "free_memory", lambda: 1000)
+    done = CliRunner().invoke(command, [str(traces["few"]), "-a", "no such malloc", *words])
+    assert isinstance(done.exception, TraceError)
+    assert "need about" in str(done.exception) and done.output == ""
+
+
+def test_a_trace_that_does_not_fit_is_replayed(traces, monkeypatch):
+    monkeypatch.setattr(format, "free_memory", lambda: 1000)
+    assert CliRunner().invoke(command, [str(traces["few"]), "-a", "system", "-n", "1"]).exit_code == 0
+
+
 # --- on a Dask cluster
 
 
@@ -191,8 +207,8 @@ def address(cluster):
 
 
 def test_a_cluster_finds_what_this_machine_finds(heapwright, cluster, traces, peculiar):
-    command = ("compare", traces["large"], traces["few"], "-a", peculiar, "-a", "system", "-n", "2", "--json")
-    here, there = heapwright(*command), heapwright(*command, "--on", address(cluster))
+    words = ("compare", traces["large"], traces["few"], "-a", peculiar, "-a", "system", "-n", "2", "--json")
+    here, there = heapwright(*words), heapwright(*words, "--on", address(cluster))
     assert there.returncode == 0, there.stderr
     assert figures(here) == figures(there)
 

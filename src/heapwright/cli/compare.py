@@ -153,6 +153,11 @@ class Wanted:
     def has_map(self) -> bool:
         return self.with_map or bool(self.html)
 
+    @property
+    def needs_memory(self) -> bool:
+        """Whether all events must be in memory."""
+        return bool(self.looks) or self.has_map or self.on_threads
+
     def check(self, traces: Sequence[Path], process: str | None) -> None:
         """Refuse what has no effect, and what cannot be written, before the work begins."""
         from heapwright.lab.processes import ALL
@@ -189,6 +194,8 @@ def compare_all(paths: Sequence[Path], allocators: tuple[str, ...], process: str
 
     with ExitStack() as stack:
         subjects = [each for path in paths for each in subjects_of(path, process, stack)]
+        for each in subjects if wanted.needs_memory else ():
+            each.check_memory()
         mallocs = contestants(allocators or default_mallocs())
         for each in subjects:
             tell_notes(each.described.notes)
@@ -197,7 +204,7 @@ def compare_all(paths: Sequence[Path], allocators: tuple[str, ...], process: str
         reports = [known | more for known, more in zip(heads, found(subjects, mallocs, wanted), strict=True)]
         progress("")
         show(reports, wanted, is_list=process == ALL or len(paths) > 1)
-        if wanted.has_map:
+        if wanted.has_map and not reports[0]["interrupted"]:
             show_maps(reports[0], subjects[0], mallocs, wanted)
     return status_of(reports)
 

@@ -53,11 +53,14 @@ class Subject:
 
         return flattened(self.source.chunks(self.place), events, tell)
 
+    def check_memory(self) -> None:
+        """Raise TraceError, before any work is done, if the events do not fit into memory."""
+        require_memory(self.path, self.described.summary.events)
+
     @cached_property
     def process(self) -> Process:
-        """The process with all its events in memory. Raises TraceError if they do not fit."""
+        """The process with all its events in memory."""
         about = self.described
-        require_memory(self.path, about.summary.events)
         events = Events.join(list(self.source.chunks(self.place)))
         notes = Counter(about.notes)
         return Process(events, about.pid, about.parent, command=about.command, notes=notes, threads=about.threads)
