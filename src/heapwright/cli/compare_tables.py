@@ -19,7 +19,8 @@ WIDTH = 120  # columns, if the terminal does not give a width
 TIMES = ("allocator", "warm", "± spread", "× {}", "cold", "± spread", "× {}")
 PEAKS = ("events/s", "peak heap", "utilization", "resident")
 BYTES = ("requested", "internal", "external", "free", "largest_free", "held")
-MEANS: dict[str, Callable[[dict[str, Any]], float | None]] = {
+Figure = Callable[[dict[str, Any]], "float | None"]
+MEANS: dict[str, Figure] = {
     "warm": lambda result: result["seconds"],
     "cold": lambda result: result["cold"]["seconds"],
     "peak heap": lambda result: result["peak_heap_bytes"],
@@ -155,12 +156,14 @@ def print_means(reports: list[dict[str, Any]]) -> None:
 
 def means_row(tables: list[dict[str, Any]], name: str, first: str) -> tuple[str, ...]:
     both = [(table[name], table[first]) for table in tables if name in table and first in table]
-    cells = []
-    for figure in MEANS.values():
-        pairs = [(figure(mine), figure(its)) for mine, its in both]
-        whole = pairs and all(one and other for one, other in pairs)
-        cells.append(f"{geometric_mean(one / other for one, other in pairs):.2f}" if whole else "-")
-    return (name, str(len(both)), *cells)
+    return (name, str(len(both)), *(mean_of(both, figure) for figure in MEANS.values()))
+
+
+def mean_of(both: list[tuple[Any, Any]], figure: Figure) -> str:
+    """The geometric mean of the ratios of a figure; a dash if one is missing."""
+    pairs = [(figure(mine), figure(its)) for mine, its in both]
+    ratios = [one / other for one, other in pairs if one and other]
+    return f"{geometric_mean(ratios):.2f}" if ratios and len(ratios) == len(both) else "-"
 
 
 # --- where the bytes are
