@@ -15,6 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from heapwright.cli.compare import command
+from heapwright.lab.curves import measure
+from heapwright.lab.sample import RunError
 from heapwright.native.library import cache
 from heapwright.traces import format
 from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace, TraceError
@@ -177,6 +179,21 @@ def test_a_trace_that_does_not_fit_is_refused_before_the_work_where_it_must_fit(
 def test_a_trace_that_does_not_fit_is_replayed(traces, monkeypatch):
     monkeypatch.setattr(format, "free_memory", lambda: 1000)
     assert CliRunner().invoke(command, [str(traces["few"]), "-a", "system", "-n", "1"]).exit_code == 0
+
+
+def test_curves_that_fail_cost_nothing_else(traces, monkeypatch):
+    def fails(flat, malloc, *rest, **options):
+        if malloc.settings:
+            raise RunError("ended by SIGSEGV")
+        return curves_of(flat, malloc, *rest, **options)
+
+    curves_of = measure.curves_of
+    monkeypatch.setattr(measure, "curves_of", fails)
+    words = [str(traces["few"]), "-a", "system{MALLOC_ARENA_MAX=1}", "-a", "system", "-n", "1", "--curves"]
+    done = CliRunner().invoke(command, [*words, "--samples", "5"])
+    assert done.exit_code == 1, done.exception
+    assert "system{MALLOC_ARENA_MAX=1}: the replay for the curves ended by SIGSEGV" in done.output
+    assert "system: a walk of glibc's arenas" in done.output
 
 
 # --- on a Dask cluster

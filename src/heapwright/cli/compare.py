@@ -213,7 +213,8 @@ def status_of(reports: Sequence[dict[str, Any]]) -> int:
     """The exit status: 130 if interrupted, 1 if a replay failed, otherwise 0."""
     if any(each.get("interrupted") for each in reports):
         return 130
-    return int(any(result.get("error") for each in reports for result in each["results"]))
+    results = [result for each in reports for result in each["results"]]
+    return int(any(result.get("error") or result.get("no_curves") for result in results))
 
 
 def measured(subjects: Sequence[Subject], mallocs: Sequence[Contestant], wanted: Wanted) -> list[dict[str, Any]]:
@@ -254,13 +255,17 @@ def on_threads(subjects: Sequence[Subject], mallocs: Sequence[Contestant], wante
 
 
 def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], samples: int) -> None:
-    """Add the curves of each malloc that was measured to its figures."""
+    """Add the curves of each malloc that was measured to its figures, or the reason why there are none."""
+    from heapwright.lab.compare import CompareError
     from heapwright.lab.curves.measure import curves_of_each
 
-    whole = [(result, malloc) for result, malloc in zip(results, mallocs, strict=True) if not result["error"]]
-    curves = curves_of_each(process, [malloc for _, malloc in whole], samples, progress)
-    for (result, _), found in zip(whole, curves, strict=True):
-        result["curves"] = found.as_json()
+    for result, malloc in zip(results, mallocs, strict=True):
+        if not result["error"]:
+            try:
+                [found] = curves_of_each(process, [malloc], samples, progress)
+                result["curves"] = found.as_json()
+            except CompareError as error:
+                result["no_curves"] = str(error)
 
 
 def default_mallocs() -> tuple[str, ...]:

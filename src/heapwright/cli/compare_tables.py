@@ -45,8 +45,12 @@ def print_tables(report: dict[str, Any], memory: bool) -> None:
         usage(out, results)
     if any(result["latency"] for result in results):
         latency(out, results)
-    if any("curves" in result for result in results):
-        print_curves(out, results)
+    with_curves = [result for result in results if "curves" in result]
+    if with_curves:
+        print_curves(out, with_curves)
+    for result in results:
+        if "no_curves" in result:
+            say(out, result["no_curves"])
 
 
 def title(out: Console, trace: dict[str, Any], environment: dict[str, str]) -> None:
