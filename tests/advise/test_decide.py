@@ -23,7 +23,7 @@ from heapwright.advise.decide import (
     score,
 )
 from heapwright.advise.figures import GOALS, MIB, OBJECTIVES, Row, Run
-from heapwright.advise.verdict import verdict
+from heapwright.advise.verdict import reasons, verdict
 
 AMOUNTS = st.integers(1, 1000)
 POINTS = st.lists(st.tuples(AMOUNTS, AMOUNTS, AMOUNTS), min_size=1, max_size=12)
@@ -197,6 +197,15 @@ def test_the_answer_says_what_a_gain_would_cost():
         "with costly, the memory that stays resident falls by 79 %, but the time rises by 30 %, where 10 % are "
         "permitted"
     )
+
+
+def test_a_loss_that_may_hide_in_the_noise_is_told():
+    today = memory_row(100, 100, 100)
+    times = [{"time": each, "retained": 50.0 * MIB, "peak": 50.0 * MIB} for each in (0.8, 1.2, 1.5)]
+    found = judge(row(*times), today, "memory", 0.10)
+    assert found.is_confirmed and found.losses == ()
+    [told] = [each for each in reasons(found) if each.startswith("the time")]
+    assert told.endswith("; a loss may hide in the noise: judge again on an idle machine")
 
 
 def test_a_single_run_has_no_noise_to_tell():

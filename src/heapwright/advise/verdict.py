@@ -9,6 +9,7 @@ from heapwright.advise.decide import Change, Judged
 from heapwright.advise.figures import OBJECTIVES
 from heapwright.wording import duration, share, size
 
+LITTLE = 0.05  # a loss within the noise that is not worth a word
 WORDS = {
     "time": "the time",
     "cpu": "the processor time",
@@ -50,7 +51,9 @@ def gained(change: Change) -> str:
 
 def other(change: Change) -> str:
     if abs(change.gain) <= change.noise:
-        return f"{WORDS[change.name]} does not change beyond the noise of {percent(change.noise)}: {from_to(change)}"
+        doubt = "; a loss may hide in the noise: judge again on an idle machine" if -change.gain > LITTLE else ""
+        told = f"does not change beyond the noise of {percent(change.noise)}: {from_to(change)}"
+        return f"{WORDS[change.name]} {told}{doubt}"
     verb = "falls" if change.gain > 0 else "rises"
     return f"{WORDS[change.name]} {verb} by {percent(change.gain)}, {from_to(change)}; noise {percent(change.noise)}"
 
