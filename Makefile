@@ -16,7 +16,8 @@ GUARD := -o faulthandler_timeout=700 -o faulthandler_exit_on_timeout=true
 DEMO := $(VENV)/demo.hwt
 SITE := $(VENV)/site
 SLOW_IN_CHECK := tests/docs tests/packaging tests/cli tests/allocators/test_packages.py tests/allocators/test_variants.py \
-  tests/native/test_c_and_rust.py tests/real/test_programs.py tests/real/test_cface.py
+  tests/native/test_c_and_rust.py tests/native/test_same_addresses.py tests/native/test_glibc_236.py \
+  tests/real/test_programs.py tests/real/test_cface.py
 
 .PHONY: demo test test-long check nightly docs lint setup libraries clean
 
@@ -58,7 +59,7 @@ check:
 	$(MAKE) test-long
 
 nightly: libraries
-	$(PYTEST) -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow' --hypothesis-profile=thorough
 	$(VENV)/bin/python tools/make_proof.py all
 	git diff --quiet -- docs/proof docs/proof.md || git commit -m "docs: what the nightly run of $$(date -I) reached" -- docs/proof docs/proof.md
 

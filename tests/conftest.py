@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None)  # a busy machine takes its time
-settings.load_profile("untimed")
+settings.register_profile("quick", deadline=None, max_examples=25)  # a busy machine takes its time
+settings.register_profile("thorough", deadline=None, max_examples=250)  # pytest --hypothesis-profile=thorough
+settings.load_profile("quick")
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands would fit their tables to it
 
 ROOT = Path(__file__).parent.parent

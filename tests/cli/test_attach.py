@@ -13,7 +13,9 @@ from contextlib import suppress
 import pytest
 
 from heapwright.traces.events import check
+from heapwright.traces.format import TraceFile
 from heapwright.traces.importers import open_trace
+from heapwright.traces.sampling import live_figures, requested
 
 pytest.importorskip("numba")
 
@@ -87,6 +89,22 @@ int main(int count, char **arguments) {
 }
 """
 ASKS = "#include <stdlib.h>\nvoid ask(void) { static void *volatile block; free(block); block = malloc(66); }\n"
+# On each word it asks for 200,000 blocks of 500 bytes, half of which it keeps until the next one.
+ROUNDS = """
+int main(void) {
+    static void *kept[100000];
+    char name[] = "go0", done[] = "done0";
+    while (access("stop", F_OK)) {
+        usleep(1000);
+        if (access(name, F_OK)) continue;
+        for (int i = 0; i < 100000; i++) free(kept[i]), kept[i] = malloc(500), free(malloc(500));
+        fclose(fopen(done, "w"));
+        name[2]++, done[4]++;
+    }
+    puts("well");
+    return 0;
+}
+"""
 PYTHON = """
 import os, time
 class Row: pass
@@ -121,13 +139,13 @@ class Running:
         from heapwright.live.slots import Slots
 
         process = Process(self.pid)
-        recorder = next((each for each in process.modules() if "recorder-" in each.path), None)
-        if recorder is None:
-            return []
+        modules = process.modules()
+        recorders = [each for each in modules if "recorder-" in each.path or "sampler-" in each.path]
         slots = Slots(frozenset(MALLOC))
         return [
             (module.path, slot.name)
-            for module in process.modules()
+            for module in modules
+            for recorder in recorders
             for slot in slots.of(module)
             if int.from_bytes(process.read(module.bias + slot.address, 8), "little") == recorder.address_of(slot.name)
         ]
@@ -242,7 +260,84 @@ def test_a_budget(run, built, attach, tmp_path):
     assert program.end() == "well\n"
 
 
+def test_samples_one_after_the_other(run, built, tmp_path):
+    """Their estimates of 100 million bytes, of which half stay, are right."""
+    program = run(built(ROUNDS))
+    for turn, rate in enumerate((64 << 10, 256 << 10)):
+        process = attached(program, tmp_path, "--sample", f"{rate >> 10}K")
+        (tmp_path / f"go{turn}").touch()
+        wait_for(tmp_path / f"done{turn}")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 0, said
+        with TraceFile(tmp_path / "x.hwt") as trace:
+            assert trace.header["processes"][0]["sample"] == rate
+            estimate = requested(trace)
+        assert abs(estimate.value - 100_000_000) < 5 * estimate.error < 30_000_000
+        events = open_trace(tmp_path / "x.hwt").events
+        check(events)
+        left = live_figures(events, rate)["live_bytes_at_end"]
+        assert abs(left - 50_000_000) < 5 * estimate.error
+        assert program.words_of_malloc() == []
+    assert program.end() == "well\n"
+
+
+# --- other users
+
+NOBODY = 65534
+ASKING = "import os, time\nwhile os.getppid() == {}:\n    block = bytes(100_000)\n    time.sleep(0.001)\n"
+AS_NOBODY = """
+import os, sys
+from heapwright import cli
+import heapwright.cli.attach, heapwright.lab.attach, heapwright.lab.collector, heapwright.lab.inspect
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+sys.argv = ["heapwright", "attach", *sys.argv[1:]]
+cli.main()
+"""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+
+
+@pytest.fixture
+def of_nobody():
+    """A program of user nobody. Its interpreter must be one that everybody may run."""
+    source = ASKING.format(os.getpid())
+    program = subprocess.Popen(["/usr/bin/python3", "-c", source], user=NOBODY, group=NOBODY, extra_groups=[], cwd="/")
+    time.sleep(0.3)
+    yield program
+    program.kill()
+    program.wait()
+
+
+@needs_root
+@pytest.mark.skipif(not os.access("/usr/bin/python3", os.X_OK), reason="/usr/bin/python3 is not there")
+def test_root_records_a_program_of_another_user(of_nobody, attach):
+    """The ring and the recorder lie where that user can open them."""
+    trace, _ = attach(of_nobody, "--for", "1")
+    assert 100_000 < trace.events.size.max() < 110_000
+    assert of_nobody.poll() is None
+
+
+@needs_root
+def test_another_users_program_is_refused(run, built, tmp_path):
+    program = run(built(IDLE))
+    command = [sys.executable, "-c", AS_NOBODY, str(program.pid), "-o", "/tmp/of-nobody.hwt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"heapwright: process {program.pid} (program) may not be read: "
+        "it belongs to user 0: run as that user, or as root\n"
+    )
+    assert program.end() == "well\n"
+
+
 # --- ends
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def attached(program, tmp_path, *options):

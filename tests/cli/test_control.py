@@ -11,7 +11,9 @@ import pytest
 from heapwright.traces import raw
 from heapwright.traces.conversion.state import CAPACITY
 from heapwright.traces.events import ALLOC, DEALLOC, check
+from heapwright.traces.format import TraceFile
 from heapwright.traces.importers import open_trace
+from heapwright.traces.sampling import requested
 
 pytest.importorskip("numba")
 
@@ -75,6 +77,19 @@ int main(void) {
     free(block), block = malloc(33);
     if (fork() == 0) free(block), block = malloc(44), _exit(0);
     wait(0);
+    return 0;
+}
+"""
+# Half of the blocks of each part stay until the next part.
+SAMPLED = """
+#include "recording.h"
+static void *kept[100000];
+static void ask(int size) {
+    for (int i = 0; i < 100000; i++) free(kept[i]), kept[i] = malloc(size), free(malloc(size));
+}
+int main(void) {
+    ask(600), heapwright_start(), ask(500), heapwright_stop();
+    ask(700), heapwright_start(), ask(500), heapwright_stop();
     return 0;
 }
 """
@@ -265,3 +280,12 @@ def test_a_budget_that_suffices_is_not_told(recorder, with_header):
 def test_wrong_budgets(refused, tmp_path, size):
     line = refused("record", f"--budget={size}", "-o", tmp_path / "x.hwt", "--", "true")
     assert "is no number of bytes such as 500000, 512K, 1.5M or 2G" in line
+
+
+def test_a_sample_of_some_parts(recorder, with_header, tmp_path):
+    """200 million bytes are asked for while recording is on. Frees of blocks from a pause are left out."""
+    trace, _ = recorder(with_header(SAMPLED), options=("--sample", "64K", "--control", "control"))
+    assert set(trace.events.size[trace.events.op == ALLOC].tolist()) == {500}
+    with TraceFile(tmp_path / "x.hwt") as file:
+        estimate = requested(file)
+    assert abs(estimate.value - 200_000_000) < 5 * estimate.error < 30_000_000

@@ -187,7 +187,7 @@ def test_every_option_is_in_the_table_or_always_does_something():
         "simulate": {"allocator", "frames", "page", "semantics", "sbrk_fails", "script"},
         "run": {"allocator", "stats"},
         "record": {"output", "depth", "sample", "control", "budget"},
-        "attach": {"output", "depth", "seconds", "budget"},
+        "attach": {"output", "depth", "seconds", "budget", "sample"},
         "control": set(),  # a group
         "compare": {"allocators", "repeats", "process", "latency", "as_json"},
         "advise": {"allocators", "goal", "repeats", "rounds", "tune", "timeout", "today", "allow", "html", "as_json"},

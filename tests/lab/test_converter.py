@@ -115,7 +115,7 @@ def rows(events):
 
 
 def test_the_layout_is_what_the_docstring_says():
-    assert raw.Header.SIZE <= raw.HEADER_BYTES == 32768
+    assert raw.Header.SIZE <= raw.HEADER_BYTES == 278528
     assert (raw.Chunk.SIZE, raw.Record.SIZE, raw.RECORDS_PER_CHUNK) == (40, 40, 1637)
     assert raw.PROCESS_RECORDS * raw.Record.SIZE == raw.Process.SIZE
 

@@ -251,3 +251,21 @@ def test_what_the_table_has_no_room_for_is_counted(choosing, monkeypatch):
     block = heap.alloc(100)
     heap.dealloc(block)
     assert records(heap) == [(CROWDED, 0, 0, 0, 100)]
+
+
+def test_a_sample_that_begins_in_a_process_that_runs():
+    """As in a program that `heapwright attach` finds. Blocks of an earlier sample are forgotten."""
+    heap = opened(rate=1)
+    old = heap.alloc(100)
+    assert [op for op, *_ in records(heap)] == [ALLOC]
+    assert LAYER.begin_sample(heap.state, 1) == 0
+    heap.dealloc(old)
+    new = heap.alloc(100)
+    heap.dealloc(new)
+    assert [op for op, *_ in records(heap)] == [ALLOC, ALLOC, DEALLOC]
+
+
+def test_a_sample_without_memory_for_its_table_is_none():
+    heap = opened(rate=1)
+    heap.process.space.frames.budget = 0
+    assert LAYER.begin_sample(heap.state, 1) == -1

@@ -21,7 +21,7 @@ from heapwright.native.heap import NativeHeap
 from heapwright.native.library import stack_for
 
 DISTANCE = 1 << 40  # from the machine's addresses to the region's: a multiple of any alignment
-LONG = 20_000
+SHORT, LONG = 4_000, 20_000
 MAX_LIVE = 100  # about: free lists stay short enough to be followed by an interpreter
 
 
@@ -75,11 +75,12 @@ def play(calls, machine, native):
         yield here, there
 
 
+@pytest.mark.parametrize("length", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("spec", [*ALLOCATORS, pytest.param("ptmalloc[VERSION=236]", marks=pytest.mark.slow)])
-def test_a_long_trace(spec):
+def test_a_long_trace(spec, length):
     with both_worlds(spec) as (machine, native):
-        pairs = list(play(story(LONG, seed=7), machine, native))
-        assert len(pairs) > LONG // 3
+        pairs = list(play(story(length, seed=7), machine, native))
+        assert len(pairs) > length // 3
         assert [here + DISTANCE for here, _ in pairs] == [there for _, there in pairs]
         assert machine.trim() == native.trim()
         assert machine.survey() == native.stats()
@@ -120,7 +121,7 @@ def test_two_threads_that_free_each_others_blocks(spec):
 
         here = by_turns(machine, in_second)
         there = by_turns(native, lambda function, *given: other.submit(function, *given).result())
-        for one, another in play(story(LONG // 4, seed=9), here, there):
+        for one, another in play(story(SHORT, seed=9), here, there):
             assert one + DISTANCE == another
         machine.check()
 

@@ -14,7 +14,7 @@ from heapwright.allocators import ALLOCATORS
 from heapwright.native.library import library_of, sampler_library
 
 WORDS, SAMPLERS_WORDS = 8, 11
-MANY_COPIES = 400
+MANY_COPIES = 40
 OPEN_THEM = """
 import sys
 from heapwright.errors import UserError

@@ -13,7 +13,7 @@ import click
 
 from heapwright.cli.inspect import Duration
 from heapwright.cli.options import Size
-from heapwright.cli.record import depth_option, output_option, tell, work_folder
+from heapwright.cli.record import depth_option, output_option, sample_option, tell, tools, work_folder
 from heapwright.cli.terminal import progress
 from heapwright.files import check_output, written_whole
 
@@ -28,26 +28,28 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option(
     "--budget", type=Size(), metavar="BYTES", help="Stop when the trace has this size: 500000, 512K, 100M, 2G."
 )
-def command(target: str, output: Path, depth: int | None, seconds: float | None, budget: int | None) -> None:
+@sample_option
+def command(
+    target: str, output: Path, depth: int | None, seconds: float | None, budget: int | None, sample: int | None
+) -> None:
     """Record every allocation of a program that runs already, given its PID or its command's name.
 
     \b
     heapwright attach 1234 -o server.hwt --for 30s
     heapwright attach redis-server --call-sites -o redis.hwt
+    heapwright attach server --sample --call-sites --for 10m -o server.hwt
 
-    Recording ends after the time, at the size, when the program ends, or when you press Ctrl-C. The program runs on at
-    full speed. Blocks from before the start are unknown, and their frees are left out.
+    Recording ends after the time, at the size, when the program ends, or when you press Ctrl-C. The program then
+    runs on at full speed. Blocks from before the start are unknown, and their frees are left out.
 
     The program must be yours, or you must be root. One of its threads is stopped for some milliseconds and loads the
     recorder. Programs that are static, or use another C library than glibc, cannot be recorded.
     """
     from heapwright.lab.attach import Attached, check
-    from heapwright.lab.collector import Collector, is_clock_common
+    from heapwright.lab.collector import Collector
     from heapwright.lab.inspect import source_of
     from heapwright.live.process import Process
     from heapwright.live.walls import owner_of
-    from heapwright.native.clock import processor_clock
-    from heapwright.native.library import recorder_library
     from heapwright.preload import preloaded
 
     check_output(output)
@@ -55,7 +57,7 @@ def command(target: str, output: Path, depth: int | None, seconds: float | None,
     if not isinstance(process, Process):
         raise click.UsageError(f"{target} is a core file: name a process")
     check(process)
-    library, ticks = recorder_library(), processor_clock() if is_clock_common() else None
+    library, ticks = tools(sample)
     by_all = owner_of(process.folder) != os.geteuid()
     with (
         ended_by_signals() as ending,
@@ -63,11 +65,11 @@ def command(target: str, output: Path, depth: int | None, seconds: float | None,
         work_folder(output, by_all) as folder,
         preloaded(library, by_all_users=by_all) as place,
     ):
-        with Collector(folder, trace, by_all, ticks, True, budget or 0) as collector:
+        with Collector(folder, trace, by_all, ticks, True, budget or 0, sample or 0) as collector:
             attached = Attached(process, Path(place), collector.path)
             collector.family.target = process.pid or 0
             try:
-                attached.load(depth or 0)
+                attached.load(depth or 0, sample or 0)
                 attached.lead()
                 collector.resume()
                 progress(f"recording process {process.pid} ({process.name}); press Ctrl-C to stop")

@@ -39,6 +39,14 @@ depth_option = click.option(
     metavar="[DEPTH]",
     help=f"Record who asked, too: the innermost DEPTH functions of each request's call stack ({USUAL_DEPTH}).",
 )
+sample_option = click.option(
+    "--sample",
+    is_flag=False,
+    flag_value=f"{USUAL_RATE >> 10}K",
+    type=Size(MAX_RATE),
+    metavar="[BYTES]",
+    help=f"Record only a sample: on average a request in every BYTES asked for ({USUAL_RATE >> 10}K). For production.",
+)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -56,14 +64,7 @@ depth_option = click.option(
     metavar="BYTES",
     help="Stop recording when the trace has this size: 500000, 512K, 100M, 2G.",
 )
-@click.option(
-    "--sample",
-    is_flag=False,
-    flag_value=f"{USUAL_RATE >> 10}K",
-    type=Size(MAX_RATE),
-    metavar="[BYTES]",
-    help=f"Record only a sample: on average a request in every BYTES asked for ({USUAL_RATE >> 10}K). For production.",
-)
+@sample_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
     output: Path,

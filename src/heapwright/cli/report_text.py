@@ -46,7 +46,7 @@ def print_report(out: Console, findings: Findings, remarks: Sequence[str]) -> No
     name = "live" if findings["chosen"] else "the peak"
     holders(out, f"{name} at {moment['when']}", moment, findings)
     trees(out, moment)
-    if findings["end"]["bytes"]:
+    if findings["end"]["bytes"] and moment["when"] != findings["end"]["when"]:  # else they have just been named
         holders(out, "never freed", findings["end"], findings)
     requests(out, findings)
     temporary(out, findings)

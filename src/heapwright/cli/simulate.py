@@ -206,7 +206,7 @@ def what_to_run(program: str | None, script: str | None, arguments: tuple[str, .
 def what_to_script(program: str | None, script: str) -> Main:
     from heapwright.programs.script import main_of
 
-    refuse_idle("with --script: it applies to traces", "events")
+    refuse_idle("with -c: it applies to traces", "events")
     if program is not None:
         raise click.UsageError(f"-c is the program, so '{program}' cannot be one")
     return main_of(script)

@@ -30,7 +30,7 @@ from heapwright.traces import raw
 
 LOOK = 0.25  # seconds between two looks at the program's modules
 NOW, STAY = 2, 0x1000  # RTLD_NOW, RTLD_NODELETE
-OPEN_RUN = "heapwright_recording_open_run"
+OPEN_RUN, BEGIN_SAMPLE = "heapwright_recording_open_run", "heapwright_recording_begin_sample"
 MALLOC = ("malloc", "calloc", "realloc", "free", "memalign", "aligned_alloc", "posix_memalign", "valloc", "pvalloc")
 BESIDE = ("dlclose", "prctl")  # of the C library: what the recorder must know of
 BASE = {f"__libc_{name}": name for name in ("malloc", "calloc", "realloc", "memalign", "free")}
@@ -113,17 +113,20 @@ class Attached:
 
     # --- into the process
 
-    def load(self, depth: int) -> None:
-        """Load the recorder, unless it is there already, and have it open the ring."""
+    def load(self, depth: int, sample: int) -> None:
+        """Load the recorder, unless it is there already, and have it open the ring.
+
+        `depth` is that of the call stacks, and `sample` the bytes between two points of a sample; 0 if there are none.
+        """
         with borrowed(self.process) as thread:
             errno = errno_place(self.process, self._libc.address_of("__errno_location"), thread.registers)
             saved = self.process.read(errno, 4) if errno else b""
             try:
-                self._prepare(thread, depth)
+                self._prepare(thread, depth, sample)
             finally:
                 self.process.write(errno, saved)
 
-    def _prepare(self, thread: Borrowed, depth: int) -> None:
+    def _prepare(self, thread: Borrowed, depth: int, sample: int) -> None:
         """Have the thread load the recorder and open the ring."""
         recorder = self.recorder()
         if recorder is None:
@@ -137,6 +140,8 @@ class Attached:
         self._adapt(recorder)
         self.process.write(thread.room, os.fsencode(self.ring) + b"\0")
         thread.call(recorder.address_of(OPEN_RUN), thread.room, depth)
+        if sample:
+            thread.call(recorder.address_of(BEGIN_SAMPLE), sample)
         self.process.remap()
         if not self._has_ring():
             raise InspectError(f"process {self.process.pid} ({self.process.name}) cannot open {self.ring}")

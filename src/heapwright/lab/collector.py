@@ -196,17 +196,32 @@ class Collector:
 
     def make_room(self) -> bool:
         """Offer chunks, for which the ring grows if it has no free ones. Returns whether many were taken."""
+        self._beat()
         state, taken = self.converter.state, self._header.tickets.load()
         ahead = min(max(2 * (taken - self._taken), MIN_AHEAD), MAX_AHEAD)
-        more = min(taken + ahead - state.issued - state.free, self.converter.most - state.room)
-        while more > 0 and not self._stopped() and not self._grow(more):
-            more //= 2
         self.converter.issue(ahead)
+        while (more := min(taken + ahead - state.issued, self.converter.most - state.room)) > 0:
+            if not self._grow(min(more, MIN_AHEAD)):
+                break
+            self.converter.issue(ahead)  # threads may be waiting, and the kernel clears all that the ring grows by
+            self._beat()
         is_busy = 8 * (taken - self._taken) > ahead
         self._taken = taken
         return bool(is_busy)
 
+    def _beat(self) -> None:
+        """Tell those who wait that there is hope."""
+        self._header.beats.store(self._header.beats.load() + 1)
+
     def _grow(self, chunks: int) -> bool:
+        """Reserve disk space for so many chunks, or for fewer. Returns whether that worked."""
+        while chunks > 0 and not self._stopped():
+            if self._reserve(chunks):
+                return True
+            chunks //= 2
+        return False
+
+    def _reserve(self, chunks: int) -> bool:
         """Reserve disk space for more chunks. Returns whether that worked. Without any, the recording ends."""
         room = self.converter.state.room
         try:

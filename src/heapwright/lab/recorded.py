@@ -29,6 +29,7 @@ CLOCK = (1 << 62) - 1  # any number of so many nanoseconds is a valid date
 NO_ADDRESSES = "address space is limited (ulimit -v)"
 FIRST_NAMING, LAST_NAMING = 0.05, 5.0  # seconds between two readings of the threads' names
 NAMES = 50  # threads whose names are read in one pass, because the program may be waiting
+LOOKS = 16  # processes that are looked at in one pass
 MANY = 64  # processes, from which on it pays to ask which have ended
 
 
@@ -62,6 +63,7 @@ class Family:
         self._naming, self._pause = 0.0, FIRST_NAMING
         self._unnamed: Iterator[tuple[Any, Any]] = iter(())
         self._burying = MANY
+        self._census: Census | None = None
         self.losses: Counter[str] = Counter()
 
     @property
@@ -94,9 +96,11 @@ class Family:
         """Read the threads' names now and then, and free what processes hold that have ended."""
         if time.monotonic() >= self._naming:
             self._read_names(converter)
-        if converter.state.living > self._burying:
-            self._bury(converter, ring, write)
-            self._burying = 2 * converter.state.living + MANY
+        if self._census is None and converter.state.living > self._burying:
+            self._census = Census(ring, {process.number for process in converter.processes()})
+        if self._census is not None and self._census.is_done():
+            self._bury(converter, self._census, write)
+            self._census, self._burying = None, 2 * converter.state.living + MANY
 
     def _read_names(self, converter: Converter) -> None:
         """Read some names, and after the last one, make a pause."""
@@ -116,14 +120,14 @@ class Family:
             return
         kept.names[thread.number] = name.rstrip("\n")
 
-    def _bury(self, converter: Converter, ring: Path, write: Callable[[Any], None]) -> None:
+    def _bury(self, converter: Converter, census: Census, write: Callable[[Any], None]) -> None:
         """End the processes that no longer map the ring, or whose place another program has taken."""
-        living = living_pids(ring) | {self.target}
+        living = census.living | {self.target}
         later: set[int] = set()
         ended = []
         for process in reversed(list(converter.processes())):
             pid = process.facts.pid
-            if not process.has_ended and (pid not in living or pid in later):
+            if not process.has_ended and process.number in census.asked and (pid not in living or pid in later):
                 ended.append(process)
             later.add(pid)
         if ended:
@@ -204,6 +208,23 @@ class Family:
                 }
 
 
+class Census:
+    """Which of the processes with the numbers `asked` live. It is taken in parts, because thousands take seconds."""
+
+    def __init__(self, ring: Path, asked: set[int]):
+        self.ring, self.asked = ring, asked
+        self.living: set[int] = set()  # their PIDs
+        self._rest = Path("/proc").glob("[0-9]*")
+
+    def is_done(self) -> bool:
+        """Look at some more processes. Returns whether these were the last."""
+        some = list(islice(self._rest, LOOKS))
+        for each in some:
+            if uses(each, self.ring):
+                self.living |= pids_of(each)
+        return not some
+
+
 def all_threads(converter: Converter) -> Iterator[tuple[Any, Any]]:
     """The threads of all processes, each with its process."""
     return ((process, thread) for process in converter.processes() for thread in threads_of(process))
@@ -220,14 +241,14 @@ def note_loss(notes: Counter[str], loss: Any, why: str) -> None:
     note(notes, f"calls of {processes} process{'es' * (processes != 1)}, not recorded: {why}", loss.calls.load())
 
 
-def living_pids(ring: Path) -> set[int]:
-    """The PIDs of all processes that map the ring, each in its own namespace."""
-    return {pid for process in users(ring) for pid in pids_of(process)}
-
-
 def users(ring: Path) -> list[Path]:
-    """The processes, as folders of /proc, that map the ring. They are younger than this one."""
-    return [each for each in Path("/proc").glob("[0-9]*") if is_younger(each) and is_mapped(ring, each)]
+    """The processes, as folders of /proc, that map the ring."""
+    return [each for each in Path("/proc").glob("[0-9]*") if uses(each, ring)]
+
+
+def uses(process: Path, ring: Path) -> bool:
+    """Whether a process maps the ring. Such processes are younger than this one."""
+    return is_younger(process) and is_mapped(ring, process)
 
 
 def is_younger(process: Path) -> bool:

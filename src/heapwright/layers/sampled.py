@@ -118,6 +118,21 @@ def open_once(heap):
     release(memory, heap.lock)
 
 
+def begin_sample(heap, rate):
+    """Begin another sample in a process that runs already: 0, or -1 if there is no memory for its table.
+
+    Blocks of an earlier sample are forgotten, and their table stays, because a thread may still be looking at it.
+    """
+    memory = heap.memory
+    place = memory.mmap(PLACES * WORD)
+    if place == -1:
+        return -1
+    heap.seeds.store(memory.random())
+    heap.rate = rate
+    heap.table.store(place)
+    return 0
+
+
 def next_gap(memory, rate):
     """The bytes before the next point: an exponential number, rounded down.
 
@@ -214,14 +229,16 @@ def occupy(place, address):
 
 
 def forget(heap, address):
-    """Take a block, which is there, out of the table."""
+    """Take a block, which is there, out of the table. It is gone if another sample has just begun."""
     table = heap.table.load()
     home = place_at(heap, table, home_of(address))
     if home.word.load() & ADDRESS == address:
         home.word.add(-address)
-    else:
+        return
+    place = find(heap, table, address)
+    if place != NULL:
         home.word.add(-1 << COUNT)
-        Place(heap.memory, find(heap, table, address)).word.add(-address)
+        Place(heap.memory, place).word.add(-address)
 
 
 # --- records

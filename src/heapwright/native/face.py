@@ -68,6 +68,8 @@ def recorder_unit(stack: Allocator) -> Unit:
     closing = Export("dlclose", over_heap(heap, modules.dlclose, 1), 1)
     asking = Export("prctl", over_heap(heap, recorder.prctl, 5), 5)
     orders = exports_of(phases, heap, {"start": 0, "stop": 0, "open_run": 2}, exports.RECORDING)
+    if hasattr(stack.parts[0], "begin_sample"):
+        orders += exports_of(stack.parts[0], heap, {"begin_sample": 1}, exports.RECORDING)
     calls = c_face(stack, CALLS | USABLE)  # a malloc that the program is linked with does not know the blocks
     exported = (*calls, *relatives(stack), *lifecycle(stack), nothing, closing, asking, *orders)
     return Unit(exported, {}, heap.SIZE, stack.slow_paths, words_of(stack), has_frames=True)

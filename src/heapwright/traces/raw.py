@@ -1,8 +1,8 @@
 """The ring: one file that all processes of a recorded run map and fill, and that the collector empties as they run.
 
        0 +----------------+
-         | Header         |  32 KiB: facts about the run, then a slot for each ticket in sight
-   32768 +----------------+
+         | Header         |  272 KiB: facts about the run, then a slot for each ticket in sight
+  278528 +----------------+
          | Chunk, records |  64 KiB: 40 bytes of header and 1637 records of 40; each belongs to one thread at a time
          +----------------+
          | ...            |
@@ -51,10 +51,10 @@ from __future__ import annotations
 from heapwright.layout import Array, Atomic, Byte, Inline, Struct, Word, Word16, Word32
 from heapwright.traces import events
 
-MAGIC = int.from_bytes(b"HWRAW5\0\0", "little")  # with the version
-HEADER_BYTES = 32 * 1024
+MAGIC = int.from_bytes(b"HWRAW6\0\0", "little")  # with the version
+HEADER_BYTES = 272 * 1024
 CHUNK_BYTES = 64 * 1024
-SLOTS = 3072
+SLOTS = 1 << 15  # so many threads may wait at once: a slot is not looked at when it is filled anew
 SUFFIX = ".hwraw"
 
 ALLOC, ALLOC_ZEROED, DEALLOC, THREAD_EXIT = events.ALLOC, events.ALLOC_ZEROED, events.DEALLOC, events.THREAD_EXIT
@@ -89,6 +89,7 @@ class Header(Struct):
     unmapped: Inline[Loss]  # no address space
     processes: Atomic[Word]
     tickets: Atomic[Word]  # that are taken
+    beats: Atomic[Word]  # rises while the collector works
     numbers: Atomic[Word]  # the last stamp, if stamps are numbers
     slots: Array[Word, SLOTS]
 

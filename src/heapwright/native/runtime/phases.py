@@ -98,6 +98,7 @@ def open_run(heap, path, depth):
         state.process = 0
         state.forked_from = 0
         state.loss = NULL
+        state.has_lost.store(0)
         state.runs += 1
         state.sites.store(0)
         state.header = mapped

@@ -4,7 +4,7 @@ Written in the dialect. A process maps the file at its first call of malloc. Aft
 descriptor or privilege, and no system call that a filter may forbid, because the collector, another process, empties
 the chunks and offers them again (`heapwright.traces.raw`). So a program may become another user, call `chroot`, use up
 its descriptors, limit its files or filter its system calls, and loses no record. If no chunk is offered for a second,
-the recording ends, but the program goes on, and the lost calls are counted.
+the recording ends, but the program goes on, and the lost calls are counted (`heapwright.native.runtime.tickets`).
 
 Until the file is mapped, there are only system calls that the dynamic loader has just made. None is a cancellation
 point.
@@ -16,6 +16,7 @@ from heapwright.bits import MAX_WORD
 from heapwright.layout import NULL, Array, Atomic, Byte, Struct, Word, Word32
 from heapwright.locks import acquire, release
 from heapwright.native import c
+from heapwright.native.runtime import tickets
 from heapwright.native.runtime.kernel import errno, local, set_errno, set_local
 from heapwright.native.runtime.linux import (
     ADDRESS_SPACE,
@@ -41,29 +42,21 @@ from heapwright.traces.raw import (
     CHUNK_BYTES,
     FORK,
     HEADER_BYTES,
-    LATE,
     PROCESS_RECORDS,
     RECORDS_PER_CHUNK,
-    SLOTS,
     THREAD_EXIT,
-    TICKET,
     Chunk,
     Header,
     Loss,
     Process,
     Record,
-    Slot,
 )
 
 CHUNK_SLOT, THREAD_SLOT, FORK_SLOT = 7, 6, 5  # of the thread's words
 OFF = -1
 WINDOW = 1 << 28  # bytes of the file that are mapped at first
 SHARE = 4  # a mapping takes at most this part of a limited address space
-SECOND = 3 << 30  # ticks of the processor's clock, roughly
-PATIENCE = 1 << 25  # looks at a slot, with a pause after each: about a second, unless other threads wait, too
-NO_CHUNK = -1
 LOW_HALF = (1 << 32) - 1
-INDEX = (1 << TICKET) - 1  # the bits of a slot that name its chunk
 UNRECORDED = "heapwright: a process is not recorded: it cannot open the recording\n"
 STANDARD_ERROR = 2
 CLOSING = 41  # the parenthesis after a command's name
@@ -74,6 +67,7 @@ class Recorder(Struct):
     window: Atomic[Word]  # bytes of the file that are mapped, from the header on
     process: Word  # its number; 0 before it has described itself
     loss: Loss  # not null: nothing more is recorded, and this counts the lost calls
+    has_lost: Atomic[Word]  # whether the process is among those that lost calls
     has_clock: Word  # as in the header, until the clock is forbidden
     froze: Word  # the clock, when it was forbidden
     lock: Atomic[Word]
@@ -145,11 +139,6 @@ def next_stamp():
     return c.ticks() if state.has_clock else state.froze + state.header.numbers.add(1) + 1
 
 
-def moment():
-    """The processor's clock, or 0 if it is not to be read."""
-    return c.ticks() if recorder().has_clock else 0
-
-
 def prctl(heap, option, second, third, fourth, fifth):
     """Make the system call. In seccomp's strict mode the processor's clock is forbidden, so count on from here."""
     state = recorder()
@@ -196,8 +185,8 @@ def renew():
 def claim_chunk(process):
     """The address of a new chunk of this thread; 0 if there is none, and then `loss` counts by the reason."""
     state = recorder()
-    index = next_index(state.header)
-    if index == NO_CHUNK:
+    index = tickets.next_index(state.header, state.has_clock, state.threads.load() > 1)
+    if index == tickets.NO_CHUNK:
         return lose(state.header.full)
     chunk = Chunk(state.memory, place_of(index))
     if not chunk:
@@ -218,38 +207,14 @@ def thread_number():
 
 def lose(loss):
     """Count from now on the calls that this process does not record. Returns null."""
-    recorder().loss = loss
-    loss.processes.add(1)
+    state = recorder()
+    state.loss = loss
+    if state.has_lost.compare_exchange(0, 1):
+        loss.processes.add(1)
     return NULL
 
 
 # --- chunks
-
-
-def next_index(header):
-    """The index of a free chunk, or NO_CHUNK. Takes tickets, and waits for the collector if necessary."""
-    ticket, began = header.tickets.add(1), moment()
-    for _ in range(PATIENCE):
-        if moment() - began > SECOND:
-            break
-        if header.stopped.load() != 0:
-            return NO_CHUNK
-        entry = Slot(header.memory, header.slots.at(ticket % SLOTS)).entry.load()
-        if entry >> TICKET == ticket + 1:
-            return entry & INDEX
-        if entry >> TICKET > ticket:  # the thread was away so long that the slot has been filled anew
-            ticket = header.tickets.add(1)
-        header.memory.relax()
-    give_up(header)
-    return NO_CHUNK
-
-
-def give_up(header):
-    """End the recording: the collector is gone, or too slow. A run that may pause does, and counts no calls."""
-    header.stopped.compare_exchange(0, LATE)
-    phase = header.phase.load()
-    if header.is_controlled and phase & 1 == 1:
-        header.phase.compare_exchange(phase, phase + 1)
 
 
 def place_of(index):
@@ -390,6 +355,7 @@ def record_anew():
         state.forked_at = local(FORK_SLOT)
     state.process = 0
     state.loss = NULL
+    state.has_lost.store(0)
     state.pid = thread_id()
     state.lock.store(0)
     state.threads.store(0)
