@@ -124,11 +124,13 @@ class Flattener:
 
     def _known(self, events: Events) -> I64:
         """The places, among the live blocks, of those that the events name. Raises TraceError if one is not live."""
-        earlier = np.unique(events.block[(events.block != NONE) & (events.block < self._blocks)])
-        places: I64 = np.searchsorted(self._held["block"], earlier)
-        if not np.array_equal(self._held["block"][places[places < len(self._held)]], earlier):
+        named = events.block[(events.block != NONE) & (events.block < self._blocks)]
+        places = np.searchsorted(self._held["block"], named)
+        is_known = np.zeros(len(self._held) + 1, bool)  # the last is for a block above all live ones
+        is_known[places] = True
+        if is_known[-1] or not np.array_equal(self._held["block"][places], named):
             raise TraceError("an event names a block that is dead: E3 does not hold; record again")
-        return places
+        return np.flatnonzero(is_known)
 
     def _renumbered(self, events: Events, known: I64) -> Events:
         """The events after allocations of the known blocks, as if no others had ever been."""
