@@ -2,9 +2,10 @@
 
     python bench/advise.py -o bench/results/advise.json
 
-Each program uses much memory, frees most of it, and waits, as a server between requests. `bursts` is examples/memory;
-the others are Debian's python3, perl, sqlite3 and redis-server, and one whose memory is all live. A busy machine
-disturbs wall times; the judging runs take turns, so that a load which changes slowly cancels.
+Most of the programs use much memory, free most of it, and wait, as a server between requests. `bursts` is
+examples/memory; the others are Debian's python3, perl, sqlite3 and redis-server under redis-benchmark. `all live` keeps
+everything, `leak` forgets what it allocates, and `gzip` allocates once. A busy machine disturbs wall times; the judging
+runs take turns, so that a load which changes slowly cancels.
 """
 
 from __future__ import annotations
@@ -63,8 +64,27 @@ daemonize no
 """
 LOAD = """
 for i in $(seq 200); do redis-cli -s socket ping >/dev/null 2>&1 && break; sleep 0.05; done
-perl -e 'print "SET k$_ ", "x" x ($_ % 1000), "x\\n" for 1..30000; $_ % 25 and print "DEL k$_\\n" for 1..30000' |
-  redis-cli -s socket --pipe >/dev/null
+for size in 100 900 400; do
+  redis-benchmark -s socket -q -P 16 -c 10 -r 40000 -n 60000 -t set -d $size >/dev/null 2>&1
+done
+redis-cli -s socket --scan | awk 'NR % 25 { print "DEL", $1 }' | redis-cli -s socket --pipe >/dev/null
+"""
+TEXT = "".join(f"line {i * 7919 % 1000003}\n" for i in range(500_000))
+LEAK = """
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static char *volatile answer, *volatile scratch;
+__attribute__((noinline)) static void handle(void) {
+  answer = malloc(700);
+  memset(answer, 1, 700);
+  scratch = malloc(3000);
+  free(scratch);
+}
+int main(void) {
+  for (int request = 0; request < 60000; request++) handle();
+  usleep(700000);
+}
 """
 
 
@@ -78,12 +98,14 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("bursts", ("python3", str(ROOT / "examples" / "memory" / "bursts.py")), {}),
     Case("perl", ("perl", "work.pl"), {"work.pl": PERL}),
     Case("sqlite", ("sqlite3", "-init", "work.sql", ":memory:", ".quit"), {"work.sql": SQL}),
     Case("python", ("python3", "work.py"), {"work.py": PYTHON}),
     Case("all live", ("python3", "work.py"), {"work.py": LIVE}),
     Case("redis", ("redis-server", "redis.conf"), {"redis.conf": REDIS, "load.sh": LOAD}, "sh load.sh"),
+    Case("leak", ("./leak",), {"leak.c": LEAK}),
+    Case("gzip", ("gzip", "-k", "-f", "text"), {"text": TEXT}),
+    Case("bursts", ("python3", str(ROOT / "examples" / "memory" / "bursts.py")), {}),
 )
 
 
@@ -91,10 +113,15 @@ def main() -> None:
     options = parse()
     found: list[dict[str, Any]] = []
     for case in CASES:
-        if shutil.which(case.command[0]) and (not options.only or case.name in options.only):
+        if is_there(case) and (not options.only or case.name in options.only):
             plan = Plan(options.rounds, options.repeats, options.goal)
             found.append({"case": case.name, **measured(case, plan, options.ours)})
             write(options.output, found)
+
+
+def is_there(case: Case) -> bool:
+    """Whether the program is installed, or made for the case."""
+    return case.command[0].startswith("./") or bool(shutil.which(case.command[0]))
 
 
 def parse() -> argparse.Namespace:
@@ -114,6 +141,8 @@ def measured(case: Case, plan: Plan, with_ours: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="advise-") as folder:
         for name, text in case.files.items():
             Path(folder, name).write_text(text)
+            if name.endswith(".c"):
+                compiled(Path(folder, name))
         os.chdir(folder)
         try:
             question = about_program(case.command, case.load, 1.0, 300.0)
@@ -122,6 +151,10 @@ def measured(case: Case, plan: Plan, with_ours: bool) -> dict[str, Any]:
             os.chdir(before)
     say(f"{case.name}: {report['sentence']}")
     return report
+
+
+def compiled(source: Path) -> None:
+    subprocess.run(["gcc", "-g", "-O1", "-o", source.with_suffix(""), source], check=True)
 
 
 def without_ours(question: Question) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from heapwright.advise.candidates import Candidate, Today
 from heapwright.advise.commands import CURVE, Program, environment, last_idle, peak_of, thinned
 from heapwright.advise.figures import MIB, Point
+from heapwright.advise.holders import holders_of
 from heapwright.lab.contestant import Contestant
 from heapwright.lab.programs import C_LIBRARY
 from heapwright.lab.sample import RunError
@@ -126,3 +127,10 @@ def test_a_run_leaves_no_file_in_the_users_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     python("print(1)").measure(TODAY)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_recorded_run_says_who_holds_the_memory():
+    """This is what `advise` does when nothing helps."""
+    found = holders_of(python("x = bytearray(30 << 20)"))
+    assert found.live_bytes > 30 * MIB
+    assert found.callers[0]["bytes"] >= 30 * MIB

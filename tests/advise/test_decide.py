@@ -13,6 +13,7 @@ from heapwright.advise.decide import (
     LIVE_DOMINATES,
     Judged,
     change,
+    finalists,
     is_the_programs,
     judge,
     live_share,
@@ -22,6 +23,7 @@ from heapwright.advise.decide import (
     score,
 )
 from heapwright.advise.figures import GOALS, MIB, OBJECTIVES, Row, Run
+from heapwright.advise.verdict import reasons, verdict
 
 AMOUNTS = st.integers(1, 1000)
 POINTS = st.lists(st.tuples(AMOUNTS, AMOUNTS, AMOUNTS), min_size=1, max_size=12)
@@ -173,6 +175,44 @@ def test_a_finalist_that_failed_while_it_was_judged_is_not_confirmed():
     failed = memory_row(50, 50, 50)
     failed.error = "ended by SIGSEGV"
     assert not judge(failed, memory_row(100, 100, 100), "memory", 0.1).is_confirmed
+
+
+def test_a_candidate_that_costs_too_much_is_judged_if_there_is_room():
+    today = memory_row(100, 100, 100)
+    costly = memory_row(20, 20, 20, time=1.3, text="costly")
+    good = [memory_row(size, size, size, text=str(size)) for size in (50, 60, 70)]
+    assert finalists([costly, good[0]], today, "memory", 0.10) == [good[0], costly]
+    assert finalists([costly, *good], today, "memory", 0.10) == good
+    found = judge(costly, today, "memory", 0.10)
+    assert (found.is_confirmed, found.losses) == (False, ("time",))
+
+
+def test_the_answer_says_what_a_gain_would_cost():
+    today = memory_row(100, 100, 100)
+    judged = [judge(memory_row(20, 20, 20, time=1.3, text="costly"), today, "memory", 0.10).as_json()]
+    facts = {"verdict": "nothing", "search": [0] * 5, "judged": judged, "thresholds": {"allowed_loss": 0.1}}
+    assert verdict(facts) == (
+        "nothing helps without a price: none of 4 candidates improves on today's malloc without a loss beyond what "
+        "--allow permits; "
+        "with costly, the memory that stays resident falls by 79 %, but the time rises by 30 %, where 10 % are "
+        "permitted"
+    )
+
+
+def test_a_loss_that_may_hide_in_the_noise_is_told():
+    today = memory_row(100, 100, 100)
+    times = [{"time": each, "retained": 50.0 * MIB, "peak": 50.0 * MIB} for each in (0.8, 1.2, 1.5)]
+    found = judge(row(*times), today, "memory", 0.10)
+    assert found.is_confirmed and found.losses == ()
+    [told] = [each for each in reasons(found) if each.startswith("the time")]
+    assert told.endswith("; a loss may hide in the noise: judge again on an idle machine")
+
+
+def test_a_single_run_has_no_noise_to_tell():
+    judged = [judge(memory_row(20, text="one"), memory_row(100), "memory", 0.10).as_json()]
+    facts = {"verdict": "nothing", "search": [0] * 2, "judged": judged, "thresholds": {"allowed_loss": 0.1}}
+    end = "the closest is one, with 79 % less of the memory that stays resident (noise unknown)"
+    assert verdict(facts).endswith(end)
 
 
 def test_the_first_confirmed_finalist_is_recommended():

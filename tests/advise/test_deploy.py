@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import pytest
+
 from heapwright.advise.candidates import Candidate
 from heapwright.advise.deploy import deployment, soname
 from heapwright.lab.contestant import Contestant
@@ -33,8 +35,24 @@ def test_a_peer_is_installed_and_preloaded_from_where_it_was_found(tmp_path):
     lines = deployment(made("jemalloc", "jemalloc", 1, library, (("MALLOC_CONF", "narenas:1"),)))
     assert shlex.split(lines["shell"][0]) == [f"LD_PRELOAD={link}", "MALLOC_CONF=narenas:1", "./program"]
     assert any(line.startswith("apt-get install libjemalloc2") for line in lines["preparation"])
-    assert lines["Dockerfile"][0].startswith("RUN apt-get update && apt-get install")
+    assert lines["Dockerfile"][0].startswith("# Debian bookworm")
+    assert lines["Dockerfile"][1].startswith("RUN apt-get update && apt-get install")
     assert f'Environment="LD_PRELOAD={link}"' in lines["systemd"]
+
+
+@pytest.mark.parametrize(
+    ("release", "package", "other"),
+    [("2.0", "libmimalloc2.0", "libmimalloc3"), ("3", "libmimalloc3", "libmimalloc2.0")],
+)
+def test_a_package_with_another_library_than_the_measured_one_is_told(tmp_path, release, package, other):
+    """The dynamic linker skips a library that is not there, and the C library's malloc would run."""
+    library = tmp_path / f"libmimalloc.so.{release}"
+    library.write_bytes(b"")
+    lines = deployment(made("mimalloc", "mimalloc", 1, library))
+    plain, warned = sorted(lines["preparation"], key=len)
+    assert plain.startswith(f"apt-get install {package}  # Debian ") and "measured" not in plain
+    assert f"apt-get install {other} " in warned and "another release than the one that was measured" in warned
+    assert f" {package} " in lines["Dockerfile"][1]
 
 
 def test_one_of_heapwrights_is_built_first():

@@ -47,6 +47,11 @@ def nothing(figures):
 
 
 @pytest.fixture
+def price(figures):
+    return asked({"today": figures(), ARENAS: figures(retained=20, peak=130)}, Holders(90 * MIB, True, []))
+
+
+@pytest.fixture
 def program(figures):
     callers = [{"name": "load (app.py:3)", "bytes": 70 * MIB, "blocks": 9, "share": 0.77}]
     return asked({"today": figures(), ARENAS: figures()}, Holders(90 * MIB, True, callers))
@@ -68,14 +73,24 @@ def test_nothing_helps_is_an_answer(nothing):
     assert nothing["sentence"].startswith("nothing helps: none of 1 candidate")
 
 
+def test_memory_that_a_malloc_would_save_at_a_price_is_not_the_programs(price):
+    assert (price["verdict"], price["recommended"]) == ("nothing", None)
+    assert price["live_share"] > 0.7
+    assert price["sentence"].startswith("nothing helps without a price: none of 1 candidate")
+    assert (
+        "the memory that stays resident falls by 74 %, but the peak of resident memory rises by 30 %"
+        in price["sentence"]
+    )
+
+
 def test_the_program_is_to_blame_if_live_memory_dominates(program):
     assert program["verdict"] == "program"
     assert program["sentence"].startswith("the program, not the malloc, holds the memory: 90 % of the peak are live")
     assert program["holders"]["callers"][0]["name"] == "load (app.py:3)"
 
 
-def test_an_answer_is_json(change, nothing, program):
-    for report in (change, nothing, program):
+def test_an_answer_is_json(change, nothing, price, program):
+    for report in (change, nothing, price, program):
         assert json.loads(json.dumps(report, allow_nan=False))["verdict"] == report["verdict"]
 
 

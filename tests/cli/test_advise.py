@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from heapwright.cli.advise import command
+from heapwright.lab.machine_facts import installed_peers
 from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace
 from heapwright.traces.format import write
 
@@ -67,6 +69,62 @@ def test_arenas_that_bursts_pin_are_found_proved_and_halved(tmp_path):
     assert report["deployment"]["Dockerfile"] == ['ENV MALLOC_ARENA_MAX="1"']
     assert max(resident for _, resident in report["courses"]["recommended"]) < change["before"]
     assert "<polyline" in page.read_text()
+
+
+QUICK = ("--goal", "memory", "--rounds", "1", "-n", "2", "-a", ARENAS, "-a", "jemalloc", "-a", "tcmalloc", "--json")
+
+
+def advised(*command):
+    for peer in ("jemalloc", "tcmalloc"):
+        if peer not in installed_peers():
+            pytest.skip(f"{peer} is not installed")
+    done = heapwright("advise", *QUICK, "--", *map(str, command))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_nothing_helps_a_program_that_allocates_once(tmp_path):
+    if not shutil.which("gzip"):
+        pytest.skip("gzip is not installed")
+    (tmp_path / "text").write_text("".join(f"line {i * 7919 % 1000003}\n" for i in range(300_000)))
+    report = advised("gzip", "-kf", tmp_path / "text")
+    assert (report["verdict"], report["recommended"]) == ("nothing", None)
+    assert report["sentence"].startswith("nothing helps: none of 3 candidates improves on today's malloc")
+    assert report["deployment"] == {}
+    assert len(report["search"]) == 4 and not any(row["error"] for row in report["search"])
+
+
+LEAK = """
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static char *volatile answer, *volatile scratch;
+__attribute__((noinline)) static void handle(void) {
+  answer = malloc(700);
+  memset(answer, 1, 700);
+  scratch = malloc(3000);
+  free(scratch);
+}
+int main(void) {
+  for (int request = 0; request < 60000; request++) handle();
+  usleep(700000);
+}
+"""
+
+
+@pytest.mark.slow
+def test_a_leak_is_the_programs_and_has_a_name(tmp_path):
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is not installed")
+    (tmp_path / "leak.c").write_text(LEAK)
+    subprocess.run(["gcc", "-g", "-O1", "-w", "-o", tmp_path / "leak", tmp_path / "leak.c"], check=True)
+    report = advised(tmp_path / "leak")
+    assert (report["verdict"], report["recommended"]) == ("program", None)
+    assert report["live_share"] > 0.9
+    first = report["holders"]["callers"][0]
+    assert first["name"].startswith("handle (leak.c:") and first["share"] > 0.99
+    assert report["holders"]["live_bytes"] == pytest.approx(60_000 * 700, rel=0.01)
 
 
 def test_a_recording_is_replayed_and_judged_on_another_one(recording):

@@ -11,9 +11,10 @@ BENCH = Path(__file__).parent.parent.parent / "bench"
 OURS, PEERS = ("ptmalloc", "hoard", "slab"), ("jemalloc", "mimalloc", "tcmalloc")
 
 
-def figures(label: str) -> list[list[str]]:
-    """The cells of each row of a table that begins with a label, without their emphasis."""
-    lines = (BENCH / "README.md").read_text().replace("*", "").replace("`", "").splitlines()
+def figures(label: str, after: str = "") -> list[list[str]]:
+    """The cells of each row of a table that begins with a label, without their emphasis; `after` is a heading."""
+    text = (BENCH / "README.md").read_text()
+    lines = text[text.index(after) :].replace("*", "").replace("`", "").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return [row[1:] for row in cells if row[0] == label]
 
@@ -50,3 +51,29 @@ def test_call_stacks(label: str) -> None:
         for found in figures(row):
             assert [cell for cell in found if cell != "-"] == [f"{ratio:.2f}" for ratio in ratios]
         assert bool(ratios) == bool(figures(row))
+
+
+ADVISED = {"redis": "redis-server", "python": "python3", "sqlite": "sqlite3"}
+
+
+def test_the_advice() -> None:
+    """The table's cells of memory are those of what was recommended; the other programs have none."""
+    for case in json.loads((BENCH / "results" / "advise.json").read_text())["cases"]:
+        [(_, *memory)] = figures(ADVISED.get(case["case"], case["case"]), "## Advice")
+        judged = [each for each in case["judged"] if each["malloc"] == case["recommended"]]
+        expected = [judged[0]["changes"]["retained"][when] for when in ("before", "after")] if judged else []
+        assert [cell for cell in memory if cell] == [f"{each / 2**20:.1f} MiB" for each in expected], case["case"]
+
+
+PEAKS = ("parent_peak_resident", "worker_peak_resident", "worker_peak_beyond")
+
+
+def test_large_traces() -> None:
+    found = json.loads((BENCH / "results" / "streaming.json").read_text())
+    page = (BENCH.parent / "docs" / "many-traces.md").read_text()
+    trace, compare = found["trace"], found["compare"]
+    assert f"| {trace['events']:,} events, {trace['peak_live_blocks']:,} live blocks" in page
+    assert f"| {compare['flattening']['processor_seconds']:.1f} s |" in page
+    sizes = (trace["flat_bytes"], *(compare[f"{name}_bytes"] for name in PEAKS))
+    assert [cell for size in sizes if (cell := f"| {size / 2**20:,.0f} MiB |") not in page] == []
+    assert compare["parent_peak_resident_bytes"] < 1 << 30

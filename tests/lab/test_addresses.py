@@ -8,8 +8,8 @@ import pytest
 
 from heapwright.lab.addresses import addresses_of, followed, windows
 from heapwright.lab.contestant import Contestant
+from heapwright.lab.flat_file import functions_of
 from heapwright.lab.naming import contestant
-from heapwright.lab.replay import functions_of
 from heapwright.lab.sample import RunError
 from heapwright.traces.events import ALLOC, ALLOC_ZEROED, DEALLOC, REALLOC, THREAD_EXIT, Events
 from heapwright.traces.flat import flatten

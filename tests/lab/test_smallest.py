@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from heapwright.lab import smallest as module
 from heapwright.lab.contestant import Contestant
 from heapwright.lab.held import Outcome, attempt, hold_job
+from heapwright.lab.machine_facts import installed_peers
 from heapwright.lab.naming import contestant
-from heapwright.lab.smallest import BELOW, Search, below, smallest
+from heapwright.lab.smallest import BELOW, Search, below, held_before, smallest
 from heapwright.native.heap import NativeHeap
 from heapwright.native.runtime.linux import PAGE
 from heapwright.traces.events import ALLOC, DEALLOC, Events
@@ -102,6 +103,27 @@ def test_the_c_library_runs_at_the_limit_and_fails_one_page_below():
         assert attempt(path, job, system, (found.pages - 1) * PAGE) == found.fails
     assert found.fails.refused
     assert found.bytes_at(found.pages) >= STORY.live.max()
+
+
+@pytest.mark.parametrize("peer", ["jemalloc", "mimalloc", "tcmalloc"])
+def test_the_kernels_limit_binds_a_peer(peer):
+    """96 MiB of blocks: a peer is refused before it has given out what the limit allows, and served with a larger one.
+
+    So its memory is private and writable, as that of every other malloc, and no other kind of limit is needed.
+    """
+    if peer not in installed_peers():
+        pytest.skip(f"{peer} is not installed")
+    block, blocks, limit = 64 << 10, 1536, 48 << 20
+    flat = flatten(
+        Events.of(op=[ALLOC] * blocks, thread=[0] * blocks, block=list(range(blocks)), size=[block] * blocks)
+    )
+    malloc = contestant(peer)
+    before = held_before(flat, malloc)
+    with hold_job(flat) as (path, job):
+        bound, free = (attempt(path, job, malloc, each) for each in (limit, 3 * limit))
+    assert free.succeeded
+    assert bound.refused and not bound.crash
+    assert bound.done * block <= limit + before
 
 
 def test_a_malloc_that_fails_with_more_memory_is_found_out(tmp_path):

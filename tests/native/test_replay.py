@@ -8,6 +8,7 @@ import pytest
 
 from heapwright.allocator import load
 from heapwright.lab.contestant import Contestant
+from heapwright.lab.flat_file import flat_file_of
 from heapwright.lab.latency import LatencyCounts
 from heapwright.lab.machine_facts import installed_peers
 from heapwright.lab.memory import Usage, moments_of
@@ -185,7 +186,8 @@ def test_a_cold_pass_writes_every_byte_that_a_request_adds(tmp_path):
         size=[5000, 9000, 3000, 10_001, 4097, 0, 0],
     )
     job = Contestant("witness", library)
-    assert replay_cold(flatten(grown), job, 30).page_faults > 0
+    with flat_file_of(flatten(grown)) as flat:
+        assert replay_cold(flat, job, 30).page_faults > 0
     with pytest.raises(RunError, match="ended by SIGABRT"):
         replay(flatten(grown), job, 1)  # the warm process touches pages, not bytes
 

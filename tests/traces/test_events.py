@@ -22,7 +22,7 @@ from heapwright.traces.events import (
     starts,
     summarize,
 )
-from heapwright.traces.flat import NO_SLOT, FlatEvent, flatten
+from heapwright.traces.flat import NO_SLOT, FlatEvent, Flattener, flatten
 
 
 class Model:
@@ -138,6 +138,25 @@ def test_flat_deallocs_know_their_blocks_size_and_alignment(events):
     records = flatten(events).records
     frees = records[(records["op"] == DEALLOC) & (records["slot"].astype("i8") >= 0)]
     assert list(zip(frees["size"].tolist(), frees["log2_align"].tolist(), strict=True)) == Model(events).freed
+
+
+@given(st.from_type(Events), st.lists(st.integers(0, 9), min_size=1, max_size=30), st.booleans())
+def test_chunks_of_any_size_give_the_same_flat_events(events, sizes, recycle):
+    flat, flattener = flatten(events, recycle), Flattener(recycle)
+    parts, first = [], 0
+    for size in [*sizes, len(events)]:
+        parts.append(flattener.take(events[first : first + size]))
+        first += size
+    assert b"".join(records.tobytes() for records, _ in parts) == bytes(flat)
+    assert np.array_equal(np.concatenate([live for _, live in parts]), flat.live)
+    assert (flattener.slots, flattener.threads) == (flat.slots, flat.threads)
+
+
+def test_a_chunk_that_names_a_dead_block_is_refused():
+    flattener = Flattener()
+    flattener.take(Events.of(op=[ALLOC, DEALLOC], thread=[0, 0], block=[0, 0], size=[1, 0]))
+    with pytest.raises(TraceError, match="E3"):
+        flattener.take(Events.of(op=[DEALLOC], thread=[0], block=[0], size=[0]))
 
 
 def test_flat_events_are_24_bytes_and_the_same_in_a_file(tmp_path):

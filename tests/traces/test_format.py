@@ -191,3 +191,16 @@ def test_a_steady_workload_takes_few_bytes(path):
     events = random_live_set(rounds=20_000)
     format.write(path, Trace([Process(events)]))
     assert path.stat().st_size < 3 * len(events)
+
+
+def test_a_trace_that_does_not_fit_into_memory_is_refused_before_it_is_read(path, monkeypatch):
+    format.write(path, Trace([Process(SMALL)]))
+    monkeypatch.setattr(format, "free_memory", lambda: 3 * format.BYTES_IN_USE - 1)
+    with pytest.raises(TraceError, match="its 3 events need about 600 B of memory, and 599 B are free; cut a part"):
+        format.read(path)
+    monkeypatch.setattr(format, "free_memory", lambda: 3 * format.BYTES_IN_USE)
+    assert len(format.read(path).events) == 3
+
+
+def test_the_free_memory_is_known_here():
+    assert 1 << 20 < format.free_memory() < 1 << 50

@@ -54,10 +54,18 @@ class Judged:
     row: Row
     changes: tuple[Change, ...]
     is_confirmed: bool
+    losses: tuple[str, ...] = ()  # the objectives that it makes worse by more than is allowed
+
+    @property
+    def is_trade(self) -> bool:
+        """Whether it has a gain that holds, at the price of a loss."""
+        return bool(self.losses) and any(each.holds for each in self.changes)
 
     def as_json(self) -> dict[str, Any]:
         changes = {each.name: each.as_json() for each in self.changes}
-        return {**self.row.as_json(), "changes": changes, "is_confirmed": self.is_confirmed}
+        told = {"changes": changes, "is_confirmed": self.is_confirmed, "is_trade": self.is_trade}
+        told["losses"] = list(self.losses)
+        return {**self.row.as_json(), **told}
 
 
 # --- comparing rows
@@ -106,6 +114,16 @@ def ranked(rows: Iterable[Row], today: Row, goal: str, allowed: float) -> list[R
     return sorted(worth, key=lambda row: scores[id(row)] + burden(row))
 
 
+def finalists(rows: Sequence[Row], today: Row, goal: str, allowed: float) -> list[Row]:
+    """The candidates for fresh runs: the permitted ones, and behind them those that seem to lose too much elsewhere.
+
+    These show what a gain would cost, if nothing else helps.
+    """
+    permitted = ranked(rows, today, goal, allowed)
+    others = [row for row in ranked(rows, today, goal, math.inf) if row not in permitted]
+    return [*permitted, *others][:FINALISTS]
+
+
 def burden(row: Row) -> float:
     """What a candidate's deployment costs, in units of the score."""
     return STEP * row.candidate.steps + SETTING * len(row.candidate.options)
@@ -134,7 +152,8 @@ def judge(row: Row, today: Row, goal: str, allowed: float) -> Judged:
     changes = tuple(change(name, row, today) for name in shared_names([row, today]))
     wanted = {name for name, weight in GOALS[goal].items() if weight >= 0.5}
     is_better = any(each.holds for each in changes if each.name in wanted)
-    return Judged(row, changes, is_better and not row.error and not any(each.hurts(allowed) for each in changes))
+    losses = tuple(each.name for each in changes if each.hurts(allowed))
+    return Judged(row, changes, is_better and not row.error and not losses, losses)
 
 
 def recommended(judged: Iterable[Judged]) -> Judged | None:

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import NamedTuple
 
 from heapwright.advise.candidates import OURS, Candidate
 from heapwright.lab.machine_facts import PEERS, TRIPLET
 from heapwright.lab.programs import C_LIBRARY
 
 OUR_FOLDER = "/usr/local/lib"
-PACKAGES = {  # by the release of Debian
-    "jemalloc": {"bookworm": "libjemalloc2", "trixie": "libjemalloc2"},
-    "mimalloc": {"bookworm": "libmimalloc2.0", "trixie": "libmimalloc3"},
-    "tcmalloc": {"bookworm": "libtcmalloc-minimal4", "trixie": "libtcmalloc-minimal4t64"},
+
+
+class Package(NamedTuple):
+    """A package of Debian and the library in it."""
+
+    name: str
+    library: str
+
+
+PACKAGES = {  # by the release of Debian; packages.debian.org lists their files
+    "jemalloc": {
+        "bookworm": Package("libjemalloc2", "libjemalloc.so.2"),
+        "trixie": Package("libjemalloc2", "libjemalloc.so.2"),
+    },
+    "mimalloc": {
+        "bookworm": Package("libmimalloc2.0", "libmimalloc.so.2"),
+        "trixie": Package("libmimalloc3", "libmimalloc.so.3"),
+    },
+    "tcmalloc": {
+        "bookworm": Package("libtcmalloc-minimal4", "libtcmalloc_minimal.so.4"),
+        "trixie": Package("libtcmalloc-minimal4t64", "libtcmalloc_minimal.so.4"),
+    },
 }
 
 
@@ -61,8 +80,18 @@ def preparation(candidate: Candidate) -> list[str]:
         return []
     if candidate.family == OURS:
         return [f"heapwright build {shlex.quote(candidate.malloc)} -o {OUR_FOLDER}/{our_name(candidate)}"]
-    names = PACKAGES.get(candidate.family, {})
-    return [f"apt-get install {package}  # Debian {release}" for release, package in names.items()]
+    packages = PACKAGES.get(candidate.family, {})
+    return [
+        f"apt-get install {package.name}  # Debian {release}{warning(candidate, package)}"
+        for release, package in packages.items()
+    ]
+
+
+def warning(candidate: Candidate, package: Package) -> str:
+    """What to mind about a package whose library is not the one that was measured: the dynamic linker would skip it."""
+    if Path(library_of(candidate)).name.startswith(package.library):
+        return ""
+    return f": its library is {package.library}, another release than the one that was measured"
 
 
 def docker_install(candidate: Candidate) -> list[str]:
@@ -70,10 +99,20 @@ def docker_install(candidate: Candidate) -> list[str]:
     if candidate.is_preloaded and candidate.family == OURS:
         return [f"COPY {our_name(candidate)} {OUR_FOLDER}/"]
     if candidate.is_preloaded and candidate.family in PEERS:
-        package = PEERS[candidate.family].debian
-        install = f"apt-get install -y --no-install-recommends {package}"
-        return [f"RUN apt-get update && {install} && rm -rf /var/lib/apt/lists/*  # {TRIPLET}"]
+        release, package = measured_package(candidate)
+        install = f"apt-get install -y --no-install-recommends {package.name}"
+        return [
+            f"# Debian {release}, {TRIPLET}",
+            f"RUN apt-get update && {install} && rm -rf /var/lib/apt/lists/*",
+        ]
     return []
+
+
+def measured_package(candidate: Candidate) -> tuple[str, Package]:
+    """The first release of Debian, and its package, with the library that was measured; the latest if none has it."""
+    packages = PACKAGES[candidate.family]
+    found = [(release, each) for release, each in packages.items() if not warning(candidate, each)]
+    return next(iter(found), list(packages.items())[-1])
 
 
 def quoted(value: str) -> str:

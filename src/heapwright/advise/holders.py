@@ -61,9 +61,10 @@ def holders_of(program: Program) -> Holders | None:
 def record(program: Program, path: Path, folder: Path) -> None:
     is_root = os.geteuid() == 0
     ticks = processor_clock() if is_clock_common() else None
-    with written_whole(path) as file, Collector(folder, file, is_root, ticks) as collector:
-        settings = (("HEAPWRIGHT_RECORD", str(collector.path)), (VARIABLE, str(USUAL_DEPTH)))
-        program.measure(recorder(Contestant(RECORDER, recorder_library(), settings)))
+    with written_whole(path) as file:
+        with Collector(folder, file, is_root, ticks) as collector:
+            settings = (("HEAPWRIGHT_RECORD", str(collector.path)), (VARIABLE, str(USUAL_DEPTH)))
+            program.measure(recorder(Contestant(RECORDER, recorder_library(), settings)))
         collector.complete()
 
 

@@ -120,7 +120,7 @@ def report(question: Question, found: Outcome, holders: Holders | None) -> dict[
         **found.as_json(),
         "holders": holders.as_json() if holders else None,
         "live_share": share,
-        "verdict": "change" if best else "program" if is_the_programs(share) else "nothing",
+        "verdict": kind_of(found, share),
         "reasons": reasons(best) if best else [],
         "risks": best.row.candidate.risks if best else [],
         "effects": effects(best.row.candidate) if best else [],
@@ -128,6 +128,14 @@ def report(question: Question, found: Outcome, holders: Holders | None) -> dict[
         "courses": courses(today, best),
     }
     return {**facts, "sentence": verdict(facts)}
+
+
+def kind_of(found: Outcome, share: float | None) -> str:
+    """The kind of the answer. A malloc that would save memory at a price shows that not all of it is the program's."""
+    if found.recommended:
+        return "change"
+    is_program = is_the_programs(share) and not any(each.is_trade for each in found.judged)
+    return "program" if is_program else "nothing"
 
 
 def effects(candidate: Candidate) -> list[str]:

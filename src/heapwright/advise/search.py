@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from heapwright.advise.candidates import Candidate
-from heapwright.advise.decide import FINALISTS, Judged, judge, pareto, ranked, recommended, score
+from heapwright.advise.decide import Judged, finalists, judge, pareto, recommended, score
 from heapwright.advise.figures import OBJECTIVES, Row, Run, shared_names
 from heapwright.errors import UserError
 from heapwright.lab.sample import RunError
@@ -171,10 +171,10 @@ def measure(subject: Subject, row: Row) -> None:
 def judge_all(subject: Subject, outcome: Outcome, progress: Progress) -> None:
     """Measure today's malloc and the finalists afresh, in turns, and judge."""
     plan, today = outcome.plan, outcome.searched[0]
-    finalists = ranked(outcome.searched[1:], today, plan.goal, plan.allowed)[:FINALISTS]
-    rows = [Row(today.candidate), *(Row(row.candidate) for row in finalists)]
+    chosen = finalists(outcome.searched[1:], today, plan.goal, plan.allowed)
+    rows = [Row(today.candidate), *(Row(row.candidate) for row in chosen)]
     try:
-        for number in range(plan.repeats if finalists else 0):
+        for number in range(plan.repeats if chosen else 0):
             for row in turned(rows, number):
                 progress(f"judging, run {number + 1} of {plan.repeats}: {row.candidate.text}")
                 measure(subject, row)

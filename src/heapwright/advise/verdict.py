@@ -9,6 +9,7 @@ from heapwright.advise.decide import Change, Judged
 from heapwright.advise.figures import OBJECTIVES
 from heapwright.wording import duration, share, size
 
+LITTLE = 0.05  # a loss within the noise that is not worth a word
 WORDS = {
     "time": "the time",
     "cpu": "the processor time",
@@ -50,7 +51,9 @@ def gained(change: Change) -> str:
 
 def other(change: Change) -> str:
     if abs(change.gain) <= change.noise:
-        return f"{WORDS[change.name]} does not change beyond the noise of {percent(change.noise)}: {from_to(change)}"
+        doubt = "; a loss may hide in the noise: judge again on an idle machine" if -change.gain > LITTLE else ""
+        told = f"does not change beyond the noise of {percent(change.noise)}: {from_to(change)}"
+        return f"{WORDS[change.name]} {told}{doubt}"
     verb = "falls" if change.gain > 0 else "rises"
     return f"{WORDS[change.name]} {verb} by {percent(change.gain)}, {from_to(change)}; noise {percent(change.noise)}"
 
@@ -63,11 +66,30 @@ def verdict(facts: dict[str, Any]) -> str:
     """The answer in one sentence."""
     if facts["verdict"] == "change":
         return f"change to {facts['recommended']}: {facts['reasons'][0]}"
-    tried = f"none of {len(facts['search']) - 1} candidates improves on today's malloc by more than the noise"
+    tried = f"none of {len(facts['search']) - 1} candidates improves on today's malloc"
     if facts["verdict"] == "program":
-        held = share(facts["live_share"], 1)
-        return f"the program, not the malloc, holds the memory: {held} of the peak are live blocks, and {tried}"
-    return f"nothing helps: {tried}{closest(facts['judged'])}"
+        held = f"{share(facts['live_share'], 1)} of the peak are live blocks"
+        return f"the program, not the malloc, holds the memory: {held}, and {tried} by more than the noise"
+    price = trade(facts["judged"], facts["thresholds"]["allowed_loss"])
+    if price:
+        return f"nothing helps without a price: {tried} without a loss beyond what --allow permits; {price}"
+    return f"nothing helps: {tried} by more than the noise{closest(facts['judged'])}"
+
+
+def trade(judged: Iterable[dict[str, Any]], allowed: float) -> str:
+    """The largest gain that holds and costs more than is allowed, and what it costs; "" if there is none."""
+    gains = [
+        (change["gain"], name, each)
+        for each in judged
+        for name, change in each["changes"].items()
+        if change["holds"] and each["is_trade"]
+    ]
+    if not gains:
+        return ""
+    gain, name, row = max(gains, key=lambda each: each[0])
+    costs = [f"{WORDS[each]} rises by {percent(row['changes'][each]['gain'])}" for each in row["losses"]]
+    what = f"with {row['malloc']}, {WORDS[name]} falls by {percent(gain)}, but {' and '.join(costs)}"
+    return f"{what}, where {percent(allowed)} are permitted"
 
 
 def closest(judged: Iterable[dict[str, Any]]) -> str:
@@ -81,5 +103,6 @@ def closest(judged: Iterable[dict[str, Any]]) -> str:
     if not gains:
         return ""
     gain, name, row = max(gains, key=lambda each: each[0])
-    noise = percent(row["changes"][name]["noise"])
-    return f"; the closest is {row['malloc']}, with {percent(gain)} less of {WORDS[name]} (noise {noise})"
+    noise = row["changes"][name]["noise"]
+    told = "unknown" if noise is None else percent(noise)
+    return f"; the closest is {row['malloc']}, with {percent(gain)} less of {WORDS[name]} (noise {told})"

@@ -1,8 +1,10 @@
-"""`heapwright compare`: replay one recording on several mallocs, side by side."""
+"""`heapwright compare`: replay recordings on several mallocs, side by side."""
 
 from __future__ import annotations
 
 import json
+import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +13,25 @@ import click
 
 from heapwright.cli.mallocs import EPILOG, HELP
 from heapwright.cli.options import refuse_idle
-from heapwright.cli.terminal import progress, tell_notes
+from heapwright.cli.terminal import bar, progress, tell_notes
 from heapwright.files import check_output
 from heapwright.lab.contestant import caller_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
+    from heapwright.cli.compare_subjects import Subject
+    from heapwright.lab.cells import Cell, Place
     from heapwright.lab.contestant import Contestant
     from heapwright.lab.processes import Chosen
     from heapwright.traces.events import Process, Trace
-    from heapwright.traces.stacks import Stacks
 
 DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
 
 
 @click.command(epilog=EPILOG)
-@click.argument("trace", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("-a", "--allocator", "allocators", multiple=True, help=f"{HELP} May be repeated.")
 @click.option(
     "-n",
@@ -62,9 +66,18 @@ DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
     help="Write each malloc's heap as a map of addresses and time, with its curves: one self-contained page.",
 )
 @click.option("--threads", "on_threads", is_flag=True, help="Replay on real threads, one for each recorded thread.")
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Run N replays side by side. They share the machine, so compare ratios of times.",
+)
+@click.option("--on", metavar="dask://HOST:PORT", help="Run the replays on the workers of a Dask cluster.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(trace: Path, allocators: tuple[str, ...], process: str | None, **wishes: Any) -> None:
-    """Replay the recording TRACE on several mallocs and compare their time and memory.
+def command(traces: tuple[Path, ...], allocators: tuple[str, ...], process: str | None, **wishes: Any) -> None:
+    """Replay each recording TRACE on several mallocs and compare their time and memory.
 
     \b
     heapwright compare git.hwt -a system -a hoard -a mine.py --memory
@@ -72,13 +85,18 @@ def command(trace: Path, allocators: tuple[str, ...], process: str | None, **wis
     Without -a, it compares the C library's malloc (`system`) with ptmalloc, hoard and slab, and with those of jemalloc,
     mimalloc and tcmalloc that are installed. TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep
     or glibc mtrace file. If it has several processes, the one with the highest peak of live memory is replayed;
-    `--process all` replays each separately, and the JSON is then a list. One thread replays the events of all threads
-    in their recorded order. The mallocs take turns.
+    `--process all` replays each separately. With `--process all` or several traces, the JSON is a list. One thread
+    replays the events of all threads in their recorded order. The mallocs take turns.
 
     Each repeat replays the trace in two fresh processes. `warm` is the time of a pass over pages that earlier passes
     touched: the allocator's own work. `cold` is the processor time of a first pass that writes every byte of every
     block; it includes page faults and kernel calls. Times are medians of the repeats. The spread is the distance
     between the quartiles, in percent of the median.
+
+    --jobs runs several replays at a time, each in processes of its own. Memory figures do not depend on that. Times do:
+    the replays share the processor's caches and the memory. So the table shows ratios to `system`, each between two
+    replays of the same trace in the same repeat. --on does the same on the workers of a Dask cluster: see
+    docs/many-traces.md. A replay that crashes costs one row; the exit status is then 1.
 
     --memory shows two tables. The first is the kernel's view: the growth of resident memory at four moments. `peak` is
     when the most bytes are live, `worst` when the most resident bytes hold nothing live, `end` the trace's end, and
@@ -106,8 +124,8 @@ def command(trace: Path, allocators: tuple[str, ...], process: str | None, **wis
     heapwright compare demo.hwt -a jemalloc -a 'jemalloc{MALLOC_CONF=dirty_decay_ms:0}'
     """
     wanted = Wanted(**wishes)
-    wanted.check(process)
-    compare_all(trace, allocators, process, wanted)
+    wanted.check(traces, process)
+    raise click.exceptions.Exit(compare_all(traces, allocators, process, wanted))
 
 
 @dataclass(frozen=True)
@@ -122,6 +140,8 @@ class Wanted:
     with_map: bool
     html: Path | None
     on_threads: bool
+    jobs: int
+    on: str | None
     as_json: bool
 
     @property
@@ -129,7 +149,16 @@ class Wanted:
         """The number of samples for curves; 0 for none."""
         return self.samples if self.curves or self.html else 0
 
-    def check(self, process: str | None) -> None:
+    @property
+    def has_map(self) -> bool:
+        return self.with_map or bool(self.html)
+
+    @property
+    def needs_memory(self) -> bool:
+        """Whether all events must be in memory."""
+        return bool(self.looks) or self.has_map or self.on_threads
+
+    def check(self, traces: Sequence[Path], process: str | None) -> None:
         """Refuse what has no effect, and what cannot be written, before the work begins."""
         from heapwright.lab.processes import ALL
 
@@ -137,61 +166,106 @@ class Wanted:
             refuse_idle("with --json, which always has these figures", "memory")
             refuse_idle("with --json, which has figures alone", "with_map")
         if self.on_threads:
-            refuse_idle("with --threads", "latency", "curves", "samples", "with_map", "html")
+            refuse_idle("with --threads", "latency", "curves", "samples", "with_map", "html", "jobs", "on")
         if not self.looks:
             refuse_idle("without --curves or --html", "samples")
-        if (self.with_map or self.html) and process == ALL:
+        if self.on:
+            refuse_idle("with --on: the cluster's workers decide how many replays run at a time", "jobs")
+            require_address(self.on)
+        if self.has_map and process == ALL:
             raise click.UsageError("a map is of one process: choose it with --process")
+        if self.has_map and len(traces) > 1:
+            raise click.UsageError("a map is of one process: give one trace")
         if self.html:
             check_output(self.html)
 
 
-def compare_all(path: Path, allocators: tuple[str, ...], process: str | None, wanted: Wanted) -> None:
-    """Replay the chosen processes of a trace, and show what was measured."""
+def require_address(text: str) -> None:
+    """Refuse a place that is not a Dask scheduler's."""
+    if not re.fullmatch(r"dask://(\[[^\]]+\]|[^:/]+):\d+", text):
+        raise click.UsageError(f"--on takes dask://HOST:PORT, the address of a Dask scheduler; not '{text}'")
+
+
+def compare_all(paths: Sequence[Path], allocators: tuple[str, ...], process: str | None, wanted: Wanted) -> int:
+    """Replay the chosen processes of the traces, and show what was measured. Returns the exit status."""
+    from heapwright.cli.compare_subjects import subjects_of
     from heapwright.lab.naming import contestants
-    from heapwright.lab.processes import ALL, choose
-    from heapwright.traces.importers import open_trace
+    from heapwright.lab.processes import ALL
 
-    trace = open_trace(path)
-    chosen = choose(trace, process)
-    mallocs = contestants(allocators or default_mallocs())
-    reports = []
-    for each in chosen:
-        tell_notes(each.process.notes)
+    with ExitStack() as stack:
+        subjects = [each for path in paths for each in subjects_of(path, process, stack)]
+        for each in subjects if wanted.needs_memory else ():
+            each.check_memory()
+        mallocs = contestants(allocators or default_mallocs())
+        for each in subjects:
+            tell_notes(each.described.notes)
         found = on_threads if wanted.on_threads else measured
-        known = {"trace": head(path, trace, each), "environment": caller_tuning()}
-        reports.append(known | found(each.process, mallocs, wanted))
-    progress("")
-    show(reports, wanted.memory, wanted.as_json, is_list=process == ALL)
-    if wanted.with_map or wanted.html:
-        show_maps(reports[0], chosen[0].process, trace.stacks, mallocs, wanted)
+        heads = [{"trace": each.about(), "environment": caller_tuning()} for each in subjects]
+        reports = [known | more for known, more in zip(heads, found(subjects, mallocs, wanted), strict=True)]
+        progress("")
+        show(reports, wanted, is_list=process == ALL or len(paths) > 1)
+        if wanted.has_map and not reports[0]["interrupted"]:
+            show_maps(reports[0], subjects[0], mallocs, wanted)
+    return status_of(reports)
 
 
-def measured(process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> dict[str, Any]:
-    """The part of a report with the figures of each malloc on a process's events."""
+def status_of(reports: Sequence[dict[str, Any]]) -> int:
+    """The exit status: 130 if interrupted, 1 if a replay failed, otherwise 0."""
+    if any(each.get("interrupted") for each in reports):
+        return 130
+    results = [result for each in reports for result in each["results"]]
+    return int(any(result.get("error") or result.get("no_curves") for result in results))
+
+
+def measured(subjects: Sequence[Subject], mallocs: Sequence[Contestant], wanted: Wanted) -> list[dict[str, Any]]:
+    """The part of each report with the figures of each malloc on a process's events."""
     from heapwright.lab.compare import compare
 
-    summary = process.summary()
-    figures = compare(process, mallocs, wanted.repeats, progress, times_calls=wanted.latency)
-    results = [each.as_json(summary) for each in figures]
-    if wanted.looks:
-        add_curves(results, process, mallocs, wanted.looks)
-    return {"results": results}
+    def tell(cell: Cell) -> None:
+        name, trace = mallocs[cell.malloc].name, subjects[cell.trace].path.name
+        advance(f"{name} on {trace}, repeat {cell.repeat + 1} of {wanted.repeats}")
+
+    with ExitStack() as stack:
+        flats = [stack.enter_context(each.flat(progress)) for each in subjects]
+        progress("")
+        place = stack.enter_context(place_of(wanted))
+        advance = stack.enter_context(bar(len(subjects) * len(mallocs) * wanted.repeats))
+        found = compare(flats, mallocs, wanted.repeats, place, tell, times_calls=wanted.latency)
+    results = [found.results(i, each.described.summary) for i, each in enumerate(subjects)]
+    if wanted.looks and not found.was_interrupted:
+        for each, subject in zip(results, subjects, strict=True):
+            add_curves(each, subject.process, mallocs, wanted.looks)
+    known = {"jobs": wanted.jobs, "on": wanted.on, "interrupted": found.was_interrupted}
+    return [known | {"results": each} for each in results]
 
 
-def on_threads(process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> dict[str, Any]:
-    """The part of a report that a replay on threads finds."""
+def place_of(wanted: Wanted) -> AbstractContextManager[Place]:
+    """Where the replays run."""
+    from heapwright.lab.cells import on_this_machine
+    from heapwright.lab.cluster import on_cluster
+
+    return on_cluster(wanted.on) if wanted.on else on_this_machine(wanted.jobs)
+
+
+def on_threads(subjects: Sequence[Subject], mallocs: Sequence[Contestant], wanted: Wanted) -> list[dict[str, Any]]:
+    """The part of each report that a replay on threads finds."""
     from heapwright.cli.compare_threads import replayed_on_threads
 
-    return replayed_on_threads(process, mallocs, wanted.repeats)
+    return [replayed_on_threads(each.process, mallocs, wanted.repeats) for each in subjects]
 
 
 def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], samples: int) -> None:
-    """Add the curves of each malloc to its figures."""
+    """Add the curves of each malloc that was measured to its figures, or the reason why there are none."""
+    from heapwright.lab.compare import CompareError
     from heapwright.lab.curves.measure import curves_of_each
 
-    for result, found in zip(results, curves_of_each(process, mallocs, samples, progress), strict=True):
-        result["curves"] = found.as_json()
+    for result, malloc in zip(results, mallocs, strict=True):
+        if not result["error"]:
+            try:
+                [found] = curves_of_each(process, [malloc], samples, progress)
+                result["curves"] = found.as_json()
+            except CompareError as error:
+                result["no_curves"] = str(error)
 
 
 def default_mallocs() -> tuple[str, ...]:
@@ -202,41 +276,39 @@ def default_mallocs() -> tuple[str, ...]:
 
 
 def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:
+    """What is replayed, of a trace in memory."""
+    from heapwright.cli.compare_subjects import facts_of
+
     process = chosen.process
-    return {
-        "file": str(path),
-        "command": process.command or " ".join(trace.command),
-        "processes": len(trace.processes),
-        "process": chosen.number,
-        "pid": process.pid,
-        "is_default": chosen.is_default,
-        **vars(process.summary()),
-    }
+    command = process.command or " ".join(trace.command)
+    place = chosen.number, len(trace.processes), chosen.is_default
+    return facts_of(path, command, process.pid, process.summary(), *place)
 
 
-def show(reports: list[dict[str, Any]], memory: bool, as_json: bool, is_list: bool) -> None:
-    from heapwright.cli.compare_tables import print_tables
+def show(reports: list[dict[str, Any]], wanted: Wanted, is_list: bool) -> None:
+    from heapwright.cli.compare_tables import print_means, print_tables
     from heapwright.cli.compare_threads import print_threads
 
-    if as_json:
+    if wanted.as_json:
         click.echo(json.dumps(reports if is_list else reports[0], indent=2))
-        return
-    for number, report in enumerate(reports):
+    for number, report in enumerate([] if wanted.as_json else reports):
         if number:
             click.echo()
-        (print_threads if "order" in report else print_tables)(report, memory)
+        (print_threads if "order" in report else print_tables)(report, wanted.memory)
+    if len(reports) > 1 and not (wanted.as_json or wanted.on_threads):
+        print_means(reports)
+    if reports[0].get("interrupted"):
+        click.echo("heapwright: interrupted: these are the repeats that were finished", err=True)
 
 
-def show_maps(
-    report: dict[str, Any], process: Process, stacks: Stacks, mallocs: Sequence[Contestant], wanted: Wanted
-) -> None:
+def show_maps(report: dict[str, Any], subject: Subject, mallocs: Sequence[Contestant], wanted: Wanted) -> None:
     from heapwright.cli import compare_maps
 
-    subject, maps = compare_maps.mapped(process, stacks, mallocs)
+    drawn, maps = compare_maps.mapped(subject.process, subject.source.stacks, mallocs)
     if wanted.html:
-        compare_maps.write_page(wanted.html, report, subject, maps)
+        compare_maps.write_page(wanted.html, report, drawn, maps)
     progress("")
     if wanted.with_map:
-        compare_maps.print_maps(subject, maps)
+        compare_maps.print_maps(drawn, maps)
     if wanted.html:
         click.echo(f"{wanted.html}: {wanted.html.stat().st_size:,} bytes", err=True)

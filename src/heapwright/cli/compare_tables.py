@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 from heapwright.cli.curves_text import print_curves
@@ -14,9 +16,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 120  # columns, if the terminal does not give a width
-TIMES = ("allocator", "warm", "± spread", "× best", "cold", "± spread", "× best")
+TIMES = ("allocator", "warm", "± spread", "× {}", "cold", "± spread", "× {}")
 PEAKS = ("events/s", "peak heap", "utilization", "resident")
 BYTES = ("requested", "internal", "external", "free", "largest_free", "held")
+Figure = Callable[[dict[str, Any]], "float | None"]
+MEANS: dict[str, Figure] = {
+    "warm": lambda result: result["seconds"],
+    "cold": lambda result: result["cold"]["seconds"],
+    "peak heap": lambda result: result["peak_heap_bytes"],
+    "resident": lambda result: result["peak_resident_bytes"],
+}
 QUANTILES = ("p50", "p90", "p99", "p99.9", "max")
 
 
@@ -24,15 +33,24 @@ def print_tables(report: dict[str, Any], memory: bool) -> None:
     """Print what was replayed, the times and peaks, and then the tables that were asked for."""
     out = console(WIDTH)
     title(out, report["trace"], report["environment"])
-    results = report["results"]
-    times(out, results)
+    results = [each for each in report["results"] if not each["error"]]
+    shared(out, report, results)
+    if results:
+        times(out, results, shares_time(report, results))
+    for each in report["results"]:
+        if each["error"]:
+            say(out, f"{each['allocator']} is not measured: {each['error']}")
     if memory:
         course(out, results)
         usage(out, results)
     if any(result["latency"] for result in results):
         latency(out, results)
-    if any("curves" in result for result in results):
-        print_curves(out, results)
+    with_curves = [result for result in results if "curves" in result]
+    if with_curves:
+        print_curves(out, with_curves)
+    for result in results:
+        if "no_curves" in result:
+            say(out, result["no_curves"])
 
 
 def title(out: Console, trace: dict[str, Any], environment: dict[str, str]) -> None:
@@ -65,16 +83,48 @@ def number(of: float | None) -> str:
 # --- times and peaks
 
 
-def times(out: Console, results: list[dict[str, Any]]) -> None:
-    warm = min(result["seconds"] for result in results)
-    cold = min(result["cold"]["seconds"] for result in results)
-    print_table(out, (*TIMES, *PEAKS), [times_row(result, warm, cold) for result in results])
+def shares_time(report: dict[str, Any], results: list[dict[str, Any]]) -> bool:
+    """Whether times are to be compared with those of `system` in the same repeat, because replays ran side by side."""
+    return (report["jobs"] > 1 or bool(report["on"])) and all(result["to_system"] for result in results)
+
+
+def shared(out: Console, report: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Say what times mean that were measured side by side, or on several machines."""
+    hosts = sorted({host for result in results for host in result["hosts"]})
+    if report["on"]:
+        machines = ", ".join(hosts) or "-"
+        say(out, f"measured on {report['on']} ({machines}): `system` is the C library there")
+    elif report["jobs"] > 1:
+        say(
+            out,
+            f"{report['jobs']} replays at a time share the machine: times are longer than alone, bytes are the same",
+        )
+    if shares_time(report, results):
+        say(out, "× system: the time divided by that of system in the same repeat; the median of all repeats")
+    elif report["on"] or report["jobs"] > 1:
+        say(out, "add `-a system` for ratios within each repeat; these times may not be comparable")
+
+
+def times(out: Console, results: list[dict[str, Any]], to_system: bool) -> None:
+    if to_system:
+        ratios = [(each["to_system"]["warm"]["ratio"], each["to_system"]["cold"]["ratio"]) for each in results]
+    else:
+        warm = min(result["seconds"] for result in results)
+        cold = min(result["cold"]["seconds"] for result in results)
+        ratios = [(over(each["seconds"], warm), over(each["cold"]["seconds"], cold)) for each in results]
+    heads = [each.format("system" if to_system else "best") for each in TIMES]
+    print_table(out, (*heads, *PEAKS), [times_row(*each) for each in zip(results, ratios, strict=True)])
     for result in results:
         if result["failures"]:
             say(out, f"{result['allocator']} refused {counted(result['failures'], 'requests')}")
 
 
-def times_row(result: dict[str, Any], warm: float, cold: float) -> tuple[str, ...]:
+def over(time: float, best: float) -> float | None:
+    return time / best if best else None
+
+
+def times_row(result: dict[str, Any], ratios: tuple[float | None, float | None]) -> tuple[str, ...]:
+    warm, cold = ratios
     heap, utilization = result["peak_heap_bytes"], result["utilization"]
     return (
         result["allocator"],
@@ -87,11 +137,37 @@ def times_row(result: dict[str, Any], warm: float, cold: float) -> tuple[str, ..
     )
 
 
-def time_cells(timed: dict[str, Any], best: float) -> tuple[str, str, str]:
-    """A time, its spread, and its ratio to the best time."""
+def time_cells(timed: dict[str, Any], ratio: float | None) -> tuple[str, str, str]:
+    """A time, its spread, and its ratio to another time."""
     spread = timed["spread"]
-    ratio = f"{timed['seconds'] / best:.2f}" if best else "-"
-    return duration(timed["seconds"]), "-" if spread is None else f"{spread:.0%}", ratio
+    told = "-" if ratio is None else f"{ratio:.2f}"
+    return duration(timed["seconds"]), "-" if spread is None else f"{spread:.0%}", told
+
+
+# --- over several traces
+
+
+def print_means(reports: list[dict[str, Any]]) -> None:
+    """Print each malloc's multiples of the first one, as geometric means over all that both could serve."""
+    out = console(WIDTH)
+    first = reports[0]["results"][0]["allocator"]
+    what = "traces" if len({report["trace"]["file"] for report in reports}) > 1 else "processes"
+    say(out, f"\nover all {len(reports)} {what}: multiples of {first}, as geometric means")
+    tables = [{each["allocator"]: each for each in report["results"] if not each["error"]} for report in reports]
+    names = [each["allocator"] for each in reports[0]["results"]]
+    print_table(out, ("allocator", what, *MEANS), [means_row(tables, name, first) for name in names])
+
+
+def means_row(tables: list[dict[str, Any]], name: str, first: str) -> tuple[str, ...]:
+    both = [(table[name], table[first]) for table in tables if name in table and first in table]
+    return (name, str(len(both)), *(mean_of(both, figure) for figure in MEANS.values()))
+
+
+def mean_of(both: list[tuple[Any, Any]], figure: Figure) -> str:
+    """The geometric mean of the ratios of a figure; a dash if one is missing."""
+    pairs = [(figure(mine), figure(its)) for mine, its in both]
+    ratios = [one / other for one, other in pairs if one and other]
+    return f"{geometric_mean(ratios):.2f}" if ratios and len(ratios) == len(both) else "-"
 
 
 # --- where the bytes are

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from heapwright.cli.compare_tables import WIDTH, course, number, time_cells, title, usage
+from heapwright.cli.compare_tables import WIDTH, course, number, over, time_cells, title, usage
 from heapwright.cli.tables import print_table
 from heapwright.cli.terminal import console, progress, say
 from heapwright.wording import counted, duration, share
@@ -70,7 +70,7 @@ def row(result: dict[str, Any], best: float) -> tuple[str, ...]:
     utilization = result["utilization"]
     return (
         result["allocator"],
-        *time_cells(result, best),
+        *time_cells(result, over(result["seconds"], best)),
         duration(result["processor"]["seconds"]),
         duration(result["idle"]["seconds"]),
         duration(waited),

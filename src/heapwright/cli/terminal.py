@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -37,6 +38,20 @@ def progress(line: str) -> None:
     """Overwrite the progress line; "" clears it. Nothing is printed unless standard error is a terminal."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+
+
+@contextmanager
+def bar(steps: int) -> Iterator[Callable[[str], None]]:
+    """A bar on standard error. The function does one of its steps and shows a line. Only a terminal gets a bar."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
+    shown = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with shown:
+        task = shown.add_task("", total=steps)
+        yield lambda line: shown.update(task, advance=1, description=escape(line))
 
 
 def tell_notes(notes: Mapping[str, int]) -> None:

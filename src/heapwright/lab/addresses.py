@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from heapwright.lab.flat_file import functions_of
 from heapwright.lab.jobs import job_file, refuse_failure, worker_call, write_names
-from heapwright.lab.replay import functions_of
 from heapwright.lab.sample import RunError, too_long
 from heapwright.native.jobs.replay_addresses import Address, Job
 from heapwright.native.jobs.replay_step import Slot

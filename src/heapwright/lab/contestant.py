@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 TUNING = re.compile(r"GLIBC_TUNABLES|SCUDO_OPTIONS|(?!PYTHON).*MALLOC.*")  # what mallocs read
@@ -17,11 +17,16 @@ class Contestant:
     name: str
     library: Path | None
     settings: tuple[tuple[str, str], ...] = ()
+    inherits: bool = True  # whether variables of the process that starts it reach the malloc
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables that reach the malloc: the caller's that tune mallocs, overridden by its own."""
-        return caller_tuning() | dict(self.settings)
+        return (caller_tuning() if self.inherits else {}) | dict(self.settings)
+
+    def with_its_environment(self) -> Contestant:
+        """The same with the environment that it has here, to be started by a process with another one."""
+        return replace(self, settings=tuple(self.environment.items()), inherits=False)
 
 
 def caller_tuning() -> dict[str, str]:

@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from heapwright.lab.flat_file import functions_of
 from heapwright.lab.jobs import job_file, refuse_failure, worker_call, write_names
-from heapwright.lab.replay import functions_of
 from heapwright.lab.sample import RunError, too_long
 from heapwright.layout import WORD
 from heapwright.live.process import Process

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heapwright.lab.crew import Crew
 from heapwright.lab.sample import RunError, ending, too_long
 from heapwright.layout import StructMeta
 from heapwright.memory import BufferMemory
@@ -52,18 +53,19 @@ def do_job(
     contestant: Contestant,
     timeout: float,
     gave_up: Mapping[int, str] | None = None,
+    crew: Crew | None = None,
 ) -> None:
     """Start a process that does the job with a malloc and its environment. The job's claim names the functions it uses.
 
-    `gave_up` explains the worker's own exit statuses. Raises RunError if the process crashes or hangs, or if its malloc
-    is not the claimed one.
+    `gave_up` explains the worker's own exit statuses. The process belongs to `crew`, which may end it. Raises RunError
+    if the process crashes or hangs, or if its malloc is not the claimed one.
     """
-    with worker_call(path, job, worker, contestant) as call:
+    with worker_call(path, job, worker, contestant) as call, (crew or Crew()).started(call) as process:
         try:
-            done = subprocess.run(**call, capture_output=True, timeout=timeout, check=False)
+            _, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
             raise RunError(too_long(timeout)) from error
-    refuse_failure(job, contestant, done.returncode, done.stderr, gave_up)
+    refuse_failure(job, contestant, process.returncode, errors, gave_up)
 
 
 @contextmanager

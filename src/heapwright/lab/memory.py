@@ -9,6 +9,7 @@ from heapwright.native.jobs.replay_job import MAX_MOMENTS
 from heapwright.stats import UNREPORTED
 
 if TYPE_CHECKING:
+    from heapwright.traces.arrays import I64
     from heapwright.traces.flat import Flat
 
 WINDOWS = MAX_MOMENTS - 2  # of a replay's events, without the moments of the peak and the end
@@ -116,12 +117,43 @@ def told(number: int) -> int | None:
 
 
 def moments_of(flat: Flat) -> list[int]:
-    """The moments to look, in events done: the peak, the end, and the lowest live memory in each window of the trace.
+    """The moments to look, in events done: the peak, the end, and the lowest live memory in each window."""
+    lows = Lows(len(flat))
+    lows.take(flat.live)
+    return sorted(lows.moments | {flat.peak, len(flat)})
+
+
+class Lows:
+    """The moments of the lowest live memory in each window of a trace, which is taken some events at a time.
 
     Resident memory without live data shows best when little is live.
     """
-    events = len(flat)
-    edges = [events * i // WINDOWS for i in range(WINDOWS + 1)]
-    extents = (slice(first, end) for first, end in zip(edges, edges[1:], strict=False) if first < end)
-    lowest = {each.start + int(flat.live[each].argmin()) + 1 for each in extents}
-    return sorted(lowest | {flat.peak, events})
+
+    def __init__(self, events: int):
+        self._edges = [events * i // WINDOWS for i in range(WINDOWS + 1)]
+        self._done = 0
+        self._window = 0  # that the next event is in, or an empty one before it
+        self._lowest: dict[int, tuple[int, int]] = {}  # of each window, the live bytes and the moment
+
+    @property
+    def moments(self) -> set[int]:
+        """In events done."""
+        return {moment for _, moment in self._lowest.values()}
+
+    def take(self, live: I64) -> None:
+        """Look at the live bytes after each of the next events."""
+        first, end = self._done, self._done + len(live)
+        while self._window < WINDOWS:
+            start, stop = self._edges[self._window : self._window + 2]
+            self._look(live[max(start - first, 0) : max(stop - first, 0)], max(start, first))
+            if stop > end:
+                break
+            self._window += 1
+        self._done = end
+
+    def _look(self, live: I64, first: int) -> None:
+        """Look at a part of the present window, which begins with event `first`."""
+        if len(live):
+            at = int(live.argmin())
+            found = int(live[at]), first + at + 1
+            self._lowest[self._window] = min(self._lowest.get(self._window, found), found)

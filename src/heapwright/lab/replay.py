@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heapwright.lab.jobs import do_job, job_file, write_names
+from heapwright.lab.flat_file import flat_file_of
+from heapwright.lab.jobs import do_job, job_file, write_names, write_text
 from heapwright.lab.latency import Latencies, LatencyCounts
-from heapwright.lab.memory import Memory, moments_of
+from heapwright.lab.memory import Memory
 from heapwright.lab.sample import RunError
-from heapwright.native.jobs.replay_job import MAX_ROUNDS, Job
+from heapwright.native.jobs.replay_job import MAX_ROUNDS, UNREADABLE, Job
 from heapwright.native.library import replayer_library
-from heapwright.traces.events import ALLOC_ZEROED, REALLOC
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from heapwright.lab.contestant import Contestant
+    from heapwright.lab.crew import Crew
+    from heapwright.lab.flat_file import FlatFile
     from heapwright.traces.flat import Flat
 
 SECONDS = 0.5  # no round begins later
 FUNCTIONS = ("malloc", "calloc", "realloc", "free")
 PROBE_TIMEOUT = 30  # seconds
+TIMEOUT = 600.0  # seconds of one process
 SAMPLES = 2000  # of the size of the C library's heap, in one replay
 
 
@@ -50,40 +51,61 @@ class Replayed:
 
 
 def replay(
-    flat: Flat, contestant: Contestant, rounds: int, timeout: float = 600, *, times_calls: bool = False
+    flat: Flat, contestant: Contestant, rounds: int, timeout: float = TIMEOUT, *, times_calls: bool = False
+) -> Replayed:
+    """Replay flat events that are in memory: see `replay_file`."""
+    with flat_file_of(flat) as file:
+        return replay_file(file, contestant, rounds, timeout, times_calls=times_calls)
+
+
+def replay_file(
+    flat: FlatFile,
+    contestant: Contestant,
+    rounds: int,
+    timeout: float = TIMEOUT,
+    *,
+    times_calls: bool = False,
+    crew: Crew | None = None,
 ) -> Replayed:
     """Replay flat events in two fresh processes: once cold, then warm, up to `rounds` times or for SECONDS.
 
     The warm process begins with a pass that measures memory. If `times_calls`, a last pass times each call separately.
-    Raises RunError if a process crashes, hangs or cannot be started.
+    `timeout` is for a trace of up to a million events; a longer one has more time. The processes belong to `crew`.
+    Raises RunError if one of them crashes, hangs or cannot be started.
     """
     if not 1 <= rounds <= MAX_ROUNDS:
         raise ValueError(f"a job has 1 to {MAX_ROUNDS} rounds, not {rounds}")
-    cold = replay_cold(flat, contestant, timeout)
+    cold = replay_cold(flat, contestant, timeout, crew)
     with replay_job(flat) as (path, job):
         job.rounds, job.budget = rounds, int(SECONDS * 1e9)
         job.sample = max(1, len(flat) // SAMPLES) if contestant.library is None else 0
         job.times_calls = int(times_calls)
-        do_job(path, job, replayer_library(), contestant, timeout)
+        do_replay(path, job, contestant, timeout, crew)
         return read(job, cold)
 
 
-def replay_cold(flat: Flat, contestant: Contestant, timeout: float) -> Cold:
+def replay_cold(flat: FlatFile, contestant: Contestant, timeout: float, crew: Crew | None = None) -> Cold:
     with replay_job(flat) as (path, job):
         job.is_cold = 1
-        do_job(path, job, replayer_library(), contestant, timeout)
+        do_replay(path, job, contestant, timeout, crew)
         return Cold(job.cold_nanoseconds / 1e9, job.cold_faults)
 
 
+def do_replay(path: Path, job: Any, contestant: Contestant, timeout: float, crew: Crew | None) -> None:
+    """Have a process do a job."""
+    seconds = timeout * max(1.0, job.events / 1e6)
+    do_job(path, job, replayer_library(), contestant, seconds, {UNREADABLE: "could not read its events"}, crew)
+
+
 @contextmanager
-def replay_job(flat: Flat) -> Iterator[tuple[Path, Any]]:
+def replay_job(flat: FlatFile) -> Iterator[tuple[Path, Any]]:
     """Make a job with the events. Yields its path and its struct."""
-    with job_file(Job, flat.records.data) as (path, job):
-        write_names(job.claim.functions, functions_of(flat.records))
+    with job_file(Job) as (path, job):
+        write_text(job.trace, str(flat.path))
+        write_names(job.claim.functions, flat.functions)
         job.events, job.slots, job.peak = len(flat), flat.slots, flat.peak
-        moments = moments_of(flat)
-        job.moments = len(moments)
-        for moment, event in enumerate(moments):
+        job.moments = len(flat.moments)
+        for moment, event in enumerate(flat.moments):
             job.timeline[moment].event = event
         yield path, job
 
@@ -93,13 +115,6 @@ def probe(contestant: Contestant) -> None:
     with job_file(Job) as (path, job):
         write_names(job.claim.functions, FUNCTIONS)
         do_job(path, job, replayer_library(), contestant, PROBE_TIMEOUT)
-
-
-def functions_of(records: NDArray[Any]) -> list[str]:
-    """The names of the malloc functions that flat events call."""
-    op, log2_align = records["op"], records["log2_align"]
-    is_called = {"calloc": op == ALLOC_ZEROED, "realloc": op == REALLOC, "memalign": log2_align > 0}
-    return ["malloc", "free", *(name for name, events in is_called.items() if events.any())]
 
 
 def read(job: Any, cold: Cold) -> Replayed:

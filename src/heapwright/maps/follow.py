@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heapwright.lab.addresses import CAPACITY, Follower, followed
-from heapwright.lab.replay import functions_of
+from heapwright.lab.flat_file import functions_of
 from heapwright.live.pages import PAGE
 from heapwright.live.process import Process
 from heapwright.maps.placements import Placements, Tenants

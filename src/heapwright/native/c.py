@@ -123,6 +123,7 @@ setrlimit = c_function("setrlimit", "int", "int", "long")
 fork = c_function("fork", "int")
 waitpid = c_function("waitpid", "int", "int", "long", "int")
 nanoseconds = own_function("heapwright_nanoseconds", "long")
+c_pread = c_function("pread", "long", "int", "long", "long", "long")
 c_write = c_function("write", "long", "int", "long", "long")
 c_close = c_function("close", "int", "int")
 

@@ -32,6 +32,7 @@ from heapwright.traces import columns
 from heapwright.traces.arrays import U32, np
 from heapwright.traces.events import Events, Process, Summary, Trace, TraceError, live, no_events, starts, summarize
 from heapwright.traces.stacks import Frame, Stacks
+from heapwright.wording import size
 
 MAGIC = b"HWTRACE\0"
 VERSION = 2
@@ -44,6 +45,7 @@ TAIL = struct.Struct("<QI4s")
 LENGTH = struct.Struct("<Q")
 RUN_FACTS = "source", "program", "command", "date", "host"
 PROCESS_FACTS = "pid", "parent", "execs", "command", "threads", "sample"
+BYTES_IN_USE = 200  # for each event, while a command works on a whole trace in memory
 AGAIN = "copy the file again, or record again"
 
 
@@ -254,7 +256,8 @@ class TraceFile:
             raise self._error(f"the stacks are damaged: {damage}", AGAIN) from damage
 
     def decode_all(self) -> Trace:
-        """The whole trace in memory, about 40 bytes per event."""
+        """The whole trace in memory. Raises TraceError if it does not fit."""
+        require_memory(self.path, len(self))
         processes = [
             Process(
                 Events.join(list(self.chunks(number))),
@@ -344,6 +347,25 @@ class TraceFile:
 
     def _error(self, what: str, remedy: str) -> TraceError:
         return TraceError(f"{self.path}: {what}; {remedy}")
+
+
+def require_memory(path: str | Path, events: int) -> None:
+    """Raise TraceError unless so many events, and what is made of them, fit into the memory that is free."""
+    free = free_memory()
+    if free is not None and events * BYTES_IN_USE > free:
+        need = f"{events:,} events need about {size(events * BYTES_IN_USE)} of memory, and {size(free)} are free"
+        remedy = "cut a part out of it (`heapwright trace cut`); `heapwright compare` without --curves, --map, --html"
+        raise TraceError(f"{path}: its {need}; {remedy} or --threads reads any trace")
+
+
+def free_memory() -> int | None:
+    """The bytes that programs may still take; None if the kernel does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return found[0] * 1024 if found else None
 
 
 def read(path: str | Path) -> Trace:

@@ -103,6 +103,11 @@ def rounded(values: Any) -> I64:
 
 def require_all(trace: Trace, name: object) -> Trace:
     """The trace. Raises TraceError if it is a sample, which cannot be replayed."""
-    if any(process.sample for process in trace.processes):
-        raise TraceError(f"{name} is a sample, and a replay needs all requests: record again without --sample")
+    refuse_sample((process.sample for process in trace.processes), name)
     return trace
+
+
+def refuse_sample(rates: Iterable[int], name: object) -> None:
+    """Raise TraceError if one of the processes is a sample, given the bytes between its points."""
+    if any(rates):
+        raise TraceError(f"{name} is a sample, and a replay needs all requests: record again without --sample")

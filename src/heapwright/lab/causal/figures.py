@@ -9,7 +9,8 @@ from typing import Any
 
 from heapwright.lab.causal.plan import Plan
 from heapwright.lab.causal.replay import Replayed, replay
-from heapwright.lab.compare import MAX_ROUNDS, CompareError
+from heapwright.lab.cells import MAX_ROUNDS
+from heapwright.lab.compare import CompareError
 from heapwright.lab.contestant import Contestant
 from heapwright.lab.sample import RunError, spread
 from heapwright.traces.events import Summary

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heapwright.lab.flat_file import functions_of
 from heapwright.lab.jobs import do_job, job_file, write_names
 from heapwright.lab.memory import Moment, Usage, told
-from heapwright.lab.replay import SAMPLES, SECONDS, functions_of
+from heapwright.lab.replay import SAMPLES, SECONDS
 from heapwright.lab.sample import RunError
 from heapwright.native.jobs.causal_job import GAVE_UP, TABLES, Job
 from heapwright.native.library import causal_library

@@ -17,9 +17,9 @@ from heapwright.lab.curves.parts import Holes, IdentityError, Parts
 from heapwright.lab.curves.views import stack_of
 from heapwright.lab.curves.watch import AFTER_TRACE, Watch, watched
 from heapwright.lab.curves.worker import started
+from heapwright.lab.flat_file import functions_of
 from heapwright.lab.jobs import job_file, write_names
 from heapwright.lab.memory import told
-from heapwright.lab.replay import functions_of
 from heapwright.lab.sample import RunError
 from heapwright.native.jobs.curves_job import MAX_SAMPLES, SCALE, SIZES, Job
 from heapwright.native.library import curves_library

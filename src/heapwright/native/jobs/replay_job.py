@@ -1,16 +1,18 @@
-"""The replayer's job file: a head, which also takes the results, and then the flat events.
+"""The replayer's job file, which also takes the results. The flat events are in a file of their own.
 
 Both sides read it through this struct, so nothing here needs a compiler.
 """
 
 from __future__ import annotations
 
-from heapwright.layout import Array, Inline, Struct, Word
+from heapwright.layout import Array, Byte, Inline, Struct, Word
 from heapwright.native.jobs.claim import Claim
 from heapwright.native.jobs.histogram import Histogram
+from heapwright.native.runtime.linux import MAX_PATH
 
 MAX_ROUNDS = 64
 MAX_MOMENTS = 1024
+UNREADABLE = 76  # the exit status of a worker that cannot read its events
 
 
 class Look(Struct):
@@ -33,6 +35,7 @@ class Moment(Struct):
 
 class Job(Struct):
     claim: Inline[Claim]
+    trace: Array[Byte, MAX_PATH]  # the path of the flat events, zero-terminated
     events: Word
     slots: Word
     peak: Word  # events until the most bytes are live; also one of the moments

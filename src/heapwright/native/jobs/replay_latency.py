@@ -11,19 +11,19 @@ from heapwright.layout import NULL
 from heapwright.native import c
 from heapwright.native.intrinsics import cycles
 from heapwright.native.jobs.histogram import count
+from heapwright.native.jobs.replay_events import event_in, window_end
 from heapwright.native.jobs.replay_step import Slot, free_all
 from heapwright.native.runtime.linux import STEADY
 from heapwright.traces.events import ALLOC_ZEROED, DEALLOC, REALLOC
-from heapwright.traces.flat import FlatEvent
 
 READS = 10_000  # of the clock, to learn what they cost
 
 
-def time_calls(job, events, slots):
+def time_calls(job, window, slots):
     """Time each call of one pass, and the whole pass by both clocks, which gives the length of a cycle."""
     began, first = c.nanoseconds(STEADY), cycles()
     time_nothing(job.reads)
-    latency_pass(job, events, slots)
+    latency_pass(job, window, slots)
     job.cycles = cycles() - first
     job.cycles_nanoseconds = c.nanoseconds(STEADY) - began
     free_all(job, slots)
@@ -36,11 +36,12 @@ def time_nothing(histogram):
         count(histogram, cycles() - began)
 
 
-def latency_pass(job, events, slots):
+def latency_pass(job, window, slots):
     """Do all events, and count the cycles of each call."""
     memory = job.memory
     for i in range(job.events):
-        event = FlatEvent(memory, events + i * FlatEvent.SIZE)
+        window_end(job, window, i)
+        event = event_in(window, memory, i)
         slot = Slot(memory, slots + event.slot * Slot.SIZE)
         if event.op < DEALLOC:
             made, took = timed_request(event, slot.block)

@@ -12,6 +12,7 @@ from heapwright.layout import NULL
 from heapwright.native import c
 from heapwright.native.jobs.origin import require
 from heapwright.native.jobs.replay_cold import cold_pass
+from heapwright.native.jobs.replay_events import Window, event_in, open_window, window_end
 from heapwright.native.jobs.replay_job import Job
 from heapwright.native.jobs.replay_latency import time_calls
 from heapwright.native.jobs.replay_memory import heap_bytes, look, own_heap_peak
@@ -19,8 +20,6 @@ from heapwright.native.jobs.replay_step import Size, Slot, asked_before, free_al
 from heapwright.native.runtime.linux import (
     OPEN_TO_WRITE,
     PAGE,
-    POPULATE,
-    PRIVATE,
     READ_WRITE,
     SHARED,
     STEADY,
@@ -32,19 +31,32 @@ from heapwright.traces.flat import FlatEvent
 # --- passes
 
 
-def timed_pass(job, events, slots):
-    """Do the events and nothing else."""
-    memory = job.memory
-    for i in range(job.events):
+def timed_pass(job, window, slots):
+    """Do the events and nothing else. Returns the nanoseconds without those of reading the events."""
+    spent = first = 0
+    end = -1
+    while end != job.events:
+        end = window_end(job, window, first)
+        began = c.nanoseconds(STEADY)
+        do_window(job.memory, window.events, end - first, slots)
+        spent += c.nanoseconds(STEADY) - began
+        first = end
+    return spent
+
+
+def do_window(memory, events, count, slots):
+    """Do some events in a row."""
+    for i in range(count):
         event = FlatEvent(memory, events + i * FlatEvent.SIZE)
         step(event, Slot(memory, slots + event.slot * Slot.SIZE))
 
 
-def measured_pass(job, events, slots, sizes, first, end):
+def measured_pass(job, window, slots, sizes, first, end):
     """Do some events, touch every page of every block, and sample the size of the heap."""
     memory = job.memory
     for i in range(first, end):
-        event = FlatEvent(memory, events + i * FlatEvent.SIZE)
+        window_end(job, window, i)
+        event = event_in(window, memory, i)
         slot = Slot(memory, slots + event.slot * Slot.SIZE)
         measured_step(job, event, slot, Size(memory, sizes + event.slot * Size.SIZE))
         if job.sample != 0 and i % job.sample == 0:
@@ -84,31 +96,32 @@ def replay():
     file = c.c_open(path, OPEN_TO_WRITE, 0)
     job = Job(c.process_memory(), c.mmap(0, Job.SIZE, READ_WRITE, SHARED, file, 0))
     require(job.claim)
-    events = c.mmap(0, Job.SIZE + job.events * FlatEvent.SIZE, READ_WRITE, PRIVATE | POPULATE, file, 0) + Job.SIZE
+    window = c.on_stack(Window)
+    open_window(job, window)
     slots = resident_table(job, Slot.SIZE)
     if job.is_cold != 0:
-        cold_pass(job, events, slots)
+        cold_pass(job, window, slots)
     else:
-        warm_passes(job, events, slots)
+        warm_passes(job, window, slots)
     c.exit_now(0)
     return 0
 
 
-def warm_passes(job, events, slots):
+def warm_passes(job, window, slots):
     """Measure memory in a first pass, then time passes on the pages that it left."""
-    measure(job, events, slots)
-    time_rounds(job, events, slots)
+    measure(job, window, slots)
+    time_rounds(job, window, slots)
     if job.times_calls != 0:
-        time_calls(job, events, slots)
+        time_calls(job, window, slots)
 
 
-def measure(job, events, slots):
+def measure(job, window, slots):
     """Measure the memory of one pass: resident, as the allocator reports it, and its use."""
     sizes = resident_table(job, Size.SIZE)
     job.heap_before = heap_bytes() if job.sample != 0 else 0
     job.resident_before = resident_peak()
     before = resident()
-    follow(job, events, slots, sizes, before)
+    follow(job, window, slots, sizes, before)
     job.resident_peak = resident_peak()
     own_heap_peak(job)
     look(job, slots, sizes, job.at_end)
@@ -117,12 +130,12 @@ def measure(job, events, slots):
     job.resident_freed = resident() - before
 
 
-def follow(job, events, slots, sizes, before):
+def follow(job, window, slots, sizes, before):
     """Do all events, and note the live and resident bytes at each moment."""
     done = 0
     for i in range(job.moments):
         moment = job.timeline[i]
-        measured_pass(job, events, slots, sizes, done, moment.event)
+        measured_pass(job, window, slots, sizes, done, moment.event)
         done = moment.event
         moment.live = job.live
         moment.resident = resident() - before
@@ -130,13 +143,11 @@ def follow(job, events, slots, sizes, before):
             look(job, slots, sizes, job.at_peak)
 
 
-def time_rounds(job, events, slots):
+def time_rounds(job, window, slots):
     """Run timed passes until there are enough, or the budget is spent."""
     spent = 0
     while job.done < job.rounds and (job.done == 0 or spent < job.budget):
-        began = c.nanoseconds(STEADY)
-        timed_pass(job, events, slots)
-        job.nanoseconds[job.done] = c.nanoseconds(STEADY) - began
+        job.nanoseconds[job.done] = timed_pass(job, window, slots)
         spent += job.nanoseconds[job.done]
         job.done += 1
         free_all(job, slots)
