@@ -1,0 +1,237 @@
+"""A grading from beginning to end: compile, conformance, traces, time, score."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from heapwright.grade import stories, submission, timing
+from heapwright.grade.judge import Failure, Figures, Judge
+from heapwright.grade.output import last_lines
+from heapwright.grade.player import Ended, Player, Setting
+from heapwright.grade.requests import Request, blocks_of, of_events, peak_payload
+from heapwright.grade.sandbox import MIB, require_sandbox
+from heapwright.grade.submission import Subject
+from heapwright.grade.workloads import DRAWN
+from heapwright.traces.events import TraceError
+from heapwright.traces.importers import open_trace
+from heapwright.wording import counted
+
+PAGE = 4096
+MAX_PAYLOAD = 1 << 30
+BUILDS = "builds"
+OUTPUT_LINES = 5  # of what the submission printed before it failed
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is graded, and how it is scored."""
+
+    weight: float = 60  # points for utilization; the rest are for throughput
+    against: str = submission.SYSTEM
+    alignment: int | None = None  # bytes; None: 8 for mm.c, 16 for Python
+    forgiven: frozenset[str] = frozenset()
+    repeats: int = 5
+    seconds: float = 60
+    seed: int = 0
+
+
+@dataclass
+class Outcome:
+    """A duty or a trace, and the failure if there was one."""
+
+    name: str
+    sentence: str
+    failure: Failure | None = None
+    is_forgiven: bool = False
+    printed: list[str] = field(default_factory=list)  # by the submission, before it failed
+
+
+@dataclass
+class OnTrace(Outcome):
+    """What a submission did on one trace."""
+
+    requests: list[Request] = field(default_factory=list)
+    figures: Figures = field(default_factory=Figures)
+    addresses: list[int] = field(default_factory=list)
+    time: timing.Time | None = None
+
+
+@dataclass
+class Grade:
+    """All that a grading found."""
+
+    name: str
+    rules: Rules
+    build: Outcome
+    duties: list[Outcome] = field(default_factory=list)
+    traces: list[OnTrace] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Outcome]:
+        every = [self.build, *self.duties, *self.traces]
+        return [each for each in every if each.failure and not each.is_forgiven]
+
+    @property
+    def utilization(self) -> float:
+        """The mean over the traces."""
+        return sum(each.figures.utilization for each in self.traces) / max(1, len(self.traces))
+
+    @property
+    def throughput(self) -> float:
+        """In parts of the reference's, over the requests of all traces."""
+        times = [each.time for each in self.traces if each.time]
+        own = sum(each.own_seconds for each in times)
+        return sum(each.reference_seconds for each in times) / own if own else 0.0
+
+    @property
+    def score(self) -> float:
+        """From 0 to 100."""
+        if self.failures or not self.traces:
+            return 0.0
+        weight = self.rules.weight
+        return weight * self.utilization + (100 - weight) * min(1.0, self.throughput)
+
+
+class Grader:
+    """One submission with its rules, in a folder of its own."""
+
+    def __init__(self, scratch: Path, rules: Rules, progress: Callable[[str], None]):
+        self.scratch, self.rules, self.progress = scratch, rules, progress
+        self.chance = random.Random(rules.seed)
+        self.driver = submission.compiled_driver(scratch)
+        self.against = submission.reference(rules.against)
+
+    def grade(self, path: Path, traces: dict[str, list[Request]]) -> Grade:
+        built = Outcome(BUILDS, "it keeps the rules of the language and compiles")
+        grade = Grade(path.name, self.rules, built)
+        try:
+            subject = submission.compiled(path, self.scratch, self.rules.alignment, self.progress)
+        except submission.NotBuilt as error:
+            built.failure = Failure(BUILDS, str(error))
+            return grade
+        for duty in stories.DUTIES:
+            if subject.face != submission.LAB or duty.is_in_lab:
+                grade.duties.append(self.on_duty(subject, duty))
+        grade.traces = [self.on_trace(subject, name, requests) for name, requests in traces.items()]
+        if not grade.failures:
+            for trace in grade.traces:
+                self.time(subject, trace)
+        return grade
+
+    # --- conformance
+
+    def on_duty(self, subject: Subject, duty: stories.Duty) -> Outcome:
+        self.progress(f"conformance: {duty.name}")
+        outcome = Outcome(duty.name, duty.sentence, is_forgiven=duty.name in self.rules.forgiven)
+        self.judged(subject, outcome, list(duty.story(self.chance)), stories.REGION)
+        return outcome
+
+    def judged(self, subject: Subject, outcome: Outcome, requests: Sequence[Request], region: int) -> Judge | None:
+        """Play requests one at a time and note the failure, if there is one."""
+        setting = self.setting(requests, region)
+        try:
+            return self.play(subject, setting, requests)
+        except Failure as failure:
+            outcome.printed = last_lines(setting.log, OUTPUT_LINES)
+            outcome.failure = self.explained(subject, setting, requests, failure)
+        return None
+
+    def play(
+        self, subject: Subject, setting: Setting, requests: Sequence[Request], watched: int | None = None
+    ) -> Judge:
+        chance = random.Random(self.chance.getrandbits(64))
+        try:
+            with Player(subject, setting) as player:
+                return Judge(player, subject.alignment, chance, watched).play(requests)
+        except Ended as end:
+            raise Failure("alive", str(end)) from None
+
+    def explained(
+        self, subject: Subject, setting: Setting, requests: Sequence[Request], failure: Failure
+    ) -> Failure:
+        """The failure; if a block was damaged, a second run seeks the request that damaged it."""
+        if failure.block is not None:
+            try:
+                self.play(subject, setting, requests, watched=failure.block)
+            except Failure as first:
+                return first
+        return failure
+
+    def setting(self, requests: Sequence[Request], region: int) -> Setting:
+        log = self.scratch / "printed"
+        return Setting(self.driver, log, region, blocks_of(requests), seconds=self.rules.seconds)
+
+    # --- traces
+
+    def on_trace(self, subject: Subject, name: str, requests: list[Request]) -> OnTrace:
+        self.progress(f"{name}: {counted(len(requests), 'requests')}")
+        sentence = f"all {counted(len(requests), 'requests')} are served as they must be"
+        outcome = OnTrace(name, sentence, requests=requests)
+        judge = self.judged(subject, outcome, requests, region_for(requests))
+        if judge:
+            outcome.figures, outcome.addresses = judge.figures, judge.results
+        return outcome
+
+    def time(self, subject: Subject, trace: OnTrace) -> None:
+        """Time one trace, and note the failure if the submission does otherwise then."""
+        self.progress(f"{trace.name}: time")
+        setting = self.setting(trace.requests, region_for(trace.requests))
+        setting = replace(setting, batch=len(trace.requests), is_stamped=True)
+        pair = (
+            replace(setting, populated=resident(trace.figures.claimed, setting.region_bytes)),
+            timing.reference_setting(setting, self.against, trace.figures.peak_payload),
+        )
+        try:
+            trace.time = timing.timed(
+                subject, self.against, pair, trace.requests, trace.addresses, self.rules.repeats, self.chance
+            )
+        except Failure as failure:
+            trace.failure = failure
+
+
+def resident(claimed: tuple[int, int], region: int) -> tuple[int, int]:
+    """What is resident when the clock starts. A submission that claims more than there is gains nothing."""
+    at_start = min(claimed[0], region)
+    return at_start, min(claimed[1], region - at_start) // PAGE * PAGE
+
+
+def region_for(requests: Sequence[Request]) -> int:
+    """The memory for a trace: far more than a heap needs."""
+    return -(-(8 * peak_payload(requests) + 16 * MIB) // PAGE) * PAGE
+
+
+def read_traces(paths: Sequence[Path]) -> dict[str, list[Request]]:
+    """The requests of each trace file, or of each file in a folder. Raises TraceError."""
+    files = [each for path in paths for each in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    read = {path.name: of_events(open_trace(path).largest.events) for path in files if path.is_file()}
+    for name, requests in read.items():
+        require_playable(name, requests)
+    if not read:
+        raise TraceError(f"{paths[0]}: there is no trace in it")
+    return read
+
+
+def require_playable(name: str, requests: Sequence[Request]) -> None:
+    if not requests:
+        raise TraceError(f"{name}: has no requests to grade")
+    if peak_payload(requests) > MAX_PAYLOAD:
+        raise TraceError(f"{name}: more than {MAX_PAYLOAD >> 30} GiB are live at its peak; grade with a smaller trace")
+
+
+def drawn_traces(seed: int) -> dict[str, list[Request]]:
+    """The workloads, drawn from a seed."""
+    return {name: of_events(draw(random.Random(f"{seed} {name}"))) for name, draw in DRAWN.items()}
+
+
+def grade(
+    path: Path, rules: Rules, traces: dict[str, list[Request]], progress: Callable[[str], None] = lambda line: None
+) -> Grade:
+    """Grade one submission. Raises UserError if it is none, or if there is no sandbox."""
+    submission.submitted(path)
+    require_sandbox()
+    with tempfile.TemporaryDirectory(prefix="heapwright-grade-") as scratch:
+        return Grader(Path(scratch), rules, progress).grade(path, traces)

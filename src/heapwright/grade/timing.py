@@ -1,0 +1,141 @@
+"""The time of a submission: processor time by the kernel's clock for its process, beside that of a reference.
+
+Each run is a fresh process with resident memory. The requests come in a few batches, cut where the submission cannot
+know. Between the batches the grader writes a secret word into each live block, and looks for it after the next one. The
+clock counts from before the first request to after the last answer, whatever the process does between the batches.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from heapwright.grade.judge import Failure
+from heapwright.grade.player import REGION_START, WORD, Ended, Player, Setting, records
+from heapwright.grade.requests import Request
+from heapwright.grade.submission import SYSTEM, Subject
+from heapwright.traces.arrays import np
+from heapwright.traces.events import DEALLOC, REALLOC
+
+BATCHES = 4
+
+
+@dataclass
+class Time:
+    """The processor times of one trace's runs in nanoseconds: the submission's and the reference's, in pairs."""
+
+    requests: int
+    own: list[int]
+    reference: list[int]
+
+    @property
+    def own_seconds(self) -> float:
+        return median(self.own) / 1e9
+
+    @property
+    def reference_seconds(self) -> float:
+        return median(self.reference) / 1e9
+
+    @property
+    def ratio(self) -> float:
+        """The throughput in parts of the reference's: the median of the pairs."""
+        return median(self.ratios)
+
+    @property
+    def ratios(self) -> list[float]:
+        return [reference / own for own, reference in zip(self.own, self.reference, strict=True)]
+
+
+def run_once(subject: Subject, setting: Setting, requests: Sequence[Request], expected: Any, chance: random.Random) -> int:
+    """The nanoseconds of one run. `expected` has the addresses that were judged; None for the reference."""
+    packed = records(requests)
+    cuts = [0, *sorted(chance.sample(range(1, max(len(packed), BATCHES)), BATCHES - 1)), len(packed)]
+    with Player(subject, setting) as player:
+        secrets = Secrets(player, requests, chance) if expected is not None else None
+        began = player.cpu_nanoseconds()
+        for first, end in zip(cuts, cuts[1:], strict=False):
+            results = player.many(packed[first:end])
+            if secrets:
+                require_same(results, expected[first:end], requests, first)
+                secrets.pass_over(first, end, results.tolist())
+        return player.cpu_nanoseconds() - began
+
+
+def require_same(results: Any, expected: Any, requests: Sequence[Request], first: int) -> None:
+    differs = np.flatnonzero(results != expected)
+    if len(differs):
+        place = int(differs[0])
+        number = first + place + 1
+        what = f"request {number:,}, {requests[number - 1]}, returned {int(results[place]):#x} when it was timed"
+        raise Failure("repeated", f"{what}, and {int(expected[place]):#x} when it was judged", number)
+
+
+class Secrets:
+    """Words in live blocks, written and sought between batches. A realloc must carry them along."""
+
+    def __init__(self, player: Player, requests: Sequence[Request], chance: random.Random):
+        self.player, self.requests, self.chance = player, requests, chance
+        self.live: dict[int, tuple[int, int]] = {}  # address and size of each block
+        self.kept: dict[int, tuple[int, bytes]] = {}  # offset and word, for the blocks that have one
+
+    def pass_over(self, first: int, end: int, results: Sequence[int]) -> None:
+        """Follow a batch, look for the words of the blocks that are still there, and write new ones."""
+        for request, address in zip(self.requests[first:end], results, strict=True):
+            self.follow(request, address)
+        for block, (offset, word) in self.kept.items():
+            place = self.live[block][0] - REGION_START + offset
+            if self.player.heap[place : place + WORD.size] != word:
+                what = f"block {block} of {self.live[block][1]:,} bytes lost its contents when it was timed"
+                raise Failure("kept", what, end)
+        for block, (address, size) in self.live.items():
+            if size >= WORD.size:
+                self.write(block, address, size)
+
+    def follow(self, request: Request, address: int) -> None:
+        if request.op == DEALLOC:
+            self.live.pop(request.block, None)
+            self.kept.pop(request.block, None)
+        elif address:
+            self.live[request.block] = (address, request.size)
+            if request.op != REALLOC or self.is_cut(request):
+                self.kept.pop(request.block, None)
+
+    def is_cut(self, request: Request) -> bool:
+        """Whether a block shrank so far that its word may be lost."""
+        return request.block in self.kept and self.kept[request.block][0] + WORD.size > request.size
+
+    def write(self, block: int, address: int, size: int) -> None:
+        offset, word = self.chance.randrange(size - WORD.size + 1), self.chance.randbytes(WORD.size)
+        place = address - REGION_START + offset
+        self.player.heap[place : place + WORD.size] = word
+        self.kept[block] = (offset, word)
+
+
+def timed(
+    subject: Subject,
+    against: Subject,
+    settings: tuple[Setting, Setting],
+    requests: Sequence[Request],
+    expected: Sequence[int],
+    repeats: int,
+    chance: random.Random,
+) -> Time:
+    """The times of a submission and its reference, in turns. Raises Failure if the submission does otherwise in them."""
+    judged = np.array(expected, np.uint64).astype(np.int64)
+    time = Time(len(requests), [], [])
+    for _ in range(repeats):
+        try:
+            time.own.append(run_once(subject, settings[0], requests, judged, chance))
+        except Ended as end:
+            raise Failure("repeated", f"{end} when it was timed") from None
+        time.reference.append(run_once(against, settings[1], requests, None, chance))
+    return time
+
+
+def reference_setting(setting: Setting, against: Subject, payload: int) -> Setting:
+    """The setting of the reference, with twice the payload resident."""
+    at_end = 0 if against.face == SYSTEM else min(payload, setting.region_bytes // 4)
+    return replace(setting, populated=(min(2 * payload, setting.region_bytes // 2), at_end))
