@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from heapwright.grade import stories, submission, timing
 from heapwright.grade.judge import Failure, Figures, Judge
@@ -20,7 +24,9 @@ from heapwright.traces.events import TraceError
 from heapwright.traces.importers import open_trace
 from heapwright.wording import counted
 
+T = TypeVar("T")
 PAGE = 4096
+AT_A_TIME = 8  # graded processes
 MAX_PAYLOAD = 1 << 30
 BUILDS = "builds"
 OUTPUT_LINES = 5  # of what the submission printed before it failed
@@ -35,7 +41,7 @@ class Rules:
     alignment: int | None = None  # bytes; None: 8 for mm.c, 16 for Python
     forgiven: frozenset[str] = frozenset()
     repeats: int = 5
-    seconds: float = 60
+    seconds: float = 10  # for one answer
     seed: int = 0
 
 
@@ -67,6 +73,7 @@ class Grade:
     name: str
     rules: Rules
     build: Outcome
+    alignment: int | None = None  # bytes, that every block owed
     duties: list[Outcome] = field(default_factory=list)
     traces: list[OnTrace] = field(default_factory=list)
 
@@ -101,7 +108,7 @@ class Grader:
 
     def __init__(self, scratch: Path, rules: Rules, progress: Callable[[str], None]):
         self.scratch, self.rules, self.progress = scratch, rules, progress
-        self.chance = random.Random(rules.seed)
+        self.players: list[Player] = []
         self.driver = submission.compiled_driver(scratch)
         self.against = submission.reference(rules.against)
 
@@ -111,23 +118,38 @@ class Grader:
         try:
             subject = submission.compiled(path, self.scratch, self.rules.alignment, self.progress)
         except submission.NotBuilt as error:
-            built.failure = Failure(BUILDS, str(error))
+            built.failure = Failure("compiled", str(error))
             return grade
-        for duty in stories.DUTIES:
-            if subject.face != submission.LAB or duty.is_in_lab:
-                grade.duties.append(self.on_duty(subject, duty))
-        grade.traces = [self.on_trace(subject, name, requests) for name, requests in traces.items()]
+        grade.alignment = subject.alignment
+        duties = [duty for duty in stories.DUTIES if subject.face != submission.LAB or duty.is_in_lab]
+        grade.duties = self.together([partial(self.on_duty, subject, duty) for duty in duties])
+        grade.traces = self.together([partial(self.on_trace, subject, *each) for each in traces.items()])
         if not grade.failures:
             for trace in grade.traces:
                 self.time(subject, trace)
         return grade
+
+    def together(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
+        """Do several things at a time, because each mostly waits for answers. An interrupt ends all processes."""
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            try:
+                return list(pool.map(lambda task: task(), tasks))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for player in self.players:
+                    player.process.kill()
+                raise
+
+    def chance(self, name: str) -> random.Random:
+        """Chance for one purpose, so that the order of the tasks does not matter."""
+        return random.Random(f"{self.rules.seed} {name}")
 
     # --- conformance
 
     def on_duty(self, subject: Subject, duty: stories.Duty) -> Outcome:
         self.progress(f"conformance: {duty.name}")
         outcome = Outcome(duty.name, duty.sentence, is_forgiven=duty.name in self.rules.forgiven)
-        self.judged(subject, outcome, list(duty.story(self.chance)), stories.REGION)
+        self.judged(subject, outcome, list(duty.story(self.chance(duty.name))), stories.REGION)
         return outcome
 
     def judged(self, subject: Subject, outcome: Outcome, requests: Sequence[Request], region: int) -> Judge | None:
@@ -143,16 +165,16 @@ class Grader:
     def play(
         self, subject: Subject, setting: Setting, requests: Sequence[Request], watched: int | None = None
     ) -> Judge:
-        chance = random.Random(self.chance.getrandbits(64))
+        chance = self.chance(f"contents {len(requests)} {watched}")
+        player = Player(subject, setting)
+        self.players.append(player)
         try:
-            with Player(subject, setting) as player:
+            with player:
                 return Judge(player, subject.alignment, chance, watched).play(requests)
         except Ended as end:
             raise Failure("alive", str(end)) from None
 
-    def explained(
-        self, subject: Subject, setting: Setting, requests: Sequence[Request], failure: Failure
-    ) -> Failure:
+    def explained(self, subject: Subject, setting: Setting, requests: Sequence[Request], failure: Failure) -> Failure:
         """The failure; if a block was damaged, a second run seeks the request that damaged it."""
         if failure.block is not None:
             try:
@@ -162,8 +184,9 @@ class Grader:
         return failure
 
     def setting(self, requests: Sequence[Request], region: int) -> Setting:
-        log = self.scratch / "printed"
-        return Setting(self.driver, log, region, blocks_of(requests), seconds=self.rules.seconds)
+        number, log = tempfile.mkstemp(dir=self.scratch, prefix="printed-")
+        os.close(number)
+        return Setting(self.driver, Path(log), region, blocks_of(requests), seconds=self.rules.seconds)
 
     # --- traces
 
@@ -186,9 +209,8 @@ class Grader:
             timing.reference_setting(setting, self.against, trace.figures.peak_payload),
         )
         try:
-            trace.time = timing.timed(
-                subject, self.against, pair, trace.requests, trace.addresses, self.rules.repeats, self.chance
-            )
+            race = timing.Race(subject, self.against, *pair, trace.requests, trace.addresses)
+            trace.time = race.timed(self.rules.repeats, self.chance(trace.name))
         except Failure as failure:
             trace.failure = failure
 

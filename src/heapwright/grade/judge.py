@@ -1,14 +1,14 @@
 """The judgement of a heap from outside: each result is checked, and each block is filled and read back.
 
-    R1  alive      it answers: it does not crash, exit or hang
-    R2  served     a request that can be served is served
-    R3  refused    a request that no heap can serve returns null
-    R4  placed     a block lies inside the heap
-    R5  aligned    its address is a multiple of the alignment
-    R6  apart      it overlaps no live block
-    R7  kept       its contents stay until it is freed, and move with realloc
-    R8  zeroed     calloc's bytes are zero
-    R9  repeated   a second run of the same requests, for time, has the same addresses
+R1  alive      it answers: it does not crash, exit or hang
+R2  served     a request that can be served is served
+R3  refused    a request that no heap can serve returns null
+R4  placed     a block lies inside the heap
+R5  aligned    its address is a multiple of the alignment
+R6  apart      it overlaps no live block
+R7  kept       its contents stay until it is freed, and move with realloc
+R8  zeroed     calloc's bytes are zero
+R9  repeated   a second run of the same requests, for time, has the same addresses
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ class Block:
 
 @dataclass
 class Growth:
-    """The moment at which the heap last reached its peak: the request and the live blocks before it."""
+    """The moment at which the heap reached its peak: the request, and the live blocks."""
 
     number: int = 0
     request: Request | None = None
     heap_bytes: int = 0
-    blocks: list[tuple[int, int]] = field(default_factory=list)  # address and end, in order
+    blocks: list[tuple[int, int]] = field(default_factory=list)  # live after it: address and end, in order
+    before: list[tuple[int, int]] = field(default_factory=list)  # live while it was served
 
 
 @dataclass
@@ -109,7 +110,7 @@ class Judge:
             self.require_refusal(request)
         else:
             self.accept(request, result, before)
-        self.observe(request)
+        self.observe(request, before)
 
     def answer(self, request: Request) -> int:
         try:
@@ -140,7 +141,7 @@ class Judge:
 
     def require_place(self, request: Request, block: Block) -> None:
         end = REGION_START + self.player.setting.region_bytes
-        if not REGION_START <= block.address or block.end > end:
+        if block.address < REGION_START or block.end > end:
             raise self.failure("placed", f"{request} returned {block.address:#x}, which is outside the heap")
         align = max(self.alignment, 1 << request.log2_align)
         if block.address % align:
@@ -210,7 +211,7 @@ class Judge:
 
     # --- what the heap holds
 
-    def observe(self, request: Request) -> None:
+    def observe(self, request: Request, before: Block | None) -> None:
         """Keep the figures, and now and then look for memory elsewhere and at the watched block."""
         if self.watched in self.live:
             self.require_watched(request)
@@ -221,9 +222,16 @@ class Judge:
             self.look_outside()
         heap = self.player.extent() + figures.elsewhere
         if heap > figures.peak_heap:
-            blocks = [(start, self.ends[start]) for start in self.starts]
-            figures.peak_heap, figures.growth = heap, Growth(len(self.done), request, heap, blocks)
+            figures.peak_heap, figures.growth = heap, self.growth(request, before, heap)
             figures.claimed = self.player.claimed()
+
+    def growth(self, request: Request, before: Block | None, heap: int) -> Growth:
+        blocks = [(start, self.ends[start]) for start in self.starts]
+        own = self.live.get(request.block)
+        held = [each for each in blocks if own is None or each[0] != own.address]
+        if before:
+            bisect.insort(held, (before.address, before.end))
+        return Growth(len(self.done), request, heap, blocks, held)
 
     def look_outside(self) -> None:
         """Count private memory as heap from now on."""

@@ -18,7 +18,7 @@ from typing import Any
 from heapwright.grade.output import last_lines
 from heapwright.grade.requests import Request
 from heapwright.grade.sandbox import MIB, Sandbox, SandboxError
-from heapwright.grade.submission import Subject
+from heapwright.grade.submission import SYSTEM, Subject
 from heapwright.traces.arrays import I64, np
 
 REGION_START = 0x200000000000  # as in driver.h
@@ -31,6 +31,9 @@ NOT_READY = {
     2: "it lacks a function: it must define mm_init, mm_malloc, mm_free and mm_realloc",
     3: "mm_init failed: it did not return 0",
 }
+PATIENCE = 30  # times the limit of one answer is the limit of all
+START_SECONDS = 120
+OWN_MIB = 160  # of address space beside the region
 OWN_KIB = 64  # of private memory that any library may have for its data; more counts as heap
 
 
@@ -47,7 +50,7 @@ class Setting:
     region_bytes: int
     blocks: int
     batch: int = 1  # the most requests at a time
-    seconds: float = 60  # that the process may take for all its answers
+    seconds: float = 10  # that the process may take for one answer
     populated: tuple[int, int] = (0, 0)  # bytes at the start and the end of the region that are resident from the start
     is_stamped: bool = False
 
@@ -56,7 +59,7 @@ class Player:
     """A graded process, from its start to its end: a context manager."""
 
     def __init__(self, subject: Subject, setting: Setting):
-        self.setting, self.seconds_left = setting, setting.seconds
+        self.setting, self.seconds_left = setting, PATIENCE * setting.seconds
         self.heap_file = sealed("heap", setting.region_bytes)
         control_bytes = CONTROL_BYTES + setting.batch * (REQUEST.itemsize + WORD.size)
         self.control_file = sealed("control", control_bytes)
@@ -80,7 +83,9 @@ class Player:
         readable = {"/grade/driver": setting.driver}
         if subject.library:
             readable["/grade/heap.so"] = subject.library
-        box = Sandbox(readable, memory_mib=2 * setting.region_bytes // MIB + 512, cpu_seconds=int(setting.seconds) + 1)
+        cpu = int(PATIENCE * setting.seconds) + 1
+        own = setting.region_bytes if subject.face == SYSTEM else 0  # the C library's malloc does not use the region
+        box = Sandbox(readable, memory_mib=(setting.region_bytes + own) // MIB + OWN_MIB, cpu_seconds=cpu)
         numbers = (*files, setting.region_bytes, setting.blocks, setting.batch, *setting.populated, setting.is_stamped)
         return box.command(["/grade/driver", "/grade/heap.so", subject.face, *(str(int(each)) for each in numbers)])
 
@@ -105,7 +110,7 @@ class Player:
             raise Ended(NOT_READY.get(status, "it did not start"))
 
     def greeted(self) -> int:
-        self.socket.settimeout(self.seconds_left)
+        self.socket.settimeout(START_SECONDS)
         try:
             said, extra, _, _ = self.socket.recvmsg(WORD.size, socket.CMSG_SPACE(CREDENTIALS.size))
         except TimeoutError:
@@ -155,12 +160,12 @@ class Player:
 
     def heard(self) -> int:
         """The process's answer. Raises Ended if there is none in time."""
-        self.socket.settimeout(max(self.seconds_left, 0.001))
+        self.socket.settimeout(max(min(self.seconds_left, self.setting.seconds), 0.001))
         began = time.monotonic()
         try:
             said = self.socket.recv(WORD.size)
         except TimeoutError:
-            raise Ended(f"it does not answer: its {self.setting.seconds:g} s are over") from None
+            raise Ended(f"it does not answer within {self.setting.seconds:g} s") from None
         except OSError:
             said = b""
         self.seconds_left -= time.monotonic() - began
@@ -200,7 +205,7 @@ class Player:
         return max(0, self.private_kib() - self.private_at_start - OWN_KIB) << 10
 
     def extent(self) -> int:
-        """The bytes of the region that the heap holds: those it says, or the pages that were touched if they are more."""
+        """The bytes of the region that the heap holds: those it says, or the touched pages if they are more."""
         said = sum(self.claimed())
         touched = os.fstat(self.heap_file).st_blocks * 512
         return max(said, touched)

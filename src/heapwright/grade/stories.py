@@ -10,6 +10,7 @@ from heapwright.grade.requests import (
     EITHER,
     NO_BLOCK,
     REFUSED,
+    SERVED,
     Request,
     calloc,
     free,
@@ -34,7 +35,7 @@ class Duty:
 
 
 def every_size(chance: random.Random) -> Iterator[Request]:
-    sizes = [*range(1, 300), *(chance.randrange(300, 100_000) for _ in range(60))]
+    sizes = [*range(1, 130), *(chance.randrange(130, 100_000) for _ in range(40))]
     yield from (malloc(block, size) for block, size in enumerate(sizes))
     order = list(range(len(sizes)))
     chance.shuffle(order)
@@ -43,7 +44,7 @@ def every_size(chance: random.Random) -> Iterator[Request]:
 
 def reuse(chance: random.Random) -> Iterator[Request]:
     """More than the region holds in all, but never more than a part of it at a time."""
-    size = chance.randrange(40_000, 60_000)
+    size = chance.randrange(200_000, 400_000)
     for block in range(2 * REGION // size):
         yield malloc(block, size)
         yield free(block)
@@ -68,14 +69,14 @@ def resizing(chance: random.Random) -> Iterator[Request]:
     """Blocks that grow and shrink between others, so that some must move."""
     for block in range(24):
         yield malloc(block, chance.randrange(1, 400))
-    for _ in range(500):
+    for _ in range(300):
         yield realloc(chance.randrange(24), int(chance.paretovariate(0.5)) % 20_000 + 1)
     yield from map(free, range(24))
 
 
 def zeroing(chance: random.Random) -> Iterator[Request]:
     """calloc where other blocks were."""
-    for block in range(0, 120, 2):
+    for block in range(0, 80, 2):
         size = chance.randrange(1, 3000)
         yield malloc(block, size)
         yield free(block)
@@ -101,9 +102,9 @@ def too_much(chance: random.Random) -> Iterator[Request]:
 
 def exhaustion(chance: random.Random) -> Iterator[Request]:
     """Fill the memory until requests fail. What is freed then can be allocated again."""
-    size = chance.randrange(30_000, 60_000)
+    size = chance.randrange(120_000, 250_000)
     count = 2 * REGION // size
-    yield from (malloc(block, size, EITHER if block > count // 8 else "served") for block in range(count))
+    yield from (malloc(block, size, EITHER if block > count // 8 else SERVED) for block in range(count))
     yield from map(free, range(count))
     yield from (malloc(count + block, size) for block in range(count // 8))
 
@@ -111,7 +112,7 @@ def exhaustion(chance: random.Random) -> Iterator[Request]:
 def at_random(chance: random.Random) -> Iterator[Request]:
     """A long random story over a few hundred blocks."""
     live: list[int] = []
-    for block in range(1200):
+    for block in range(600):
         yield malloc(block, int(chance.lognormvariate(4, 1.5)) + 1)
         live.append(block)
         if chance.random() < 0.3:

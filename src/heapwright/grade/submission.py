@@ -12,14 +12,15 @@ from pathlib import Path
 from heapwright.errors import UserError
 from heapwright.grade.output import last_lines
 from heapwright.grade.sandbox import Sandbox, python_paths
-from heapwright.native.library import CannotBuild, library_of
+from heapwright.native.ingredients import CannotBuild
+from heapwright.native.library import library_of
 
 HERE = Path(__file__).parent
 DRIVER = HERE / "driver"
 INSIDE, OUT = "/submission", "/out"
 LAB, MALLOC, SYSTEM = "lab", "malloc", "system"  # the faces of driver.c
 LAB_ALIGNMENT, C_ALIGNMENT = 8, 16  # bytes: what the lab asks, and what C's malloc owes on x86-64
-SECONDS = 180  # to compile
+CPU_SECONDS, SECONDS = 180, 900  # to compile
 
 
 class NotBuilt(Exception):
@@ -92,19 +93,18 @@ def in_sandbox(command: Sequence[str], scratch: Path) -> None:
         writable={OUT: scratch / OUT[1:]},
         environment={"HOME": OUT, "TMPDIR": OUT, "HEAPWRIGHT_CACHE": f"{OUT}/cache", "PYTHONDONTWRITEBYTECODE": "1"},
         memory_mib=8192,
-        cpu_seconds=SECONDS,
+        cpu_seconds=CPU_SECONDS,
         file_mib=256,
     )
     log = scratch / "compile.log"
     with log.open("wb") as output:
         try:
-            status = subprocess.run(
-                box.command(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=SECONDS
-            ).returncode
+            streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+            done = subprocess.run(box.command(command), **streams, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
             raise NotBuilt(f"it is not compiled within {SECONDS} s") from None
-    if status != 0:
-        raise NotBuilt(reason(last_lines(log, 200)) or f"the compiler ended with status {status}")
+    if done.returncode != 0:
+        raise NotBuilt(reason(last_lines(log, 200)) or f"the compiler ended with status {done.returncode}")
 
 
 def reason(lines: Sequence[str]) -> str:
@@ -141,5 +141,3 @@ def compiled_driver(scratch: Path) -> Path:
     if done.returncode != 0:
         raise CannotBuild(f"{compiler} cannot compile grade's driver: {(done.stderr.splitlines() or ['?'])[0]}")
     return driver
-
-

@@ -8,19 +8,20 @@ clock counts from before the first request to after the last answer, whatever th
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from itertools import pairwise
 from typing import Any
 
 from heapwright.grade.judge import Failure
 from heapwright.grade.player import REGION_START, WORD, Ended, Player, Setting, records
 from heapwright.grade.requests import Request
+from heapwright.grade.sandbox import MIB
 from heapwright.grade.submission import SYSTEM, Subject
 from heapwright.traces.arrays import np
 from heapwright.traces.events import DEALLOC, REALLOC
 
-BATCHES = 4
+BATCHES, PAGE = 4, 4096
 
 
 @dataclass
@@ -33,35 +34,69 @@ class Time:
 
     @property
     def own_seconds(self) -> float:
-        return median(self.own) / 1e9
+        """The best run: whatever else the machine does only adds to it."""
+        return min(self.own) / 1e9
 
     @property
     def reference_seconds(self) -> float:
-        return median(self.reference) / 1e9
+        return min(self.reference) / 1e9
 
     @property
     def ratio(self) -> float:
-        """The throughput in parts of the reference's: the median of the pairs."""
-        return median(self.ratios)
+        """The throughput in parts of the reference's."""
+        return self.reference_seconds / self.own_seconds
 
     @property
     def ratios(self) -> list[float]:
+        """The same for each pair of runs, which shows how far they differ."""
         return [reference / own for own, reference in zip(self.own, self.reference, strict=True)]
 
 
-def run_once(subject: Subject, setting: Setting, requests: Sequence[Request], expected: Any, chance: random.Random) -> int:
-    """The nanoseconds of one run. `expected` has the addresses that were judged; None for the reference."""
-    packed = records(requests)
-    cuts = [0, *sorted(chance.sample(range(1, max(len(packed), BATCHES)), BATCHES - 1)), len(packed)]
-    with Player(subject, setting) as player:
-        secrets = Secrets(player, requests, chance) if expected is not None else None
-        began = player.cpu_nanoseconds()
-        for first, end in zip(cuts, cuts[1:], strict=False):
-            results = player.many(packed[first:end])
-            if secrets:
-                require_same(results, expected[first:end], requests, first)
+@dataclass
+class Race:
+    """A submission and its reference on one trace. `addresses` are those that the submission was judged with."""
+
+    subject: Subject
+    against: Subject
+    own_setting: Setting
+    reference_setting: Setting
+    requests: Sequence[Request]
+    addresses: Sequence[int]
+
+    def timed(self, repeats: int, chance: random.Random) -> Time:
+        """The times of both, in turns. Raises Failure if the submission does otherwise than when it was judged."""
+        time = Time(len(self.requests), [], [])
+        for _ in range(repeats):
+            try:
+                time.own.append(self.own_run(chance))
+            except Ended as end:
+                raise Failure("repeated", f"{end} when it was timed") from None
+            with Player(self.against, self.reference_setting) as player:
+                time.reference.append(clocked(player, self.requests, chance, lambda first, end, results: None))
+        return time
+
+    def own_run(self, chance: random.Random) -> int:
+        expected = np.array(self.addresses, np.uint64).astype(np.int64)
+        with Player(self.subject, self.own_setting) as player:
+            secrets = Secrets(player, self.requests, chance)
+
+            def look(first: int, end: int, results: Any) -> None:
+                require_same(results, expected[first:end], self.requests, first)
                 secrets.pass_over(first, end, results.tolist())
-        return player.cpu_nanoseconds() - began
+
+            return clocked(player, self.requests, chance, look)
+
+
+def clocked(
+    player: Player, requests: Sequence[Request], chance: random.Random, look: Callable[[int, int, Any], None]
+) -> int:
+    """The process's nanoseconds for the requests, in a few batches; `look` is called after each."""
+    packed = records(requests)
+    cuts = sorted({0, *(chance.randrange(len(packed)) for _ in range(BATCHES - 1)), len(packed)})
+    began = player.cpu_nanoseconds()
+    for first, end in pairwise(cuts):
+        look(first, end, player.many(packed[first:end]))
+    return player.cpu_nanoseconds() - began
 
 
 def require_same(results: Any, expected: Any, requests: Sequence[Request], first: int) -> None:
@@ -114,28 +149,8 @@ class Secrets:
         self.kept[block] = (offset, word)
 
 
-def timed(
-    subject: Subject,
-    against: Subject,
-    settings: tuple[Setting, Setting],
-    requests: Sequence[Request],
-    expected: Sequence[int],
-    repeats: int,
-    chance: random.Random,
-) -> Time:
-    """The times of a submission and its reference, in turns. Raises Failure if the submission does otherwise in them."""
-    judged = np.array(expected, np.uint64).astype(np.int64)
-    time = Time(len(requests), [], [])
-    for _ in range(repeats):
-        try:
-            time.own.append(run_once(subject, settings[0], requests, judged, chance))
-        except Ended as end:
-            raise Failure("repeated", f"{end} when it was timed") from None
-        time.reference.append(run_once(against, settings[1], requests, None, chance))
-    return time
-
-
 def reference_setting(setting: Setting, against: Subject, payload: int) -> Setting:
-    """The setting of the reference, with twice the payload resident."""
-    at_end = 0 if against.face == SYSTEM else min(payload, setting.region_bytes // 4)
-    return replace(setting, populated=(min(2 * payload, setting.region_bytes // 2), at_end))
+    """The setting of the reference, with far more resident memory than it needs."""
+    at_start = min(8 * payload + MIB, setting.region_bytes // 2)
+    at_end = 0 if against.face == SYSTEM else setting.region_bytes // 4
+    return replace(setting, populated=(at_start // PAGE * PAGE, at_end // PAGE * PAGE))
