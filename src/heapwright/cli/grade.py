@@ -80,12 +80,9 @@ def command(
     heapwright grade mm.c
     heapwright grade mine.py --traces traces/ --utilization 50
 
-    SUBMISSION is an allocator in Python (FILE.py or FOLDER/), or the C file of a malloc lab, which defines mm_init,
-    mm_malloc, mm_free and mm_realloc over mem_sbrk. It is a stranger's code, so it is compiled and run only inside
-    bubblewrap, without network, files or other processes. Without bubblewrap nothing is run.
-
-    The submission's process has no say in the grade. The grader sends it one request at a time, fills each block and
-    reads it back, takes the heap's size from the pages that were touched, and the time from the kernel's clock.
+    SUBMISSION is an allocator in Python (FILE.py or FOLDER/), or the C file of a malloc lab with mm_init, mm_malloc,
+    mm_free and mm_realloc over mem_sbrk. It is compiled and run only inside bubblewrap, without network, files or other
+    processes. The grader is outside: it fills and checks the blocks, measures the heap, and reads the kernel's clock.
 
     \b
     score = U points x utilization + (100 - U) points x throughput, and 0 if a check fails
@@ -94,10 +91,6 @@ def command(
       throughput   requests in a second of processor time, divided by the reference's, at most 1
 
     Exit status: 0 all checks hold, 1 some do not and the score is 0, 2 wrong usage or no sandbox.
-
-    \b
-    heapwright grade mm.c --seed 7 --json
-    heapwright grade mm.c --forgive too-much --against segregated_fits
     """
     from heapwright.cli.grade_text import show
     from heapwright.grade import grading

@@ -20,6 +20,7 @@ DRIVER = HERE / "driver"
 INSIDE, OUT = "/submission", "/out"
 LAB, MALLOC, SYSTEM = "lab", "malloc", "system"  # the faces of driver.c
 LAB_ALIGNMENT, C_ALIGNMENT = 8, 16  # bytes: what the lab asks, and what C's malloc owes on x86-64
+NOTHING = subprocess.DEVNULL
 CPU_SECONDS, SECONDS = 180, 900  # to compile
 
 
@@ -99,8 +100,8 @@ def in_sandbox(command: Sequence[str], scratch: Path) -> None:
     log = scratch / "compile.log"
     with log.open("wb") as output:
         try:
-            streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
-            done = subprocess.run(box.command(command), **streams, timeout=SECONDS, check=False)
+            words = box.command(command)
+            done = subprocess.run(words, stdin=NOTHING, stdout=output, stderr=output, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
             raise NotBuilt(f"it is not compiled within {SECONDS} s") from None
     if done.returncode != 0:
