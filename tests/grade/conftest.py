@@ -18,7 +18,7 @@ CALLS = ("mm_init", "mm_malloc", "mm_free", "mm_realloc")
 
 def wrapped(attack: str) -> str:
     """The example with its functions named sound_malloc and so on, and an attack that may define the lab's."""
-    defined = {name for name in CALLS if f"{name}(" in attack}
+    defined = {name for name in CALLS if f"{name}(void" in attack or f"{name}(size_t" in attack}
     renamed = "".join(f"#define {name} sound_{name[3:]}\n" for name in defined)
     restored = "".join(f"#undef {name}\n" for name in defined)
     headers = "#define _GNU_SOURCE\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n#include \"mm.h\"\n"

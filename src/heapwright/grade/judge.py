@@ -175,13 +175,12 @@ class Judge:
         return Failure(rule, what, len(self.done), self.story(), block)
 
     def story(self) -> list[str]:
-        """The last requests with their results."""
+        """The last requests with their results, as far as there are some."""
         first = max(0, len(self.done) - TOLD)
-        results = [*self.results, None][first : len(self.done)]
-        return [
-            f"{number}: {request}{told(request, result)}"
-            for number, (request, result) in enumerate(zip(self.done[first:], results, strict=True), first + 1)
-        ]
+        results = [*self.results, None][first : len(self.done)]  # the last request may have none
+        rows = enumerate(zip(self.done[first:], results, strict=True), first + 1)
+        lines = [f"{number}: {request}{told(request, result)}" for number, (request, result) in rows]
+        return [*lines[:-1], *(f"{line}  <- here" for line in lines[-1:])]
 
     # --- blocks
 
@@ -260,6 +259,6 @@ def difference(found: bytes, expected: bytes) -> int | None:
 
 
 def told(request: Request, result: int | None) -> str:
-    if result is None:
-        return "  <- here"
-    return "" if request.op == DEALLOC else f" = {result:#x}" if result else " = NULL"
+    if result is None or request.op == DEALLOC:
+        return ""
+    return f" = {result:#x}" if result else " = NULL"

@@ -19,7 +19,7 @@ from heapwright.grade.requests import Request
 from heapwright.grade.sandbox import MIB
 from heapwright.grade.submission import SYSTEM, Subject
 from heapwright.traces.arrays import np
-from heapwright.traces.events import DEALLOC, REALLOC
+from heapwright.traces.events import DEALLOC
 
 BATCHES, PAGE = 4, 4096
 
@@ -109,7 +109,10 @@ def require_same(results: Any, expected: Any, requests: Sequence[Request], first
 
 
 class Secrets:
-    """Words in live blocks, written and sought between batches. A realloc must carry them along."""
+    """Words in live blocks, sought after each batch. A realloc must carry them along.
+
+    The driver stamps the first word of a new block with its number. After a batch, each block gets a secret word.
+    """
 
     def __init__(self, player: Player, requests: Sequence[Request], chance: random.Random):
         self.player, self.requests, self.chance = player, requests, chance
@@ -134,13 +137,11 @@ class Secrets:
             self.live.pop(request.block, None)
             self.kept.pop(request.block, None)
         elif address:
+            if request.block not in self.live:
+                self.kept[request.block] = (0, WORD.pack(request.block + 1))
             self.live[request.block] = (address, request.size)
-            if request.op != REALLOC or self.is_cut(request):
-                self.kept.pop(request.block, None)
-
-    def is_cut(self, request: Request) -> bool:
-        """Whether a block shrank so far that its word may be lost."""
-        return request.block in self.kept and self.kept[request.block][0] + WORD.size > request.size
+            if self.kept.get(request.block, (0, b""))[0] + WORD.size > request.size:
+                self.kept.pop(request.block, None)  # the block is too small for its word
 
     def write(self, block: int, address: int, size: int) -> None:
         offset, word = self.chance.randrange(size - WORD.size + 1), self.chance.randbytes(WORD.size)
