@@ -21,7 +21,7 @@ def wrapped(attack: str) -> str:
     defined = {name for name in CALLS if f"{name}(void" in attack or f"{name}(size_t" in attack}
     renamed = "".join(f"#define {name} sound_{name[3:]}\n" for name in defined)
     restored = "".join(f"#undef {name}\n" for name in defined)
-    headers = "#define _GNU_SOURCE\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n#include \"mm.h\"\n"
+    headers = '#define _GNU_SOURCE\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n#include "mm.h"\n'
     return f"{headers}{renamed}{SOUND}{restored}{attack}"
 
 

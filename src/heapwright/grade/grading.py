@@ -15,7 +15,7 @@ from typing import TypeVar
 from heapwright.grade import stories, submission, timing
 from heapwright.grade.judge import Failure, Figures, Judge
 from heapwright.grade.output import last_lines
-from heapwright.grade.player import Ended, Player, Setting
+from heapwright.grade.player import Ended, Player, Setting, whole_pages
 from heapwright.grade.requests import Request, blocks_of, of_events, peak_payload
 from heapwright.grade.sandbox import MIB, require_sandbox
 from heapwright.grade.submission import Subject
@@ -25,7 +25,6 @@ from heapwright.traces.importers import open_trace
 from heapwright.wording import counted
 
 T = TypeVar("T")
-PAGE = 4096
 AT_A_TIME = 8  # graded processes
 MAX_PAYLOAD = 1 << 30
 BUILDS = "builds"
@@ -218,12 +217,12 @@ class Grader:
 def resident(claimed: tuple[int, int], region: int) -> tuple[int, int]:
     """What is resident when the clock starts. A submission that claims more than there is gains nothing."""
     at_start = min(claimed[0], region)
-    return at_start, min(claimed[1], region - at_start) // PAGE * PAGE
+    return at_start, whole_pages(min(claimed[1], region - whole_pages(at_start)))
 
 
 def region_for(requests: Sequence[Request]) -> int:
     """The memory for a trace: far more than a heap needs."""
-    return -(-(8 * peak_payload(requests) + 16 * MIB) // PAGE) * PAGE
+    return whole_pages(8 * peak_payload(requests) + 16 * MIB)
 
 
 def read_traces(paths: Sequence[Path]) -> dict[str, list[Request]]:

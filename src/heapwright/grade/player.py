@@ -21,6 +21,7 @@ from heapwright.grade.sandbox import MIB, Sandbox, SandboxError
 from heapwright.grade.submission import SYSTEM, Subject
 from heapwright.traces.arrays import I64, np
 
+PAGE = 4096
 REGION_START = 0x200000000000  # as in driver.h
 REQUEST = np.dtype([("op", "u1"), ("log2_align", "u1"), ("unused", "u2"), ("block", "<u4"), ("size", "<u8")])
 CONTROL_BYTES = 64  # before the requests
@@ -205,15 +206,19 @@ class Player:
         return max(0, self.private_kib() - self.private_at_start - OWN_KIB) << 10
 
     def extent(self) -> int:
-        """The bytes of the region that the heap holds: those it says, or the touched pages if they are more."""
-        said = sum(self.claimed())
+        """The bytes of the region that the heap holds: those it says, unless it touched more pages than that."""
+        said = self.claimed()
         touched = os.fstat(self.heap_file).st_blocks * 512
-        return max(said, touched)
+        return max(sum(said), touched) if touched > sum(map(whole_pages, said)) else sum(said)
 
     def claimed(self) -> tuple[int, int]:
         """The bytes below the break and the mapped ones, as the process says."""
         broken, mapped = struct.unpack_from("<2Q", self.control)
         return broken, mapped
+
+
+def whole_pages(count: int) -> int:
+    return -(-count // PAGE) * PAGE
 
 
 def sealed(name: str, size: int) -> int:

@@ -60,11 +60,11 @@ def compiled(path: Path, scratch: Path, alignment: int | None, progress: Callabl
         face, usual, command = LAB, LAB_ALIGNMENT, c_command(copy.name)
     else:
         progress(f"reading {path.name}")
-        in_sandbox(python("heapwright.dialect", f"{INSIDE}/{copy.name}"), scratch)
+        in_sandbox(python("heapwright.dialect", f"{INSIDE}/{copy.name}"), scratch, python_paths())
         progress(f"compiling {path.name}")
         spec = f"{INSIDE}/{copy.name}" + ("/" if copy.is_dir() else "")
         face, usual, command = MALLOC, C_ALIGNMENT, python("heapwright", "build", spec, "-o", f"{OUT}/heap.so")
-    in_sandbox(command, scratch)
+    in_sandbox(command, scratch, {"/driver": DRIVER} if face == LAB else python_paths())
     return Subject(path.name, face, made(scratch), alignment or usual)
 
 
@@ -87,10 +87,10 @@ def python(module: str, *words: str) -> list[str]:
     return [sys.executable, "-m", module, *words]
 
 
-def in_sandbox(command: Sequence[str], scratch: Path) -> None:
-    """Run one step of the compilation. Raises NotBuilt with its last line if it fails."""
+def in_sandbox(command: Sequence[str], scratch: Path, needed: dict[str, Path]) -> None:
+    """Run one step of the compilation, with the folders it needs. Raises NotBuilt if it fails."""
     box = Sandbox(
-        readable={INSIDE: scratch / INSIDE[1:], "/driver": DRIVER, **python_paths()},
+        readable={INSIDE: scratch / INSIDE[1:], **needed},
         writable={OUT: scratch / OUT[1:]},
         environment={"HOME": OUT, "TMPDIR": OUT, "HEAPWRIGHT_CACHE": f"{OUT}/cache", "PYTHONDONTWRITEBYTECODE": "1"},
         memory_mib=8192,

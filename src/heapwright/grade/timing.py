@@ -14,14 +14,14 @@ from itertools import pairwise
 from typing import Any
 
 from heapwright.grade.judge import Failure
-from heapwright.grade.player import REGION_START, WORD, Ended, Player, Setting, records
+from heapwright.grade.player import REGION_START, WORD, Ended, Player, Setting, records, whole_pages
 from heapwright.grade.requests import Request
 from heapwright.grade.sandbox import MIB
 from heapwright.grade.submission import SYSTEM, Subject
 from heapwright.traces.arrays import np
 from heapwright.traces.events import DEALLOC
 
-BATCHES, PAGE = 4, 4096
+BATCHES = 4
 
 
 @dataclass
@@ -154,4 +154,4 @@ def reference_setting(setting: Setting, against: Subject, payload: int) -> Setti
     """The setting of the reference, with far more resident memory than it needs."""
     at_start = min(8 * payload + MIB, setting.region_bytes // 2)
     at_end = 0 if against.face == SYSTEM else setting.region_bytes // 4
-    return replace(setting, populated=(at_start // PAGE * PAGE, at_end // PAGE * PAGE))
+    return replace(setting, populated=(whole_pages(at_start), whole_pages(at_end)))
