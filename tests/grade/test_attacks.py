@@ -8,8 +8,8 @@ import pytest
 
 PRINTED = r'printf("score 100 of 100\n"); puts("{\"score\": 100}"); fflush(stdout);'
 ENDS = {
-    "exits in a constructor": "__attribute__((constructor)) static void now(void) { %s exit(0); }" % PRINTED,
-    "exits in mm_init": "int mm_init(void) { %s _exit(0); }" % PRINTED,
+    "exits in a constructor": f"__attribute__((constructor)) static void now(void) {{ {PRINTED} exit(0); }}",
+    "exits in mm_init": f"int mm_init(void) {{ {PRINTED} _exit(0); }}",
     "exits in mm_malloc": "void *mm_malloc(size_t size) { if (size > 100) _exit(0); return sound_malloc(size); }",
     "answers from a child": "int mm_init(void) { if (fork() != 0) _exit(0); return sound_init(); }",
     "crashes": "void *mm_malloc(size_t size) { return size > 100 ? *(void *volatile *)8 : sound_malloc(size); }",
@@ -145,7 +145,7 @@ def test_a_submission_that_eats_memory_is_limited(graded):
     attack = """
     static char *sink;
     int mm_init(void) {
-      for (int i = 0; i < 4000; i++) { char *more = malloc(1 << 20); if (!more) break; sink = memset(more, 1, 1 << 20); }
+      for (int i = 0; i < 4000 && (sink = malloc(1 << 20)); i++) memset(sink, 1, 1 << 20);
       return sound_init();
     }
     """

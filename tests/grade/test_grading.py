@@ -93,12 +93,9 @@ def test_heapwrights_own_allocators_keep_every_duty(sandbox, tmp_path, name):
 
 
 def grade_of(utilizations, own, reference, weight=60):
-    traces = [
-        grading.OnTrace(
-            "t", "", figures=Figures(1, round(1000 * part), 1000), time=Time(1, [own, 9 * own], [reference])
-        )
-        for part in utilizations
-    ]
+    time = Time(1, [own, 9 * own], [reference])
+    figures = [Figures(1, round(1000 * part), 1000) for part in utilizations]
+    traces = [grading.OnTrace("t", "", figures=each, time=time) for each in figures]
     return grading.Grade("mm.c", grading.Rules(weight=weight), grading.Outcome("builds", ""), traces=traces)
 
 

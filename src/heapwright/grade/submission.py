@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ DRIVER = HERE / "driver"
 INSIDE, OUT = "/submission", "/out"
 LAB, MALLOC, SYSTEM = "lab", "malloc", "system"  # the faces of driver.c
 LAB_ALIGNMENT, C_ALIGNMENT = 8, 16  # bytes: what the lab asks, and what C's malloc owes on x86-64
+WRONG = re.compile(r"error:|:\d+: D\d+: ")  # not `D7 (advice)`
 NOTHING = subprocess.DEVNULL
 CPU_SECONDS, SECONDS = 180, 900  # to compile
 
@@ -109,8 +111,8 @@ def in_sandbox(command: Sequence[str], scratch: Path, needed: dict[str, Path]) -
 
 
 def reason(lines: Sequence[str]) -> str:
-    """The line of a compiler's output that says what is wrong: its first error, or its last line."""
-    errors = [line for line in lines if "error:" in line]
+    """The line that says what is wrong: a compiler's first error, a rule of the dialect, or else the last line."""
+    errors = [line for line in lines if WRONG.search(line)]
     return (errors or lines[-1:] or [""])[0].replace(f"{INSIDE}/", "")
 
 
