@@ -59,7 +59,7 @@ INCLUDES = "".join(
 @pytest.mark.parametrize("name", ENDS)
 def test_a_submission_that_ends_or_hangs_has_no_score(failure, name):
     found = failure(ENDS[name], seconds=1)
-    assert found.rule == "alive"
+    assert found.rule == ("prompt" if "does not answer" in HOW[name] else "alive")
     assert HOW[name] in found.what
 
 

@@ -55,7 +55,7 @@ BROKEN = {
         }
         """,
         "kept",
-        "wrote into a block of the program: the contents of block",
+        "wrote into a live block: the contents of block",
     ),
 }
 NAMED = {duty.name: duty for duty in DUTIES}

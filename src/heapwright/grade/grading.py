@@ -15,7 +15,7 @@ from typing import TypeVar
 from heapwright.grade import stories, submission, timing
 from heapwright.grade.judge import Failure, Figures, Judge
 from heapwright.grade.output import last_lines
-from heapwright.grade.player import Ended, Player, Setting, whole_pages
+from heapwright.grade.player import Ended, Player, Setting, Silent, whole_pages
 from heapwright.grade.requests import Request, blocks_of, of_events, peak_payload
 from heapwright.grade.sandbox import MIB, require_sandbox
 from heapwright.grade.submission import Subject
@@ -26,6 +26,7 @@ from heapwright.wording import counted
 
 T = TypeVar("T")
 AT_A_TIME = 8  # graded processes
+CAREFUL_REQUESTS = 5000  # a later failure is not sought again
 MAX_PAYLOAD = 1 << 30
 BUILDS = "builds"
 OUTPUT_LINES = 5  # of what the submission printed before it failed
@@ -161,25 +162,23 @@ class Grader:
             outcome.failure = self.explained(subject, setting, requests, failure)
         return None
 
-    def play(
-        self, subject: Subject, setting: Setting, requests: Sequence[Request], watched: int | None = None
-    ) -> Judge:
-        chance = self.chance(f"contents {len(requests)} {watched}")
+    def play(self, subject: Subject, setting: Setting, requests: Sequence[Request], is_careful: bool = False) -> Judge:
+        chance = self.chance(f"contents of {len(requests)} requests")
         player = Player(subject, setting)
         self.players.append(player)
         try:
             with player:
-                return Judge(player, subject.alignment, chance, watched).play(requests)
+                return Judge(player, subject.alignment, chance, is_careful).play(requests)
         except Ended as end:
-            raise Failure("alive", str(end)) from None
+            raise Failure(end.rule, str(end)) from None
 
     def explained(self, subject: Subject, setting: Setting, requests: Sequence[Request], failure: Failure) -> Failure:
-        """The failure; if a block was damaged, a second run seeks the request that damaged it."""
-        if failure.block is not None:
+        """The failure, or what a careful second run finds before it: a request that damaged a block, for example."""
+        if failure.rule != Silent.rule and failure.number <= CAREFUL_REQUESTS:
             try:
-                self.play(subject, setting, requests, watched=failure.block)
+                self.play(subject, setting, requests[: failure.number + 1], is_careful=True)
             except Failure as first:
-                return first
+                return first if first.number < failure.number or first.rule == "kept" else failure
         return failure
 
     def setting(self, requests: Sequence[Request], region: int) -> Setting:

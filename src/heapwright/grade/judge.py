@@ -1,14 +1,15 @@
 """The judgement of a heap from outside: each result is checked, and each block is filled and read back.
 
-R1  alive      it answers: it does not crash, exit or hang
-R2  served     a request that can be served is served
-R3  refused    a request that no heap can serve returns null
-R4  placed     a block lies inside the heap
-R5  aligned    its address is a multiple of the alignment
-R6  apart      it overlaps no live block
-R7  kept       its contents stay until it is freed, and move with realloc
-R8  zeroed     calloc's bytes are zero
-R9  repeated   a second run of the same requests, for time, has the same addresses
+alive      the process does not crash or exit
+prompt     it answers in time
+served     a request that can be served is served
+refused    a request that no heap can serve returns null
+placed     a block lies inside the heap
+aligned    its address is a multiple of the alignment
+apart      it overlaps no live block
+kept       its contents stay until it is freed, and move with realloc
+zeroed     calloc's bytes are zero
+repeated   a second run of the same requests, for time, has the same addresses
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ TOLD = 6  # requests before a failure that its story has
 class Failure(Exception):
     """A rule that a submission broke: what happened, at which request, and the requests before it."""
 
-    def __init__(self, rule: str, what: str, number: int = 0, story: Sequence[str] = (), block: int | None = None):
+    def __init__(self, rule: str, what: str, number: int = 0, story: Sequence[str] = ()):
         super().__init__(what)
-        self.rule, self.what, self.number, self.story, self.block = rule, what, number, list(story), block
+        self.rule, self.what, self.number, self.story = rule, what, number, list(story)
 
 
 @dataclass
@@ -76,10 +77,13 @@ class Figures:
 
 
 class Judge:
-    """Requests, one at a time, with everything that is checked after each. Raises Failure."""
+    """Requests, one at a time, with everything that is checked after each. Raises Failure.
 
-    def __init__(self, player: Player, alignment: int, chance: random.Random, watched: int | None = None):
-        self.player, self.alignment, self.chance, self.watched = player, alignment, chance, watched
+    A careful judge also reads all live blocks after each request, so it names the request that damaged one.
+    """
+
+    def __init__(self, player: Player, alignment: int, chance: random.Random, is_careful: bool = False):
+        self.player, self.alignment, self.chance, self.is_careful = player, alignment, chance, is_careful
         self.noise = chance.randbytes(NOISE_BYTES)
         self.live: dict[int, Block] = {}
         self.starts: list[int] = []  # addresses of the live blocks, in order
@@ -116,7 +120,7 @@ class Judge:
         try:
             return self.player.one(request)
         except Ended as end:
-            raise self.failure("alive", f"{end} in {request}") from None
+            raise self.failure(end.rule, f"{end} in {request}") from None
 
     # --- the checks of a result
 
@@ -169,10 +173,10 @@ class Judge:
         place = difference(self.content(block), self.pattern(block.noise, block.size))
         if place is not None:
             what = f"the contents of block {number} changed: byte {place:,} of {block.size:,}, at {block.address:#x}"
-            raise self.failure("kept", what, number)
+            raise self.failure("kept", what)
 
-    def failure(self, rule: str, what: str, block: int | None = None) -> Failure:
-        return Failure(rule, what, len(self.done), self.story(), block)
+    def failure(self, rule: str, what: str) -> Failure:
+        return Failure(rule, what, len(self.done), self.story())
 
     def story(self) -> list[str]:
         """The last requests with their results, as far as there are some."""
@@ -211,9 +215,9 @@ class Judge:
     # --- what the heap holds
 
     def observe(self, request: Request, before: Block | None) -> None:
-        """Keep the figures, and now and then look for memory elsewhere and at the watched block."""
-        if self.watched in self.live:
-            self.require_watched(request)
+        """Keep the figures, and now and then look for memory elsewhere."""
+        if self.is_careful:
+            self.require_all_kept(request)
         figures = self.figures
         figures.requests += 1
         figures.peak_payload = max(figures.peak_payload, self.payload)
@@ -237,18 +241,17 @@ class Judge:
         try:
             more = self.player.bytes_elsewhere() - self.figures.elsewhere
         except Ended as end:
-            raise self.failure("alive", f"{end} after the last request") from None
+            raise self.failure(end.rule, f"{end} after the last request") from None
         if more > 0:
             self.figures.elsewhere += more
             self.figures.peak_heap = max(self.figures.peak_heap, self.player.extent() + self.figures.elsewhere)
 
-    def require_watched(self, request: Request) -> None:
-        number = self.watched
-        if number is not None and number != request.block:
+    def require_all_kept(self, request: Request) -> None:
+        for number in self.live:
             try:
                 self.require_kept(number)
             except Failure as failure:
-                raise self.failure("kept", f"{request} wrote into a block of the program: {failure.what}") from None
+                raise self.failure("kept", f"{request} wrote into a live block: {failure.what}") from None
 
 
 def difference(found: bytes, expected: bytes) -> int | None:

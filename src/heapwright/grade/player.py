@@ -39,7 +39,15 @@ OWN_KIB = 64  # of private memory that any library may have for its data; more c
 
 
 class Ended(Exception):
-    """The graded process ended, or does not answer. The text says how."""
+    """The graded process ended. The text says how."""
+
+    rule = "alive"
+
+
+class Silent(Ended):
+    """The graded process does not answer in time."""
+
+    rule = "prompt"
 
 
 @dataclass(frozen=True)
@@ -166,7 +174,7 @@ class Player:
         try:
             said = self.socket.recv(WORD.size)
         except TimeoutError:
-            raise Ended(f"it does not answer within {self.setting.seconds:g} s") from None
+            raise Silent(f"it does not answer within {self.setting.seconds:g} s") from None
         except OSError:
             said = b""
         self.seconds_left -= time.monotonic() - began
