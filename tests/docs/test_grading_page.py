@@ -1,0 +1,39 @@
+"""The page on grading, followed to the letter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from pages import follow
+
+from heapwright.grade.rules import RULES
+from heapwright.grade.sandbox import SandboxError, require_sandbox
+
+PROGRAMS = {"heapwright": [sys.executable, "-m", "heapwright"]}
+
+
+def run(name, *arguments, cwd, **options):
+    known = {key: options.pop(key) for key in ("stderr", "input") if key in options}
+    command = [*PROGRAMS.get(name, [name]), *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, cwd=cwd, env=os.environ | options, text=True, timeout=110,
+                          check=False, **known)  # fmt: skip
+
+
+def test_the_page_is_true(root, tmp_path, monkeypatch):
+    try:
+        require_sandbox()
+    except SandboxError as error:
+        pytest.skip(str(error))
+    shutil.copytree(root / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    assert follow(root / "docs" / "grading.md", tmp_path, run) == []
+
+
+def test_the_rules_of_the_score_are_the_same_everywhere(root, heapwright):
+    first = RULES.splitlines()[0]
+    assert first in (root / "docs" / "grading.md").read_text()
+    assert all(line.strip() in heapwright("grade", "--help").stdout for line in RULES.splitlines())
