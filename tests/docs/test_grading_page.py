@@ -7,11 +7,10 @@ import shutil
 import subprocess
 import sys
 
-import pytest
 from pages import follow
+from sandboxes import need_bubblewrap
 
 from heapwright.grade.rules import RULES
-from heapwright.grade.sandbox import SandboxError, require_sandbox
 
 PROGRAMS = {"heapwright": [sys.executable, "-m", "heapwright"]}
 
@@ -24,10 +23,7 @@ def run(name, *arguments, cwd, **options):
 
 
 def test_the_page_is_true(root, tmp_path, monkeypatch):
-    try:
-        require_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
+    need_bubblewrap()
     shutil.copytree(root / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     assert follow(root / "docs" / "grading.md", tmp_path, run) == []

@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
+from sandboxes import need_bubblewrap
 
 from heapwright.grade import grading, stories
 from heapwright.grade.requests import free, malloc, realloc
-from heapwright.grade.sandbox import SandboxError, require_sandbox
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SOUND = (EXAMPLES / "mm.c").read_text()
@@ -40,10 +40,7 @@ SHORT = stories.Duty("short", "a short story", short_story)
 
 @pytest.fixture(scope="session")
 def sandbox():
-    try:
-        require_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
+    need_bubblewrap()
 
 
 @pytest.fixture
