@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -93,9 +95,9 @@ def test_heapwrights_own_allocators_keep_every_duty(sandbox, tmp_path, name):
 
 
 def grade_of(utilizations, own, reference, weight=60):
-    time = Time(1, [own, 9 * own], [reference])
+    times = Time(1, [own, 9 * own], [reference])
     figures = [Figures(1, round(1000 * part), 1000) for part in utilizations]
-    traces = [grading.OnTrace("t", "", figures=each, time=time) for each in figures]
+    traces = [grading.OnTrace("t", "", figures=each, time=times) for each in figures]
     return grading.Grade("mm.c", grading.Rules(weight=weight), grading.Outcome("builds", ""), traces=traces)
 
 
@@ -215,6 +217,46 @@ def test_a_python_file_is_read_before_it_runs(sandbox, tmp_path):
     assert grade.score == 0
     assert "mine.py:" in grade.build.failure.what
     assert "D" in grade.build.failure.what
+
+
+FORBIDDEN_TO_COMPILERS = {
+    "read the home": "ls {home}",
+    "read accounts": "cat /etc/passwd",
+    "see processes": "ls /proc/self",
+    "write to the system": "touch /usr/x /submission/x",
+    "connect": "exec 3<>/dev/tcp/127.0.0.1/{port}",
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN_TO_COMPILERS)
+def test_a_compilation_is_in_a_sandbox_too(sandbox, tmp_path, name):
+    for folder in ("submission", "out"):
+        (tmp_path / folder).mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        places = {"home": tmp_path.home(), "port": server.getsockname()[1]}
+        command = ["bash", "-c", FORBIDDEN_TO_COMPILERS[name].format(**places)]
+        with pytest.raises(submission.NotBuilt):
+            submission.in_sandbox(command, tmp_path, {})
+        submission.in_sandbox(["bash", "-c", "touch /out/x && ls /usr"], tmp_path, {})
+
+
+def test_an_interrupt_ends_every_process(sandbox, tmp_path):
+    (tmp_path / "hang.c").write_text(PLAIN.replace("return take(16, size);", "for (;;);", 1))
+    flags = ["-w", "-shared", "-fPIC", "-fno-builtin", "-DALIGN=16", "-DDIRT=0"]
+    subprocess.run(["cc", *flags, "-o", tmp_path / "hang.so", tmp_path / "hang.c"], check=True)
+    grader = grading.Grader(tmp_path, grading.Rules(seconds=100), lambda line: None)
+    subject = submission.Subject("hang", submission.MALLOC, tmp_path / "hang.so", 16)
+
+    def interrupt():
+        while not grader.players:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        grader.together([interrupt, lambda: grader.on_duty(subject, stories.DUTIES[0])])
+    assert time.monotonic() - began < 60
+    assert all(player.process.poll() is not None for player in grader.players)
 
 
 @pytest.mark.slow

@@ -109,6 +109,7 @@ class Grader:
     def __init__(self, scratch: Path, rules: Rules, progress: Callable[[str], None]):
         self.scratch, self.rules, self.progress = scratch, rules, progress
         self.players: list[Player] = []
+        self.is_stopped = False
         self.driver = submission.compiled_driver(scratch)
         self.against = submission.reference(rules.against)
 
@@ -135,9 +136,10 @@ class Grader:
             try:
                 return list(pool.map(lambda task: task(), tasks))
             except BaseException:
+                self.is_stopped = True
                 pool.shutdown(wait=False, cancel_futures=True)
                 for player in self.players:
-                    player.process.kill()
+                    player.end()
                 raise
 
     def chance(self, name: str) -> random.Random:
@@ -164,6 +166,8 @@ class Grader:
 
     def play(self, subject: Subject, setting: Setting, requests: Sequence[Request], is_careful: bool = False) -> Judge:
         chance = self.chance(f"contents of {len(requests)} requests")
+        if self.is_stopped:
+            raise Failure("alive", "the grading was interrupted")
         player = Player(subject, setting)
         self.players.append(player)
         try:

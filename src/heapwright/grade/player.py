@@ -11,6 +11,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ class Player:
         self.heap = mmap.mmap(self.heap_file, setting.region_bytes)
         self.control = mmap.mmap(self.control_file, control_bytes)
         self.results_at = CONTROL_BYTES + setting.batch * REQUEST.itemsize
+        self.handle: int | None = None  # of the driver's process, which no other process can get
         self.process, self.socket = self.started(subject)
 
     def started(self, subject: Subject) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -112,6 +114,7 @@ class Player:
     def load(self) -> None:
         """Learn the process's number from the kernel, and then let the driver load the submission."""
         self.pid = self.greeted()
+        self.handle = os.pidfd_open(self.pid)
         self.private_at_start = self.private_kib()
         self.say(0)
         status = self.heard()
@@ -130,11 +133,29 @@ class Player:
         pid: int = CREDENTIALS.unpack(extra[0][2][: CREDENTIALS.size])[0]
         return pid
 
+    def end(self) -> None:
+        """End the process, at whatever point of its start it is.
+
+        bwrap is left to end by itself: killed before its child is set up, it would leave a child that waits forever.
+        """
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # a driver that has not loaded the submission ends itself
+        if self.handle is not None:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+
     def close(self) -> None:
-        """End the sandbox with everything in it."""
-        self.process.kill()
-        self.process.wait()
+        self.end()
+        try:
+            self.process.wait(START_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.handle is not None:
+            os.close(self.handle)
         self.socket.close()
+        self.heap.close()
+        self.control.close()
         for file in (self.heap_file, self.control_file):
             os.close(file)
 
