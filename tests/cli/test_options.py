@@ -67,6 +67,7 @@ REFUSED = {
     "check kr --seconds 3": "--seconds has no effect without --mutation or --exhaustive",
     "grade rep": "rep: expected an allocator in Python (FILE.py or FOLDER/), or mm.c of a malloc lab",
     "grade mm.c --forgive sized": "--forgive sized: there is no such check; did you mean 'sizes'?",
+    "grade mm.c --advice": "--advice has no effect for a C file",
     "grade mm.c --alignment 24": "'24' is not one of '8', '16'",
     "grade mm.c --traces none": "Path 'none' does not exist",
     "bench --list -a kr": "--allocator has no effect with --list",

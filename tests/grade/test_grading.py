@@ -143,6 +143,14 @@ def test_the_requests_of_events():
     assert peak_payload(expected) == 40
 
 
+def test_traces_of_the_same_name_are_both_graded(tmp_path):
+    for name, size in (("a", 40), ("b", 50)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "t.rep").write_text(f"1\n1\n1\n1\na 0 {size}\n")
+    read = grading.read_traces([tmp_path / "a", tmp_path / "b" / "t.rep"])
+    assert [requests[0].size for requests in read.values()] == [40, 50]
+
+
 def test_traces_that_cannot_be_graded_are_refused(tmp_path):
     (tmp_path / "wild.rep").write_text(f"1\n1\n1\n1\na 0 {1 << 40}\n")
     with pytest.raises(TraceError, match=r"wild.rep: more than 1 GiB are live at its peak"):
@@ -261,9 +269,10 @@ def test_an_interrupt_ends_every_process(sandbox, tmp_path):
 
 @pytest.mark.slow
 def test_a_python_file_from_its_source_to_its_score(sandbox, root):
-    rules = grading.Rules(seed=1, repeats=1)
+    rules = grading.Rules(seed=1, repeats=1, has_advice=True)
     grade = grading.grade(root / "examples" / "powers_of_two.py", rules, grading.drawn_traces(1))
     assert not grade.failures
+    assert any("does not hold" not in line and "hold" in line for line in grade.advice), grade.advice
     assert 25 < grade.score < 95
 
 

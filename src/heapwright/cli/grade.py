@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from heapwright.cli.options import Real
+from heapwright.cli.options import Real, refuse_idle
 from heapwright.cli.terminal import progress
 
 
@@ -60,6 +60,7 @@ from heapwright.cli.terminal import progress
 @click.option(
     "--seed", type=click.IntRange(0), metavar="N", help="Repeat the grading with this seed. Default: a new one."
 )
+@click.option("--advice", is_flag=True, help="Also show what `heapwright check --quick` says. It does not count.")
 @click.option("--json", "as_json", is_flag=True, help="Print the grade as JSON.")
 def command(
     *,
@@ -72,6 +73,7 @@ def command(
     repeats: int,
     seconds: float,
     seed: int | None,
+    advice: bool,
     as_json: bool,
 ) -> None:
     """Grade SUBMISSION, a student's allocator: conformance first, then memory and time, and a score by fixed rules.
@@ -97,6 +99,8 @@ def command(
     from heapwright.grade.rules import as_dict
 
     check_forgiven(forgive)
+    if submission.suffix == ".c":
+        refuse_idle("for a C file: `heapwright check` takes allocators in Python", "advice")
     chosen = secrets.randbits(32) if seed is None else seed
     rules = grading.Rules(
         weight=utilization,
@@ -106,6 +110,7 @@ def command(
         repeats=repeats,
         seconds=seconds,
         seed=chosen,
+        has_advice=advice,
     )
     requests = grading.read_traces(traces) if traces else grading.drawn_traces(chosen)
     grade = grading.grade(submission, rules, requests, progress)

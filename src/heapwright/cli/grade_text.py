@@ -31,6 +31,11 @@ def show(report: dict[str, Any]) -> None:
         out.print()
         print_table(out, HEADS, [row(each) for each in done])
         teach(out, done)
+    if report["advice"]:
+        out.print()
+        say(out, "`heapwright check --quick` in the submission's own process, which does not count:")
+        for line in report["advice"]:
+            say(out, f"    | {line}")
     out.print()
     say(out, score_line(report))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import TypeVar
 from heapwright.grade import stories, submission, timing
 from heapwright.grade.judge import Failure, Figures, Judge
 from heapwright.grade.output import last_lines
-from heapwright.grade.player import Ended, Player, Setting, Silent, whole_pages
+from heapwright.grade.player import PATIENCE, Ended, Player, Setting, Silent, whole_pages
 from heapwright.grade.requests import Request, blocks_of, of_events, peak_payload
 from heapwright.grade.sandbox import MIB, require_sandbox
 from heapwright.grade.submission import Subject
@@ -43,6 +44,7 @@ class Rules:
     repeats: int = 5
     seconds: float = 10  # for one answer
     seed: int = 0
+    has_advice: bool = False  # whether `heapwright check` runs, too
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Grade:
     alignment: int | None = None  # bytes, that every block owed
     duties: list[Outcome] = field(default_factory=list)
     traces: list[OnTrace] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)  # by the submission's own process: it does not count
 
     @property
     def failures(self) -> list[Outcome]:
@@ -128,6 +131,9 @@ class Grader:
         if not grade.failures:
             for trace in grade.traces:
                 self.time(subject, trace)
+        if self.rules.has_advice:
+            self.progress("heapwright check --quick")
+            grade.advice = submission.advice(path, self.scratch)
         return grade
 
     def together(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
@@ -205,7 +211,8 @@ class Grader:
         """Time one trace, and note the failure if the submission does otherwise then."""
         self.progress(f"{trace.name}: time")
         setting = self.setting(trace.requests, region_for(trace.requests))
-        setting = replace(setting, batch=len(trace.requests), is_stamped=True)
+        patience = PATIENCE * self.rules.seconds  # a batch may take as long as all answers of a judged run
+        setting = replace(setting, batch=len(trace.requests), seconds=patience, is_stamped=True)
         pair = (
             replace(setting, populated=resident(trace.figures.claimed, setting.region_bytes)),
             timing.reference_setting(setting, self.against, trace.figures.peak_payload),
@@ -231,7 +238,12 @@ def region_for(requests: Sequence[Request]) -> int:
 def read_traces(paths: Sequence[Path]) -> dict[str, list[Request]]:
     """The requests of each trace file, or of each file in a folder. Raises TraceError."""
     files = [each for path in paths for each in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    read = {path.name: of_events(open_trace(path).largest.events) for path in files if path.is_file()}
+    names = Counter(path.name for path in files)
+    read = {
+        path.name if names[path.name] == 1 else str(path): of_events(open_trace(path).largest.events)
+        for path in files
+        if path.is_file()
+    }
     for name, requests in read.items():
         require_playable(name, requests)
     if not read:

@@ -36,6 +36,7 @@ def as_dict(grade: Grade) -> dict[str, Any]:
         "build": of_outcome(grade.build),
         "conformance": [of_outcome(each) for each in grade.duties],
         "traces": [of_trace(each) for each in grade.traces],
+        "advice": grade.advice,
     }
 
 

@@ -24,6 +24,7 @@ LAB_ALIGNMENT, C_ALIGNMENT = 8, 16  # bytes: what the lab asks, and what C's mal
 WRONG = re.compile(r"error:|:\d+: D\d+: ")  # not `D7 (advice)`
 NOTHING = subprocess.DEVNULL
 CPU_SECONDS, SECONDS = 180, 900  # to compile
+LINES = 400  # of what a command printed
 
 
 class NotBuilt(Exception):
@@ -64,10 +65,15 @@ def compiled(path: Path, scratch: Path, alignment: int | None, progress: Callabl
         progress(f"reading {path.name}")
         in_sandbox(python("heapwright.dialect", f"{INSIDE}/{copy.name}"), scratch, python_paths())
         progress(f"compiling {path.name}")
-        spec = f"{INSIDE}/{copy.name}" + ("/" if copy.is_dir() else "")
-        face, usual, command = MALLOC, C_ALIGNMENT, python("heapwright", "build", spec, "-o", f"{OUT}/heap.so")
+        command = python("heapwright", "build", spec_of(copy), "-o", f"{OUT}/heap.so")
+        face, usual = MALLOC, C_ALIGNMENT
     in_sandbox(command, scratch, {"/driver": DRIVER} if face == LAB else python_paths())
     return Subject(path.name, face, made(scratch), alignment or usual)
+
+
+def spec_of(path: Path) -> str:
+    """The name of an allocator in Python inside the sandbox."""
+    return f"{INSIDE}/{path.resolve().name}" + ("/" if path.is_dir() else "")
 
 
 def copied(path: Path, folder: Path) -> Path:
@@ -91,6 +97,13 @@ def python(module: str, *words: str) -> list[str]:
 
 def in_sandbox(command: Sequence[str], scratch: Path, needed: dict[str, Path]) -> None:
     """Run one step of the compilation, with the folders it needs. Raises NotBuilt if it fails."""
+    status, lines = sandboxed(command, scratch, needed)
+    if status != 0:
+        raise NotBuilt(reason(lines) or f"the compiler ended with status {status}")
+
+
+def sandboxed(command: Sequence[str], scratch: Path, needed: dict[str, Path]) -> tuple[int, list[str]]:
+    """Run a command on the copy of the submission: its status, and its last lines. Raises NotBuilt if it hangs."""
     box = Sandbox(
         readable={INSIDE: scratch / INSIDE[1:], **needed},
         writable={OUT: scratch / OUT[1:]},
@@ -99,15 +112,21 @@ def in_sandbox(command: Sequence[str], scratch: Path, needed: dict[str, Path]) -
         cpu_seconds=CPU_SECONDS,
         file_mib=256,
     )
-    log = scratch / "compile.log"
+    log, words = scratch / "printed", box.command(command)
     with log.open("wb") as output:
         try:
-            words = box.command(command)
             done = subprocess.run(words, stdin=NOTHING, stdout=output, stderr=output, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
             raise NotBuilt(f"it is not compiled within {SECONDS} s") from None
-    if done.returncode != 0:
-        raise NotBuilt(reason(last_lines(log, 200)) or f"the compiler ended with status {done.returncode}")
+    return done.returncode, last_lines(log, LINES)
+
+
+def advice(path: Path, scratch: Path) -> list[str]:
+    """What `heapwright check --quick` prints about an allocator in Python. The submission's own process prints it."""
+    try:
+        return sandboxed(python("heapwright", "check", spec_of(path), "--quick"), scratch, python_paths())[1]
+    except NotBuilt:
+        return [f"heapwright check has no result within {SECONDS} s"]
 
 
 def reason(lines: Sequence[str]) -> str:

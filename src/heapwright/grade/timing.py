@@ -70,7 +70,7 @@ class Race:
             try:
                 time.own.append(self.own_run(chance))
             except Ended as end:
-                raise Failure("repeated", f"{end} when it was timed") from None
+                raise Failure(end.rule, f"{end} when it was timed") from None
             with Player(self.against, self.reference_setting) as player:
                 time.reference.append(clocked(player, self.requests, chance, lambda first, end, results: None))
         return time
