@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -33,3 +34,10 @@ def test_the_rules_of_the_score_are_the_same_everywhere(root, heapwright):
     first = RULES.splitlines()[0]
     assert first in (root / "docs" / "grading.md").read_text()
     assert all(line.strip() in heapwright("grade", "--help").stdout for line in RULES.splitlines())
+
+
+def test_the_range_of_scores_is_the_measured_one(root):
+    [measured] = json.loads((root / "bench" / "results" / "grading.json").read_text())["gradings"]
+    scores = measured["scores"]
+    assert f"from {min(scores):.1f} to {max(scores):.1f}" in (root / "docs" / "grading.md").read_text()
+    assert (len(scores), len(set(measured["utilizations"]))) == (10, 1)
