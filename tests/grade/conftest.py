@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sandboxes import need_bubblewrap
 
-from heapwright.grade import grading, stories
+from heapwright.grade import grading, stories, submission
 from heapwright.grade.requests import free, malloc, realloc
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -43,14 +43,21 @@ def sandbox():
     need_bubblewrap()
 
 
+@pytest.fixture(scope="session")
+def driver(sandbox, tmp_path_factory):
+    """The driver, which is compiled once for all gradings."""
+    return submission.compiled_driver(tmp_path_factory.mktemp("driver"))
+
+
 @pytest.fixture
 def trace():
     return {"trace": list(short_story(random.Random(5)))}
 
 
 @pytest.fixture
-def graded(sandbox, tmp_path, monkeypatch, trace):
+def graded(driver, tmp_path, monkeypatch, trace):
     """Grade the example with an attack in it, on one duty and a short trace."""
+    monkeypatch.setattr(submission, "compiled_driver", lambda scratch: driver)
 
     def run(attack="", duty=SHORT, **rules):
         monkeypatch.setattr(stories, "DUTIES", (duty,))
