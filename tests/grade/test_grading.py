@@ -82,7 +82,7 @@ def test_calloc_owes_zeros(plain):
     assert plain("zeroing", dirt="size > 500").rule == "zeroed"
 
 
-@pytest.mark.parametrize("name", ["kr", "ptmalloc"])
+@pytest.mark.parametrize("name", ["kr", "slab"])
 def test_heapwrights_own_allocators_keep_every_duty(sandbox, tmp_path, name):
     """Compiled, over the break and mappings that the driver serves from its region."""
     grader = grading.Grader(tmp_path, grading.Rules(seed=3), lambda line: None)
