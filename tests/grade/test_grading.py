@@ -168,7 +168,7 @@ def test_traces_that_cannot_be_graded_are_refused(tmp_path):
 
 def growth(size, blocks):
     placed = [(REGION_START + start, REGION_START + end) for start, end in blocks]
-    return Growth(9, malloc(8, size), 8192, [*placed, (REGION_START + 8000, REGION_START + 8000 + size)], placed)
+    return Growth(9, malloc(8, size), 8192, [*placed, (REGION_START + 8000, REGION_START + 8000 + size)], placed, 8192)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,13 @@ def growth(size, blocks):
 )
 def test_a_lesson_says_why_the_heap_grew(size, blocks, said):
     assert said in " ".join(lessons(Figures(growth=growth(size, blocks))))
+
+
+def test_the_room_between_the_break_and_the_mappings_is_no_hole():
+    far = REGION_START + (8 << 20)
+    blocks = [(REGION_START + 16, REGION_START + 900), (far, far + 4000), (far + 4100, far + 8192)]
+    found = places(Growth(3, malloc(2, 4092), 1024 + 8192, blocks, blocks[:2], 1024))
+    assert (found.holes, found.beside, found.rest) == ((100,), 16, 124)
 
 
 def test_the_bytes_at_the_peak_are_all_somewhere():

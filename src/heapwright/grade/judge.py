@@ -58,6 +58,7 @@ class Growth:
     heap_bytes: int = 0
     blocks: list[tuple[int, int]] = field(default_factory=list)  # live after it: address and end, in order
     before: list[tuple[int, int]] = field(default_factory=list)  # live while it was served
+    break_bytes: int = 0  # below the break, after it
 
 
 @dataclass
@@ -234,7 +235,7 @@ class Judge:
         held = [each for each in blocks if own is None or each[0] != own.address]
         if before:
             bisect.insort(held, (before.address, before.end))
-        return Growth(len(self.done), request, heap, blocks, held)
+        return Growth(len(self.done), request, heap, blocks, held, self.player.claimed()[0])
 
     def look_outside(self) -> None:
         """Count private memory as heap from now on."""

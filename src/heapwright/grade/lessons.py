@@ -27,20 +27,21 @@ class Places:
 
 def places(growth: Growth) -> Places:
     payload = sum(end - start for start, end in growth.blocks)
-    small = sum(gap for gap in gaps_between(growth.blocks) if gap < SMALLEST_HOLE)
-    holes = holes_in(growth.blocks)
+    small = sum(gap for gap in gaps_between(growth.blocks, growth.break_bytes) if gap < SMALLEST_HOLE)
+    holes = holes_in(growth.blocks, growth.break_bytes)
     return Places(payload, small, holes, max(0, growth.heap_bytes - payload - small - sum(holes)))
 
 
-def holes_in(blocks: list[tuple[int, int]]) -> tuple[int, ...]:
+def holes_in(blocks: list[tuple[int, int]], break_bytes: int) -> tuple[int, ...]:
     """The sizes of the gaps that could hold a block, the largest first."""
-    return tuple(sorted((gap for gap in gaps_between(blocks) if gap >= SMALLEST_HOLE), reverse=True))
+    return tuple(sorted((gap for gap in gaps_between(blocks, break_bytes) if gap >= SMALLEST_HOLE), reverse=True))
 
 
-def gaps_between(blocks: list[tuple[int, int]]) -> list[int]:
-    """The bytes between neighbours, from the start of the heap on."""
+def gaps_between(blocks: list[tuple[int, int]], break_bytes: int) -> list[int]:
+    """The bytes between neighbours, from the start of the heap on. Between the break and the mappings is no heap."""
+    top = REGION_START + break_bytes
     ends = [REGION_START, *(end for _, end in blocks)]
-    return [start - end for end, (start, _) in zip(ends, blocks, strict=False)]
+    return [start - end for end, (start, _) in zip(ends, blocks, strict=False) if start < top or end > top]
 
 
 def lessons(figures: Figures) -> list[str]:
@@ -51,7 +52,7 @@ def lessons(figures: Figures) -> list[str]:
     found = places(growth)
     lines = [
         f"{growth.request}, request {growth.number:,}, takes the heap to its peak of {growth.heap_bytes:,} bytes",
-        why_it_grew(growth.request.size, holes_in(growth.before)),
+        why_it_grew(growth.request.size, holes_in(growth.before, growth.break_bytes)),
         where_it_is(growth, found),
     ]
     if figures.elsewhere:
