@@ -23,7 +23,7 @@ LADDER = (
     ("lab",),
     ("report",),
     ("maps", "pictures"),
-    ("advise", "stepper"),
+    ("advise", "grade", "stepper"),
     ("api",),
     ("debugger",),
     ("cli",),

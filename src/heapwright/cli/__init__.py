@@ -30,6 +30,7 @@ COMMANDS = {
     "trace": "Show what a trace holds, cut a part out of it, or merge several.",
     "synthesize": "Generate a trace from a built-in workload or a table of sizes.",
     "check": "Test an allocator, including your own, with the conformance suite.",
+    "grade": "Grade a student's allocator, in a sandbox, by fixed rules.",
     "build": "Compile an allocator to a library, or show its machine code.",
     "bench": "Benchmark allocators against each other and the installed mallocs.",
     "allocators": "List the allocators, or explain one.",

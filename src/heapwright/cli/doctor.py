@@ -28,7 +28,8 @@ MIN_PYTHON = (3, 11)
 MIN_GLIBC = (2, 34)  # dlsym and pthread_key_create are in libc itself since then, so every program has them
 PACKAGES = ("numba", "llvmlite", "numpy", "click", "rich", "greenlet", "hypothesis")
 FEATURES = ("sse4_2", "popcnt")  # of x86-64-v2, which compiled code requires
-PROGRAMS = {  # programs that tests run, with their Debian packages
+PROGRAMS = {  # programs that `grade` and tests run, with their Debian packages
+    "bwrap": "bubblewrap",
     "g++": "g++",
     "git": "git",
     "perl": "perl",
