@@ -2,11 +2,12 @@
 
     python bench/recording.py [ROUNDS] [EVENTS] > bench/results/recording.json
 
-Each row has the best wall-clock seconds of a program, end to end: from the command to the complete trace. `fixed_s` is
-what a recorder adds to a program that does nothing, and is in each of the others. heaptrack records call stacks too,
-which it cannot leave out, and no child processes: where a shell or a driver starts the program, it records only that
-one. memray records Python programs, with its own stacks. Needs heaptrack, sqlite3, redis-server, redis-benchmark and
-gcc; memray is run if it is installed beside Python.
+Each row has the best wall-clock seconds of a program, end to end, from the command to the complete trace, and its
+ratios to the bare program. `cpu_x` is the ratio of processor times, which a busy machine disturbs less. `fixed_s` is
+what a recorder adds to a program that does nothing; each row contains it. heaptrack records call stacks too, which it
+cannot leave out, and no child processes: where a shell or a driver starts the program, it records only that one. memray
+records Python programs, with its own stacks. Needs heaptrack, sqlite3, redis-server, redis-benchmark and gcc; memray is
+run if it is installed beside Python.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -81,10 +83,12 @@ def workloads(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     }
 
 
-def seconds(command: list[str], environment: dict[str, str]) -> float:
-    began = time.perf_counter()
+def seconds(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """The wall-clock time of a command, and the processor time of its processes."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, env=os.environ | environment, capture_output=True, check=True)
-    return time.perf_counter() - began
+    took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def runs(command: list[str], environment: dict[str, str], folder: Path) -> dict[str, list[str]]:
@@ -102,12 +106,12 @@ def runs(command: list[str], environment: dict[str, str], folder: Path) -> dict[
     return found
 
 
-def best(commands: dict[str, list[str]], environment: dict[str, str], rounds: int) -> dict[str, float]:
-    """The best time of each command. They run in turns."""
-    seconds(commands["record"], environment)  # compiles the libraries
-    seconds(commands["sample"], environment)
+def best(commands: dict[str, list[str]], environment: dict[str, str], rounds: int) -> dict[str, tuple[float, float]]:
+    """The best wall-clock and processor time of each command. They run in turns."""
+    for label in {"record", "sample"} & set(commands):
+        seconds(commands[label], environment)  # compiles the library
     times = [{label: seconds(each, environment) for label, each in commands.items()} for _ in range(rounds)]
-    return {label: min(each[label] for each in times) for label in commands}
+    return {label: (min(each[label][0] for each in times), min(each[label][1] for each in times)) for label in commands}
 
 
 def measure(name: str, command: list[str], environment: dict[str, str], folder: Path, rounds: int) -> dict[str, object]:
@@ -118,16 +122,19 @@ def measure(name: str, command: list[str], environment: dict[str, str], folder: 
     return {
         "program": name,
         "events": events,
-        **{f"{label}_s": round(time, 3) for label, time in found.items()},
-        **{f"{label}_x": round(time / found["bare"], 2) for label, time in found.items() if label != "bare"},
+        **{f"{label}_s": round(wall, 3) for label, (wall, _) in found.items()},
+        **{f"{label}_x": round(wall / found["bare"][0], 2) for label, (wall, _) in found.items() if label != "bare"},
+        **{f"{label}_cpu_x": round(cpu / found["bare"][1], 2) for label, (_, cpu) in found.items() if label != "bare"},
         "bytes_per_event": round((folder / TRACE).stat().st_size / events, 3),
     }
 
 
 def fixed(folder: Path, rounds: int) -> dict[str, float]:
     """The seconds that each recorder adds to a program that does next to nothing."""
-    found = best(runs(["ls", "/"], {}, folder), {}, 3 * rounds)
-    return {label: round(time - found["bare"], 3) for label, time in found.items() if label != "bare"}
+    commands = runs(["ls", "/"], {}, folder)
+    del commands["sample"]  # which has nothing of so few requests
+    found = best(commands, {}, 3 * rounds)
+    return {label: round(wall - found["bare"][0], 3) for label, (wall, _) in found.items() if label != "bare"}
 
 
 def long_run(folder: Path, events: int) -> dict[str, object]:

@@ -332,7 +332,9 @@ except SystemExit:
 """
 
 
-@pytest.mark.parametrize(("options", "expected"), [([], ""), (["--sample", "1K"], ""), (["--call-sites"], "numpy")])
+@pytest.mark.parametrize(
+    ("options", "expected"), [([], ""), (["--sample", "1K"], "numpy"), (["--call-sites"], "numpy")]
+)
 def test_no_program_waits_for_large_imports(tmp_path, options, expected):
     arguments = ["record", *options, "-o", str(tmp_path / "x.hwt"), "--", "ls", str(tmp_path / "nothing")]
     command = [sys.executable, "-c", IMPORTED, *arguments]
