@@ -13,7 +13,7 @@ from pathlib import Path
 from heapwright.errors import UserError
 from heapwright.grade.output import last_lines
 from heapwright.grade.sandbox import Sandbox, python_paths
-from heapwright.native.ingredients import CannotBuild
+from heapwright.native.own_sources import CannotBuild
 from heapwright.native.library import library_of
 
 HERE = Path(__file__).parent

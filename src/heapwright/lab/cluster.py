@@ -20,7 +20,7 @@ from heapwright.files import written_whole
 from heapwright.lab.crew import dismiss
 from heapwright.lab.sample import RunError
 from heapwright.native.library import cache
-from heapwright.traces.columns import LEVEL, compress, decompress
+from heapwright.traces.columns import LEVEL, compressor, decompress
 
 if TYPE_CHECKING:
     from heapwright.lab.cells import Place
@@ -149,7 +149,7 @@ class Cluster:
         if size > MAX_SENT:
             what = f"{path}: {size:,} bytes are too many to send to {worker}"
             raise ClusterError(f"{what}; set TMPDIR to a folder that all workers see")
-        packed = compress(path.read_bytes(), LEVEL)
+        packed = compressor(LEVEL)(path.read_bytes())
         self.client.run(keep, path, self._digests[path], size, packed, workers=[worker])
 
 
