@@ -333,7 +333,7 @@ def test_what_the_installed_tool_writes(tool, program, tmp_path):
 
 
 def compress(text):
-    return columns.compress(text, columns.LEVEL)
+    return columns.compressor(columns.LEVEL)(text)
 
 
 def test_compressed_files_and_damage(open_text):
