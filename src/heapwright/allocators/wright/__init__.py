@@ -16,17 +16,23 @@ small blocks of one class (classes, slabs) or a large block. Each thread has a h
                   | or free         |               | stale              |
                   +-----------------+               +--------------------+
 
-Fields of the allocator: the page heap (tiles), the huge blocks (slots), and the roster of homes.
+Fields of the allocator: the page heap (tiles), the ranges of whole megabytes (slots), the reserve of free memory, and
+the roster of homes.
 
 `alloc` takes the first block of the list of its class. An empty list is refilled from the home's current slab: all
 blocks that came home, or the next page of it. No lock is needed, unless a new run of tiles is.
 
 `dealloc` finds the record of the block's tile by masking the address. The record's tag is the address of a list. If the
-list is in the thread's own home and has room, the block goes there. If it has no room, the block goes home, onto the
-list of its slab. A block of another home goes into the outbox, and in a batch to that home's inbox (remote). So each
-block returns to the slab it came from, and no two threads ever share a cache line because of wright.
+list is in the thread's own home and has room, the block goes there. If it has no room, the older half of the list goes
+home first, each block onto the list of its slab. A block of another home goes into the outbox, and in a batch to that
+home's inbox (remote). So each block returns to the slab it came from, and no two threads ever share a cache line because
+of wright.
 
-Larger requests, up to 512 KiB, take a run of tiles, and others a mapping of their own (slots).
+Larger requests, up to 512 KiB, take a run of tiles, and others a range of their own (huge).
+
+Memory that a drain sets free goes back to the kernel at once, except a small reserve. The lists of a home that shrinks
+go home, and another thread drains the inbox of one that sleeps. So what is resident follows what is live, also in
+threads that went idle.
 
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
@@ -40,18 +46,21 @@ Invariants
     W9  the counts of taken and of dirty tiles are those of all segments, and no segment below `roomy` has a free tile
     W10 huge ranges lie at multiples of 1 MiB; kept ones are ordered, do not touch, and sum up to the count
     W11 live huge blocks sum up to the count, at most the peak
+    W12 a home counts the tiles of its slabs
+    W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks beyond its last refill, one slab or page of blocks.
-Dirty tiles take at most half of the taken ones and 8 MiB.
+The reserve has at most 512 KiB, a sixteenth of the live bytes, and what was released and needed again within half a
+second.
 
 Costs: a thread with one block in each of many classes touches a page for each. `trim` does not reach blocks in the
-lists of other threads, nor the inbox of a thread that sleeps.
+lists of threads that sleep: they go home at the thread's next refill.
 """
 
 from __future__ import annotations
 
 from heapwright import bits, locks
-from heapwright.allocators.wright import classes, homes, inspect, records, remote, slabs, slots, tiles
+from heapwright.allocators.wright import classes, homes, huge, inspect, records, remote, reserve, slabs, slots, tiles
 from heapwright.layout import NULL, Inline, Struct
 
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
@@ -67,9 +76,19 @@ GIVES_BACK = "tiles, segments and huge blocks"
 
 THREADS = "own"
 RACES = ()
-SLOW_PATHS = ("alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc")
+SLOW_PATHS = (
+    *("alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc"),
+    # Each of these has several callers. One copy keeps the library small: all its pages count in a small program.
+    *("refill", "alloc_large", "remote.post_all", "send", "drain", "relieve", "tidy", "gather", "live_record"),
+    *("put_all_home", "give_up_unused", "slabs.flush", "slabs.settle", "release_empty", "carve", "this_home"),
+    *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment", "occupy", "vacate"),
+    *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
+    *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over"),
+)
 RECLAIMS = True  # when memory runs out, kept memory is released
 RETAINS = 1 << 15  # a home, and the records of huge blocks
+FEW_TILES = 16  # by which a home may shrink, besides an eighth, before its lists go home
+LOG2_CHANGED = 3  # an eighth
 
 MAX_LARGE = tiles.MAX_RUN * records.TILE
 
@@ -78,6 +97,7 @@ class Heap(Struct):
     pages: Inline[tiles.Pages]
     roster: Inline[homes.Roster]
     huge: Inline[slots.Huge]
+    reserve: Inline[reserve.Reserve]
 
 
 # --- the slow paths
@@ -98,7 +118,7 @@ def alloc_slowly(heap, size, align):
 
 def alloc_once(heap, rounded, align):
     if align > MAX_LARGE or rounded > MAX_LARGE:
-        return slots.alloc_huge(heap, rounded, align)
+        return huge.alloc_huge(heap, rounded, align)
     if align > records.TILE or rounded > classes.MAX_SMALL:
         return alloc_large(heap, rounded, align)
     home, size_class = homes.this_home(heap), classes.class_of(rounded)
@@ -114,32 +134,40 @@ def alloc_large(heap, rounded, align):
 def alloc_small(heap, home, size_class):
     """Take a block from a home's list, after refilling it if it is empty; NULL when memory is exhausted."""
     hot = home.hot[size_class]
-    home.busy = 1
     if not hot.first:
+        post_all(heap, home)
+        locks.acquire(heap.memory, home.lock)
         refill(heap, home, size_class)
-    address = homes.hand_out(hot) if hot.first else NULL
+        locks.release(heap.memory, home.lock)
+    return homes.hand_out(hot) if hot.first else NULL
+
+
+def post_all(heap, home):
+    home.busy = 1
+    remote.post_all(heap, home)
     home.busy = 0
-    return address
 
 
 def refill(heap, home, size_class):
-    """Fetch all free blocks of the current slab, or a page of new ones."""
-    remote.post_all(heap, home)
+    """Fetch all free blocks of the current slab, or a page of new ones. The home is locked."""
     remote.drain(heap, home)
-    put_home_if_grown(heap, home)
+    empty_lists(heap, home)
     slab = slabs.ready_slab(heap, home, size_class)
     if slab:
         home.hot[size_class].first = slabs.detach(slab)
         homes.open_room(home, size_class)
 
 
-def put_home_if_grown(heap, home):
-    """Empty the lists when the heap has grown by an eighth: a few blocks can keep many slabs from becoming empty."""
-    taken = heap.pages.taken.load()
-    if taken > home.seen + (home.seen >> 3) + records.TILES:
-        slabs.flush(heap, home)
-        home.seen = heap.pages.taken.load()
+def empty_lists(heap, home):
+    """Put the lists home if few blocks may keep many slabs: when the heap has grown by an eighth, or this home has
+    shrunk by as much, or after a trim."""
+    taken, trims = heap.pages.taken.load(), heap.roster.trims.load()
     home.seen = min(home.seen, taken)
+    if home.tiles + (home.most >> LOG2_CHANGED) + FEW_TILES < home.most or home.heeded != trims:
+        home.heeded = trims
+        slabs.give_up_unused(heap, home)
+    elif taken > home.seen + (home.seen >> LOG2_CHANGED) + records.TILES:
+        slabs.flush(heap, home)
 
 
 def alloc_common(heap, size_class):
@@ -152,19 +180,23 @@ def alloc_common(heap, size_class):
 
 
 def dealloc_home(heap, address, tag):
-    """Put a block of the thread's own onto its slab's list, because the list in its home has no room."""
-    home = homes.Home(heap.memory, bits.align_down(tag, records.HOME_BOUNDARY))
-    homes.Hot(heap.memory, tag).room = 0
-    home.busy = 1
-    slab = records.head_of(records.record_of(heap, address))
-    slabs.put_home(heap, home, slab, records.Block(heap.memory, address))
-    home.busy = 0
+    """Free a block of the thread's own whose list has no room: half of the list goes home first."""
+    home, hot = homes.Home(heap.memory, bits.align_down(tag, records.HOME_BOUNDARY)), homes.Hot(heap.memory, tag)
+    block = records.Block(heap.memory, address)
+    locks.acquire(heap.memory, home.lock)
+    slabs.put_cold_home(heap, home, (tag - home.address) >> records.LOG2_STEP)
+    if hot.room > 0:
+        homes.put_in(hot, block)
+    else:
+        slabs.put_home(heap, home, records.head_of(records.record_of(heap, address)), block)
+    empty_lists(heap, home)
+    locks.release(heap.memory, home.lock)
 
 
 def dealloc_slowly(heap, address):
     """Free a huge or large block, or one of another home."""
     if bits.is_aligned(address, records.SEGMENT):
-        slots.dealloc_huge(heap, address)
+        huge.dealloc_huge(heap, address)
         return
     record = live_record(heap, address)
     if not records.is_slab(record):
@@ -186,7 +218,7 @@ def live_record(heap, address):
     """The record of the tile of a block; report a tile that no block of this kind can begin in."""
     record = records.record_of(heap, address)
     tag = record.tag.load()
-    if tag == records.SEGMENT_MAGIC:
+    if records.segment_of(record).magic != records.SEGMENT_MAGIC or tag == records.SEGMENT_MAGIC:
         heap.memory.fault("not a block of this heap", address)
     if tag == records.FREE_TAG:
         heap.memory.fault("double free", address)
@@ -197,7 +229,7 @@ def live_record(heap, address):
 
 def usable_size(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
-        return slots.huge_size(heap, address)
+        return huge.huge_size(heap, address)
     record = live_record(heap, address)
     run = records.head_of(record)
     return run.size if records.is_slab(run) else records.bytes_of(run)
@@ -248,7 +280,7 @@ def alloc_zeroed(heap, size, align):
 def is_zero(heap, address):
     """Whether a block that was just allocated is known to be full of zeros."""
     if bits.is_aligned(address, records.SEGMENT):
-        return slots.is_zero(heap, address)
+        return huge.is_zero(heap, address)
     record = records.record_of(heap, address)
     return record.tag.load() == records.LARGE_TAG and record.is_fresh != 0
 
@@ -270,7 +302,7 @@ def realloc(heap, address, size, align, new_size):
 def resize(heap, address, new_size):
     """Resize a large or huge block in place; return whether that was possible."""
     if bits.is_aligned(address, records.SEGMENT):
-        return new_size > MAX_LARGE and slots.resize_huge(heap, address, new_size)
+        return new_size > MAX_LARGE and huge.resize_huge(heap, address, new_size)
     record = records.record_of(heap, address)
     if records.is_slab(record) or not classes.MAX_SMALL < new_size <= MAX_LARGE:
         return False
@@ -295,16 +327,16 @@ def thread_exit(heap):
 
 def tidy(heap, home):
     """Send away and put home all that a home holds for its thread."""
-    home.busy = 1
-    remote.post_all(heap, home)
+    post_all(heap, home)
+    locks.acquire(heap.memory, home.lock)
     remote.drain(heap, home)
-    slabs.flush(heap, home)
-    slabs.release_empty(heap, home)
-    home.busy = 0
+    slabs.give_up_unused(heap, home)
+    locks.release(heap.memory, home.lock)
 
 
-def tidy_idle(heap):
-    """Put home what idle homes hold. A thread that holds the roster already, or meets another, does without."""
+def tidy_others(heap):
+    """Put home what idle homes hold, and drain the inboxes of all. A thread that holds the roster already, or meets
+    another, does without."""
     roster = heap.roster
     if locks.try_acquire(heap.memory, roster.lock):
         home = roster.idle
@@ -313,15 +345,20 @@ def tidy_idle(heap):
             home = home.next
         if roster.common:
             tidy(heap, roster.common)
+        home = roster.youngest
+        while home:
+            remote.relieve(heap, home)
+            home = home.older
         locks.release(heap.memory, roster.lock)
 
 
 def gather(heap):
     """Put everything home that nobody uses; return whether some segment became a kept range."""
+    heap.roster.trims.add(1)  # the other threads empty their lists at their next refill
     home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
     if home:
         tidy(heap, home)
-    tidy_idle(heap)
+    tidy_others(heap)
     locks.acquire(heap.memory, heap.pages.lock)
     found = tiles.give_empty(heap)
     locks.release(heap.memory, heap.pages.lock)
@@ -329,10 +366,10 @@ def gather(heap):
 
 
 def trim(heap, pad):
-    """Release this thread's lists, idle homes, free tiles and kept ranges; return the bytes."""
+    """Release the lists of this thread and of idle homes, and the whole reserve; return the bytes."""
     gather(heap)
     locks.acquire(heap.memory, heap.pages.lock)
-    released = tiles.purge(heap, 0) + slots.evict(heap, 0)
+    released = tiles.release(heap, 0)
     locks.release(heap.memory, heap.pages.lock)
     return released
 
@@ -342,16 +379,25 @@ def trim(heap, pad):
 
 def fork_prepare(heap):
     locks.acquire(heap.memory, heap.roster.lock)
+    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
+    if home:
+        locks.acquire(heap.memory, home.lock)  # another thread may be draining the inbox
     locks.acquire(heap.memory, heap.pages.lock)
 
 
 def fork_parent(heap):
     locks.release(heap.memory, heap.pages.lock)
+    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
+    if home:
+        locks.release(heap.memory, home.lock)
     locks.release(heap.memory, heap.roster.lock)
 
 
 def fork_child(heap):
     heap.pages.lock.store(locks.FREE)
+    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
+    if home:
+        home.lock.store(locks.FREE)
     heap.roster.lock.store(locks.FREE)
     homes.forget_others(heap)
 

@@ -7,14 +7,17 @@
           2320 | current, partly free   |  slabs by class
                | limits                 |  of room
                | outbox                 |  freed blocks of other homes (remote)
-               | inbox                  |  blocks of this home that other threads freed
+               | lock                   |  of the slabs
+               | inbox                  |  blocks of this home that other threads freed, and the number of batches
                +------------------------+
 
 A thread takes a home at its first call and leaves it at its end. A later thread takes it over with all its slabs, as
 decision 0008 says, so no slab ever changes its home. The thread-local words lead to it. A thread that has ended, or
 for which there is no memory, shares one more home, under the roster's lock.
 
-`busy` is set while a thread changes more than one list. A forked child takes over the homes that were not busy.
+The lists and the outbox are the thread's own, so its fast paths need no lock. The slabs have one, because another thread
+may drain the inbox of a thread that sleeps. A forked child takes over the homes whose lock was free and whose outbox was
+not being changed (`busy`).
 """
 
 from __future__ import annotations
@@ -54,19 +57,24 @@ class Home(Struct):
     partial: Array[Record, classes.CLASSES]
     limits: Array[Word16, classes.CLASSES]
     outbox: Array[Inline[Slot], SLOTS]
+    lock: Atomic[Word]  # of the slabs
     pending: Word  # whether the outbox may hold blocks
-    busy: Word
+    busy: Word  # whether the outbox is being changed
     seen: Word  # tiles taken by all when the lists were last emptied, or the lowest number seen since
+    heeded: Word  # the number of the last trim for which the lists were emptied
+    tiles: Word  # of all its slabs
+    most: Word  # of `tiles` since the lists were last emptied
     number: Word  # of the thread that has the home, or had it last
     older: Home
     next: Home  # in the list of idle homes
     previous: Home
     apart: Array[Word, 8]  # the inbox has a cache line of its own, because other threads write to it
-    inbox: Atomic[Block]
+    inbox: Atomic[Word]
 
 
 class Roster(Struct):
     lock: Atomic[Word]
+    trims: Atomic[Word]  # the number of trims: each thread empties its lists once for each
     youngest: Home
     idle: Home
     common: Home  # of threads without their own
@@ -159,7 +167,7 @@ def common_home(heap):
 
 def final_limit(size_class):
     """The most blocks that may be put on a list beyond those of its last refill."""
-    return min(ROOM_OBJECTS, ROOM_BYTES // classes.size_of_class(size_class))
+    return max(min(ROOM_OBJECTS, ROOM_BYTES // classes.size_of_class(size_class)), 1)
 
 
 def open_room(home, size_class):
@@ -176,12 +184,26 @@ def hand_out(hot):
     return block.address
 
 
+def put_in(hot, block):
+    """Put a block into a list that has room."""
+    hot.room -= 1
+    block.next = hot.first
+    hot.first = block
+
+
+def is_at_rest(home):
+    """Whether nobody was changing the home when the process forked."""
+    return home.busy == 0 and home.lock.load() == locks.FREE
+
+
 def forget_others(heap):
-    """In a forked child, where only the caller survives, make the other homes idle if they were not busy."""
+    """In a forked child, where only the caller survives, make the other homes idle if they were at rest."""
     roster, mine = heap.roster, heap.memory.local(MINE)
     roster.idle = NULL
+    if roster.common and not is_at_rest(roster.common):
+        roster.common = NULL
     home = roster.youngest
     while home:
-        if home.address != mine and home != roster.common and home.busy == 0:
+        if home.address != mine and home != roster.common and is_at_rest(home):
             retire(heap, home)
         home = home.older

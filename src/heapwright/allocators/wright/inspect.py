@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from heapwright import bits, locks, spans, stats
 from heapwright.allocators.parts import chains, object_bitmap
-from heapwright.allocators.wright import classes, homes, records, remote, slabs, slots, tiles
+from heapwright.allocators.wright import classes, homes, records, remote, reserve, slabs, slots, tiles
 from heapwright.allocators.wright.records import Record, Segment
 
 # --- walk
@@ -109,7 +109,7 @@ def cached_window(heap, slab, start, size):
         if slot.slab == slab:
             found |= window_of(slot.first, slot.count, start, size)
         home = home.older
-    batch = owner.inbox.load()
+    batch = remote.newest_batch(owner)
     while batch:
         found |= batch_window(batch, start, size)
         batch = batch.next
@@ -206,7 +206,7 @@ def first_in(block, count):
 
 def batches_of(home):
     """The blocks of each batch in a home's inbox."""
-    for batch in chains.chain_of(home.inbox.load()):
+    for batch in chains.chain_of(remote.newest_batch(home)):
         second, count = batch.at(batch.second & remote.ADDRESS), batch.second >> remote.COUNT
         yield [batch.address, *first_in(second, count - 1)]
 
@@ -255,6 +255,8 @@ W9 = (
 )
 W10 = "W10 huge ranges lie at multiples of 1 MiB; kept ones are ordered, do not touch, and sum up to the count"
 W11 = "W11 live huge blocks sum up to the count, at most the peak"
+W12 = "W12 a home counts the tiles of its slabs"
+W13 = "W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative"
 
 
 def check(heap, start, end):
@@ -266,7 +268,9 @@ def check(heap, start, end):
     for segment in segments:
         if start <= segment.address < end:
             check_runs(heap, segment, out)
+    check_tiles_of_homes(heap, segments)
     check_huge(heap)
+    check_reserve(heap)
 
 
 def check_segments(heap, segments):
@@ -296,6 +300,14 @@ def check_home(heap, home, out):
     for blocks in batches_of(home):
         claim(heap, out, blocks, records.record_of(heap, blocks[0]).tag.load())
         assert records.home_address(records.record_of(heap, blocks[0])) == home.address, W4
+
+
+def check_tiles_of_homes(heap, segments):
+    held = {home.address: 0 for home in homes_of(heap)}
+    for segment in segments:
+        for slab in filter(records.is_slab, runs_of(segment)):
+            held[records.home_address(slab)] += slab.tiles
+    assert all(home.tiles == held[home.address] <= home.most for home in homes_of(heap)), W12
 
 
 def claim(heap, out, blocks, tag):
@@ -346,6 +358,11 @@ def check_huge(heap):
     assert sorted(each.start for each in ranges if each.is_kept) == sorted(each.start for each in kept), W10
     live = [each.size for each in ranges if not each.is_kept]
     assert len(live) == store.blocks and sum(live) == store.live <= store.peak, W11
+
+
+def check_reserve(heap):
+    kept = heap.reserve
+    assert 0 <= kept.least <= reserve.size(heap) and kept.credit >= 0 and kept.released >= 0, W13
 
 
 def chained(found):
