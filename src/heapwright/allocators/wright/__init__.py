@@ -50,8 +50,8 @@ Invariants
     W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks beyond its last refill, one slab or page of blocks.
-The reserve has at most 512 KiB, a sixteenth of the live bytes, and what was released and needed again within half a
-second.
+The reserve has at most 512 KiB, a thirty-second of the live bytes, and what was released and needed again within a fifth
+of a second.
 
 Costs: a thread with one block in each of many classes touches a page for each. `trim` does not reach blocks in the
 lists of threads that sleep: they go home at the thread's next refill.
@@ -87,8 +87,7 @@ SLOW_PATHS = (
 )
 RECLAIMS = True  # when memory runs out, kept memory is released
 RETAINS = 1 << 15  # a home, and the records of huge blocks
-FEW_TILES = 16  # by which a home may shrink, besides an eighth, before its lists go home
-LOG2_CHANGED = 3  # an eighth
+FEW_TILES, LOG2_CHANGED = 8, 3  # a home may lose so many tiles and an eighth before its lists go home
 
 MAX_LARGE = tiles.MAX_RUN * records.TILE
 
@@ -152,6 +151,7 @@ def refill(heap, home, size_class):
     """Fetch all free blocks of the current slab, or a page of new ones. The home is locked."""
     remote.drain(heap, home)
     empty_lists(heap, home)
+    home.returned = 0
     slab = slabs.ready_slab(heap, home, size_class)
     if slab:
         home.hot[size_class].first = slabs.detach(slab)
@@ -159,15 +159,22 @@ def refill(heap, home, size_class):
 
 
 def empty_lists(heap, home):
-    """Put the lists home if few blocks may keep many slabs: when the heap has grown by an eighth, or this home has
-    shrunk by as much, or after a trim."""
+    """Put the lists home if few blocks in them may keep many slabs from becoming empty."""
     taken, trims = heap.pages.taken.load(), heap.roster.trims.load()
     home.seen = min(home.seen, taken)
-    if home.tiles + (home.most >> LOG2_CHANGED) + FEW_TILES < home.most or home.heeded != trims:
+    if is_draining(home) or home.heeded != trims:
         home.heeded = trims
         slabs.give_up_unused(heap, home)
     elif taken > home.seen + (home.seen >> LOG2_CHANGED) + records.TILES:
         slabs.flush(heap, home)
+
+
+def is_draining(home):
+    """Whether an eighth of the home became free, as slabs or, since the last refill, as blocks."""
+    shrunk, few = home.most - home.tiles, FEW_TILES << records.LOG2_TILE
+    if shrunk > (home.most >> LOG2_CHANGED) + FEW_TILES:
+        return True
+    return home.returned > (home.tiles << (records.LOG2_TILE - LOG2_CHANGED)) + few
 
 
 def alloc_common(heap, size_class):
@@ -292,11 +299,18 @@ def realloc(heap, address, size, align, new_size):
         return address
     if not bits.is_absurd(new_size, align) and resize(heap, address, new_size):
         return address
-    target = alloc(heap, new_size, align)
+    target = alloc(heap, with_headroom(usable, new_size), align)
+    if target == NULL:
+        target = alloc(heap, new_size, align)
     if target != NULL:
         heap.memory.copy(target, address, min(usable, new_size))
         dealloc(heap, address, usable, align)
     return target
+
+
+def with_headroom(usable, new_size):
+    """The size to move to. A block that grows by less than a quarter may grow again, so it gets the whole quarter."""
+    return max(new_size, usable + (usable >> 2)) if 0 < new_size - usable < usable >> 2 else new_size
 
 
 def resize(heap, address, new_size):

@@ -64,6 +64,7 @@ class Home(Struct):
     heeded: Word  # the number of the last trim for which the lists were emptied
     tiles: Word  # of all its slabs
     most: Word  # of `tiles` since the lists were last emptied
+    returned: Word  # bytes that came home since the last refill
     number: Word  # of the thread that has the home, or had it last
     older: Home
     next: Home  # in the list of idle homes

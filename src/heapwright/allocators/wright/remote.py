@@ -30,7 +30,7 @@ BATCH_BLOCKS, BATCH_BYTES = 64, 4096
 COUNT = 48  # position of the number in a batch's second word
 ADDRESS = (1 << COUNT) - 1
 MAX_BATCHES = (1 << 14) - 1
-RELIEF = 32  # batches in an inbox after which a sender drains it
+RELIEF = 16  # batches in an inbox after which a sender drains it
 
 
 # --- the outbox

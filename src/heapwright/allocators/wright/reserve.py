@@ -5,15 +5,16 @@
 
 A block that is served from the reserve costs no page fault. But a program that has just drained its heap may never need
 the memory again, and it may not call the allocator again either. So the reserve is small at first, 512 KiB and a
-sixteenth of what is live, and whatever exceeds it goes back to the kernel at once. It grows only when that was wrong:
+thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. It grows only when that was wrong:
 
-    released  ->  needed again in the same epoch  ->  the credit grows by as much
-    an epoch ends                                 ->  the credit shrinks by what lay unused for all of it
+    released  ->  needed again in the same epoch  ->  the credit grows by a quarter
+    an epoch ends                                 ->  the credit shrinks to what came and went in it
 
-A heap that swings by 100 MiB thus pays for one swing and keeps the memory from then on; one that drains keeps nothing.
+A heap that swings by 100 MiB thus pays for four swings in all and keeps the memory from then on; one that drains keeps
+little. (Threads that fill and drain one after another look like swings. That is why it takes more than one.)
 This is the working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that only a mistake makes it grow.
 
-An epoch is half a second. The clock is read only where memory is released, or fresh memory is taken soon after. In the
+An epoch is a fifth of a second. The clock is read only where memory is released, or fresh memory is taken soon after. In the
 machine it stands still, so an epoch lasts until a test ends it. The caller of every function here holds the lock of
 `pages`.
 """
@@ -24,15 +25,17 @@ from heapwright.allocators.wright import records
 from heapwright.layout import Struct, Word
 
 SLACK = 1 << 19  # bytes that may always stay
-LOG2_SHARE = 4  # and a sixteenth of the live ones
+LOG2_SHARE = 5  # and a thirty-second of the live ones
 LOG2_EXCESS = 2  # a release makes room for a quarter of what may stay
-EPOCH = 500_000_000  # nanoseconds
+LOG2_LESSON = 2  # a quarter of what was released by mistake may stay next time
+EPOCH = 200_000_000  # nanoseconds
 
 
 class Reserve(Struct):
     credit: Word  # bytes that may stay besides, because they were needed again
     released: Word  # bytes released in this epoch and not needed again
     least: Word  # the fewest bytes of the reserve in this epoch
+    most: Word  # and the most, when it was last compared with what may stay
     since: Word  # the clock when the epoch began
 
 
@@ -56,6 +59,7 @@ def may_stay(heap):
 
 def is_exceeded(heap):
     """Whether the reserve is too large. The clock is read only if the answer depends on the credit."""
+    heap.reserve.most = max(heap.reserve.most, size(heap))
     if size(heap) <= may_stay(heap):
         return False
     end_epoch_if_over(heap)
@@ -71,8 +75,9 @@ def target(heap):
 def end_epoch_if_over(heap):
     reserve, now = heap.reserve, heap.memory.clock()
     if now - reserve.since >= EPOCH:
-        reserve.credit -= min(reserve.credit, reserve.least)
+        reserve.credit = min(reserve.credit, max(reserve.most - reserve.least, 0))
         reserve.least = size(heap)
+        reserve.most = size(heap)
         reserve.released = 0
         reserve.since = now
 
@@ -94,4 +99,4 @@ def note_fresh(heap, taken):
         end_epoch_if_over(heap)
         regretted = min(taken, reserve.released)
         reserve.released -= regretted
-        reserve.credit += regretted
+        reserve.credit += regretted >> LOG2_LESSON

@@ -134,6 +134,7 @@ def detach(slab):
 
 
 def put_home(heap, home, slab, block):
+    home.returned += slab.size
     block.next = slab.free
     slab.free = block
     slab.left -= 1
@@ -201,6 +202,7 @@ def give_up_unused(heap, home):
     flush(heap, home)
     release_empty(heap, home)
     home.most = home.tiles
+    home.returned = 0
 
 
 def put_cold_home(heap, home, size_class):

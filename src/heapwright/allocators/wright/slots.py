@@ -26,6 +26,7 @@ from heapwright.layout import NULL, Array, Struct, Word
 BUCKETS = 64
 NOTES_MAGIC = 0x5716_0A11_F0E1_0003
 MAX_RANGES = 64
+LOG2_MISFIT = 3
 LOG2_SEGMENT = bits.floor_log2(records.SEGMENT)
 
 
@@ -214,6 +215,11 @@ def take_segment(heap):
 def keep_segment(heap, start):
     """Keep a segment that has no runs. The caller knows that there is a record."""
     keep(heap, note(heap, start, records.SEGMENT))
+
+
+def bound(huge):
+    """The bytes that may be kept: with the live ones not much more than the peak, since few ranges fit exactly."""
+    return max(huge.peak + (huge.peak >> LOG2_MISFIT) + records.SEGMENT - huge.live, 0)
 
 
 def evict(heap, most):

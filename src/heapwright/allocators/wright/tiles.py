@@ -257,7 +257,7 @@ def can_grow(run, tiles):
 
 def settle(heap):
     """Release what is too much of the reserve. The lock is held."""
-    slots.evict(heap, max(heap.huge.peak - heap.huge.live, 0))
+    slots.evict(heap, slots.bound(heap.huge))
     if reserve.is_exceeded(heap):
         reserve.note_release(heap, release(heap, reserve.target(heap)))
 
