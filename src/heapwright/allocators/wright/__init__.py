@@ -20,19 +20,20 @@ Fields of the allocator: the page heap (tiles), the ranges of whole megabytes (s
 the roster of homes.
 
 `alloc` takes the first block of the list of its class. An empty list is refilled from the home's current slab: all
-blocks that came home, or the next page of it. No lock is needed, unless a new run of tiles is.
+blocks that came home, or the next page of it. That takes the home's own lock, which is nearly always free; a new run of
+tiles also takes the one of all pages.
 
 `dealloc` finds the record of the block's tile by masking the address. The record's tag is the address of a list. If the
 list is in the thread's own home and has room, the block goes there. If it has no room, the older half of the list goes
 home first, each block onto the list of its slab. A block of another home goes into the outbox, and in a batch to that
-home's inbox (remote). So each block returns to the slab it came from, and no two threads ever share a cache line because
-of wright.
+home's inbox (remote). So each block returns to the slab it came from, and threads do not share cache lines because of
+wright, unless they are more than 16: then all but the first 16 take their first eight blocks of a class from one home.
 
 Larger requests, up to 512 KiB, take a run of tiles, and others a range of their own (huge).
 
-Memory that a drain sets free goes back to the kernel at once, except a small reserve. The lists of a home that shrinks
-go home, and another thread drains the inbox of one that sleeps. So what is resident follows what is live, also in
-threads that went idle.
+Memory that a drain sets free goes back to the kernel at once, except for a small reserve. The lists of a home that
+shrinks go home, and another thread drains the inbox of one that sleeps. So what is resident follows what is live, also
+when threads go idle.
 
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
@@ -48,10 +49,11 @@ Invariants
     W11 live huge blocks sum up to the count, at most the peak
     W12 a home counts the tiles of its slabs
     W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
+    W14 only a slab that is awake or current has holes, and no block in one is in use or on a list
 
-Bound: a thread's list of a class has at most 16 KiB or 512 blocks beyond its last refill, one slab or page of blocks.
-The reserve has at most 512 KiB, a thirty-second of the live bytes, and what was released and needed again within a fifth
-of a second.
+Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
+The reserve has at most 512 KiB, a thirty-second of the live bytes, and what was released and needed again within a
+fifth of a second.
 
 Costs: a thread with one block in each of many classes touches a page for each. `trim` does not reach blocks in the
 lists of threads that sleep: they go home at the thread's next refill.
@@ -60,18 +62,32 @@ lists of threads that sleep: they go home at the thread's next refill.
 from __future__ import annotations
 
 from heapwright import bits, locks
-from heapwright.allocators.wright import classes, homes, huge, inspect, records, remote, reserve, slabs, slots, tiles
+from heapwright.allocators.wright import (
+    classes,
+    homes,
+    huge,
+    inspect,
+    lives,
+    records,
+    remote,
+    reserve,
+    slabs,
+    slots,
+    tiles,
+)
 from heapwright.layout import NULL, Inline, Struct
 
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
 survey = inspect.survey
+thread_exit, release_held = lives.thread_exit, lives.release_held
+fork_prepare, fork_parent, fork_child = lives.fork_prepare, lives.fork_parent, lives.fork_child
 
 OVERHEAD = 0
 OVERHEAD_ELSEWHERE = "64 bytes for each tile of 16 KiB"
 SMALLEST = 16
 ALIGN = 16
-ALLOC_COST = "O(1), a lock once in a slab"
-DEALLOC_COST = "O(1), a lock once in a slab"
+ALLOC_COST = "O(1), a lock once in a page"
+DEALLOC_COST = "O(1), a lock once in half a list"
 GIVES_BACK = "tiles, segments and huge blocks"
 
 THREADS = "own"
@@ -79,11 +95,20 @@ RACES = ()
 SLOW_PATHS = (
     *("alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc"),
     # Each of these has several callers. One copy keeps the library small: all its pages count in a small program.
-    *("refill", "alloc_large", "remote.post_all", "send", "drain", "relieve", "tidy", "gather", "live_record"),
-    *("put_all_home", "give_up_unused", "slabs.flush", "slabs.settle", "release_empty", "carve", "this_home"),
+    *("refill", "alloc_large", "lives.post_all", "remote.post_all", "send", "drain", "relieve", "tidy", "gather"),
+    *(
+        "put_all_home",
+        "give_up_unused",
+        "slabs.flush",
+        "slabs.settle",
+        "release_empty",
+        "carve",
+        "this_home",
+        "live_record",
+    ),
     *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment", "occupy", "vacate"),
     *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
-    *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over"),
+    *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
 )
 RECLAIMS = True  # when memory runs out, kept memory is released
 RETAINS = 1 << 15  # a home, and the records of huge blocks
@@ -108,7 +133,7 @@ def alloc_slowly(heap, size, align):
         return NULL
     rounded = bits.align_up(max(size, 1), align)
     address = alloc_once(heap, rounded, align)
-    if address == NULL and gather(heap):
+    if address == NULL and lives.gather(heap):
         address = alloc_once(heap, rounded, align)
     if address == NULL and trim(heap, 0) > 0:
         address = alloc_once(heap, rounded, align)
@@ -121,7 +146,9 @@ def alloc_once(heap, rounded, align):
     if align > records.TILE or rounded > classes.MAX_SMALL:
         return alloc_large(heap, rounded, align)
     home, size_class = homes.this_home(heap), classes.class_of(rounded)
-    return alloc_small(heap, home, size_class) if home else alloc_common(heap, size_class)
+    if not home or homes.is_trying(home, size_class):
+        return alloc_common(heap, size_class)
+    return alloc_small(heap, home, size_class)
 
 
 def alloc_large(heap, rounded, align):
@@ -134,17 +161,11 @@ def alloc_small(heap, home, size_class):
     """Take a block from a home's list, after refilling it if it is empty; NULL when memory is exhausted."""
     hot = home.hot[size_class]
     if not hot.first:
-        post_all(heap, home)
+        lives.post_all(heap, home)
         locks.acquire(heap.memory, home.lock)
         refill(heap, home, size_class)
         locks.release(heap.memory, home.lock)
     return homes.hand_out(hot) if hot.first else NULL
-
-
-def post_all(heap, home):
-    home.busy = 1
-    remote.post_all(heap, home)
-    home.busy = 0
 
 
 def refill(heap, home, size_class):
@@ -178,7 +199,7 @@ def is_draining(home):
 
 
 def alloc_common(heap, size_class):
-    """Allocate for a thread without a home."""
+    """Allocate for a thread without a home, or for one of a crowd."""
     locks.acquire(heap.memory, heap.roster.lock)
     home = homes.common_home(heap)
     address = alloc_small(heap, home, size_class) if home else NULL
@@ -323,99 +344,14 @@ def resize(heap, address, new_size):
     return tiles.resize_run(heap, record, (new_size + records.TILE - 1) >> records.LOG2_TILE)
 
 
-# --- the ends of threads, and memory given back
-
-
-def thread_exit(heap):
-    """Put the lists home and leave the home to a later thread. Blocks that the thread frees later are sent home."""
-    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
-    heap.memory.set_local(homes.HAS_ENDED, 1)
-    if home:
-        tidy(heap, home)
-        heap.memory.set_local(homes.MINE, NULL)
-        heap.memory.set_local(homes.LIMIT, 0)
-        locks.acquire(heap.memory, heap.roster.lock)
-        homes.retire(heap, home)
-        locks.release(heap.memory, heap.roster.lock)
-
-
-def tidy(heap, home):
-    """Send away and put home all that a home holds for its thread."""
-    post_all(heap, home)
-    locks.acquire(heap.memory, home.lock)
-    remote.drain(heap, home)
-    slabs.give_up_unused(heap, home)
-    locks.release(heap.memory, home.lock)
-
-
-def tidy_others(heap):
-    """Put home what idle homes hold, and drain the inboxes of all. A thread that holds the roster already, or meets
-    another, does without."""
-    roster = heap.roster
-    if locks.try_acquire(heap.memory, roster.lock):
-        home = roster.idle
-        while home:
-            tidy(heap, home)
-            home = home.next
-        if roster.common:
-            tidy(heap, roster.common)
-        home = roster.youngest
-        while home:
-            remote.relieve(heap, home)
-            home = home.older
-        locks.release(heap.memory, roster.lock)
-
-
-def gather(heap):
-    """Put everything home that nobody uses; return whether some segment became a kept range."""
-    heap.roster.trims.add(1)  # the other threads empty their lists at their next refill
-    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
-    if home:
-        tidy(heap, home)
-    tidy_others(heap)
-    locks.acquire(heap.memory, heap.pages.lock)
-    found = tiles.give_empty(heap)
-    locks.release(heap.memory, heap.pages.lock)
-    return found
+# --- memory given back
 
 
 def trim(heap, pad):
-    """Release the lists of this thread and of idle homes, and the whole reserve; return the bytes."""
-    gather(heap)
+    """Release what this thread's lists, the slabs of all homes and the reserve do not need; return the bytes."""
+    lives.gather(heap)
+    released = lives.squeeze_all(heap)
     locks.acquire(heap.memory, heap.pages.lock)
-    released = tiles.release(heap, 0)
+    released += tiles.release(heap, 0)
     locks.release(heap.memory, heap.pages.lock)
     return released
-
-
-# --- fork, and the end after a report
-
-
-def fork_prepare(heap):
-    locks.acquire(heap.memory, heap.roster.lock)
-    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
-    if home:
-        locks.acquire(heap.memory, home.lock)  # another thread may be draining the inbox
-    locks.acquire(heap.memory, heap.pages.lock)
-
-
-def fork_parent(heap):
-    locks.release(heap.memory, heap.pages.lock)
-    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
-    if home:
-        locks.release(heap.memory, home.lock)
-    locks.release(heap.memory, heap.roster.lock)
-
-
-def fork_child(heap):
-    heap.pages.lock.store(locks.FREE)
-    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
-    if home:
-        home.lock.store(locks.FREE)
-    heap.roster.lock.store(locks.FREE)
-    homes.forget_others(heap)
-
-
-def release_held(heap):
-    locks.release_own(heap.memory, heap.pages.lock)
-    locks.release_own(heap.memory, heap.roster.lock)

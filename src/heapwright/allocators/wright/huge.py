@@ -1,8 +1,8 @@
 """Wright's huge blocks: more than 512 KiB, or aligned to that much. Each is a range of its own (slots).
 
 The address alone says that a block is huge: it is a multiple of 1 MiB. A new one comes from a kept range if one fits,
-and otherwise from the kernel. Live and kept huge bytes together never exceed 9/8 of the peak of the live ones and 1 MiB.
-The reserve says how many may be kept below that.
+and otherwise from the kernel. Live and kept huge bytes together never exceed 9/8 of the peak of the live ones and 1
+MiB. The reserve says how many may be kept below that.
 """
 
 from __future__ import annotations

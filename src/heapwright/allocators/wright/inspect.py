@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from heapwright import bits, locks, spans, stats
 from heapwright.allocators.parts import chains, object_bitmap
-from heapwright.allocators.wright import classes, homes, records, remote, reserve, slabs, slots, tiles
+from heapwright.allocators.wright import classes, holes, homes, records, remote, reserve, slabs, slots, tiles
 from heapwright.allocators.wright.records import Record, Segment
 
 # --- walk
@@ -83,7 +83,8 @@ def walk_slab(heap, slab):
         if seen == 0:
             free = window(slab.free, place, size)
             cached = cached_window(heap, slab, place, size)
-        kind = spans.FREE if free & bits.bit(seen) else spans.CACHED if cached & bits.bit(seen) else spans.USED
+        is_free = free & bits.bit(seen) != 0 or holes.is_sunk(slab, place)
+        kind = spans.FREE if is_free else spans.CACHED if cached & bits.bit(seen) else spans.USED
         yield place, size, kind
         seen = (seen + 1) % object_bitmap.WINDOW
     if end < first + records.bytes_of(slab):
@@ -257,6 +258,7 @@ W10 = "W10 huge ranges lie at multiples of 1 MiB; kept ones are ordered, do not 
 W11 = "W11 live huge blocks sum up to the count, at most the peak"
 W12 = "W12 a home counts the tiles of its slabs"
 W13 = "W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative"
+W14 = "W14 only a slab that is awake or current has holes, and no block in one is in use or on a list"
 
 
 def check(heap, start, end):
@@ -339,9 +341,11 @@ def check_slab(heap, slab, out):
     blocks = range(first, first + slab.carved * size, size)
     assert size == classes.size_of_class(records.class_in(slab)), W2
     assert slab.capacity == records.bytes_of(slab) // size >= slab.carved, W2
-    assert slabs.out_of(slab) + len(free) == slab.carved and slab.left >= 0, W2
+    sunk = [address for address in blocks if holes.is_sunk(slab, address)]
+    assert slabs.out_of(slab) + len(free) + len(sunk) == slab.carved and slab.left >= 0, W2
     assert slab.state != records.ASLEEP or 0 < slab.left <= slabs.wake_of(slab), W2
     assert all(address in blocks for address in [*free, *out]) and len(set(free)) == len(free), W3
+    assert not {*out, *free} & set(sunk) and (slab.holes == 0 or slab.state in (records.AWAKE, records.CURRENT)), W14
     assert not out & set(free) and len(out) <= slabs.out_of(slab), W4
     home, size_class = homes.Home(heap.memory, records.home_address(slab)), records.class_in(slab)
     listed = [each.address for each in chains.chain_of(home.partial[size_class])]

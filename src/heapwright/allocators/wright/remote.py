@@ -13,9 +13,10 @@ another slab needs it, and all places when a list of its own is empty. A batch l
       third  -> | fourth block    |
       last   -> | anything        |
 
-So a batch is spliced into the slab's list without a walk (as snmalloc does). The home's own thread drains its inbox, all
-batches at once, when a list of its own is empty. But it may sleep, or it may only wait for more work. Therefore the inbox
-counts its batches in the upper bits of the word, and a sender that finds many drains it itself, under the home's lock.
+So a batch is spliced into the slab's list without a walk (as snmalloc does). The home's own thread drains its inbox,
+all batches at once, when a list of its own is empty. But it may sleep, or it may only wait for more work. Therefore the
+inbox counts its batches in the upper bits of the word, and a sender that finds many drains it itself, under the home's
+lock.
 """
 
 from __future__ import annotations

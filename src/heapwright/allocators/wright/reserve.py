@@ -5,18 +5,19 @@
 
 A block that is served from the reserve costs no page fault. But a program that has just drained its heap may never need
 the memory again, and it may not call the allocator again either. So the reserve is small at first, 512 KiB and a
-thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. It grows only when that was wrong:
+thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. It grows only when that was
+wrong:
 
     released  ->  needed again in the same epoch  ->  the credit grows by a quarter
     an epoch ends                                 ->  the credit shrinks to what came and went in it
 
 A heap that swings by 100 MiB thus pays for four swings in all and keeps the memory from then on; one that drains keeps
-little. (Threads that fill and drain one after another look like swings. That is why it takes more than one.)
-This is the working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that only a mistake makes it grow.
+little. (Threads that fill and drain one after another look like swings. That is why it takes more than one.) This is
+the working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that only a mistake makes it grow.
 
-An epoch is a fifth of a second. The clock is read only where memory is released, or fresh memory is taken soon after. In the
-machine it stands still, so an epoch lasts until a test ends it. The caller of every function here holds the lock of
-`pages`.
+An epoch is a fifth of a second. The clock is read only where memory is released, or fresh memory is taken soon after.
+In the machine it stands still, so an epoch lasts until a test ends it. The caller of every function here holds the lock
+of `pages`.
 """
 
 from __future__ import annotations

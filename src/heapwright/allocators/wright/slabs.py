@@ -18,7 +18,7 @@ A page of blocks is carved at a time, so pages that nobody needs stay untouched.
 
 from __future__ import annotations
 
-from heapwright.allocators.wright import classes, records, tiles
+from heapwright.allocators.wright import classes, holes, records, tiles
 from heapwright.allocators.wright.records import Block
 from heapwright.layout import NULL
 
@@ -44,6 +44,7 @@ def new_slab(heap, home, size_class):
     slab = tiles.take_run(heap, count, 1, tag)
     if slab:
         slab.size = size
+        slab.holes = 0
         slab.capacity = records.bytes_of(slab) // size
         slab.state = records.CURRENT
         home.tiles += count
@@ -106,7 +107,7 @@ def put_to_sleep(slab):
 def ready_slab(heap, home, size_class):
     """The current slab, with a block on its list, or the next one that has some; null when memory is exhausted."""
     slab = home.current[size_class]
-    if slab and not slab.free and not carve(slab):
+    if slab and not replenish(slab):
         put_to_sleep(slab)
         slab = slab.at(NULL)
     if not slab:
@@ -117,9 +118,16 @@ def ready_slab(heap, home, size_class):
         else:
             slab = new_slab(heap, home, size_class)
         home.current[size_class] = slab
-        if slab and not slab.free:
-            carve(slab)
+        if slab:
+            replenish(slab)
     return slab
+
+
+def replenish(slab):
+    """Let a slab have a block on its list; return whether it has one."""
+    if slab.holes != 0:
+        holes.fill(slab)
+    return bool(slab.free) or carve(slab)
 
 
 def detach(slab):

@@ -11,9 +11,9 @@ table leads to them:
                 +--------------------+
 
 Page faults dominate the cost of huge blocks, so freed ranges are kept for later requests. Kept ranges that touch merge.
-A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. What is too
-much (reserve) goes back to the kernel, from the highest range on. If the kernel refuses to unmap a range, its frames are
-released and it stays kept.
+A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. What is
+too much (reserve) goes back to the kernel, from the highest range on. If the kernel refuses to unmap a range, its
+frames are released and it stays kept.
 """
 
 from __future__ import annotations
