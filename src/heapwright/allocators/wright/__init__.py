@@ -135,7 +135,7 @@ def alloc_slowly(heap, size, align):
     address = alloc_once(heap, rounded, align)
     if address == NULL and lives.gather(heap):
         address = alloc_once(heap, rounded, align)
-    if address == NULL and trim(heap, 0) > 0:
+    if address == NULL and lives.release_all(heap) > 0:
         address = alloc_once(heap, rounded, align)
     return address
 
@@ -331,7 +331,8 @@ def realloc(heap, address, size, align, new_size):
 
 def with_headroom(usable, new_size):
     """The size to move to. A block that grows by less than a quarter may grow again, so it gets the whole quarter."""
-    return max(new_size, usable + (usable >> 2)) if 0 < new_size - usable < usable >> 2 else new_size
+    most = usable + (usable >> 2)
+    return most if usable < new_size < most else new_size
 
 
 def resize(heap, address, new_size):
@@ -348,10 +349,6 @@ def resize(heap, address, new_size):
 
 
 def trim(heap, pad):
-    """Release what this thread's lists, the slabs of all homes and the reserve do not need; return the bytes."""
-    lives.gather(heap)
-    released = lives.squeeze_all(heap)
-    locks.acquire(heap.memory, heap.pages.lock)
-    released += tiles.release(heap, 0)
-    locks.release(heap.memory, heap.pages.lock)
-    return released
+    """Release what no thread needs; return the bytes. The other threads empty their lists at their next refill."""
+    heap.roster.trims.add(1)
+    return lives.release_all(heap)

@@ -70,7 +70,6 @@ def squeeze(heap, home):
 
 def gather(heap):
     """Put everything home that nobody uses; return whether some segment became a kept range."""
-    heap.roster.trims.add(1)  # the other threads empty their lists at their next refill
     home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
     if home:
         tidy(heap, home)
@@ -79,6 +78,24 @@ def gather(heap):
     found = tiles.give_empty(heap)
     locks.release(heap.memory, heap.pages.lock)
     return found
+
+
+def release_all(heap):
+    """Release what this thread's lists, the slabs of all homes and the reserve do not need; return the bytes."""
+    before = gone(heap)
+    gather(heap)
+    released = squeeze_all(heap)
+    locks.acquire(heap.memory, heap.pages.lock)
+    tiles.release(heap, 0)
+    locks.release(heap.memory, heap.pages.lock)
+    return released + gone(heap) - before
+
+
+def gone(heap):
+    locks.acquire(heap.memory, heap.pages.lock)
+    size = heap.reserve.gone
+    locks.release(heap.memory, heap.pages.lock)
+    return size
 
 
 # --- the end of a thread, fork, and the end after a report

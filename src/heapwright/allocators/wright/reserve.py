@@ -38,6 +38,7 @@ class Reserve(Struct):
     least: Word  # the fewest bytes of the reserve in this epoch
     most: Word  # and the most, when it was last compared with what may stay
     since: Word  # the clock when the epoch began
+    gone: Word  # bytes that ever went back to the kernel
 
 
 def live(heap):
@@ -83,9 +84,10 @@ def end_epoch_if_over(heap):
         reserve.since = now
 
 
-def note_release(heap, released):
-    """Note bytes that went back to the kernel although they may be needed again."""
-    heap.reserve.released += released
+def note_gone(heap, size):
+    """Note bytes of the reserve that went back to the kernel."""
+    heap.reserve.gone += size
+    note_use(heap)
 
 
 def note_use(heap):

@@ -240,7 +240,7 @@ def unmap_upper(heap, kept, size):
         return release_frames(heap, kept)
     heap.huge.kept -= size
     kept.size -= size
-    reserve.note_use(heap)
+    reserve.note_gone(heap, size)
     if kept.size == 0:
         unlink(heap.huge, kept)
         forget(heap, kept)
@@ -252,6 +252,7 @@ def release_frames(heap, kept):
     if kept.is_fresh != 0 or heap.memory.decommit(kept.start, kept.size) == -1:
         return 0
     kept.is_fresh = 1
+    reserve.note_gone(heap, kept.size)
     return kept.size
 
 

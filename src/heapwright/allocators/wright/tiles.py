@@ -257,33 +257,33 @@ def can_grow(run, tiles):
 
 def settle(heap):
     """Release what is too much of the reserve. The lock is held."""
+    before = heap.reserve.gone
     slots.evict(heap, slots.bound(heap.huge))
     if reserve.is_exceeded(heap):
-        reserve.note_release(heap, release(heap, reserve.target(heap)))
+        release(heap, reserve.target(heap))
+    heap.reserve.released += heap.reserve.gone - before
 
 
 def release(heap, most):
     """Release kept ranges and dirty tiles, the highest first, until `most` bytes of the reserve are left, or as near as
-    the kernel permits; return the bytes. The lock is held."""
-    released = evict_beyond(heap, most)
+    the kernel permits. The lock is held."""
+    evict_beyond(heap, most)
     segment = heap.pages.last
     while segment and reserve.size(heap) > most:
         below = segment.previous
         if segment.taken == 0 and give_segment(heap, segment):
-            released += evict_beyond(heap, most)
+            evict_beyond(heap, most)
         elif records.TILE >= heap.memory.PAGE:
-            released += decommit_dirty(heap, segment)
+            decommit_dirty(heap, segment)
         segment = below
-    return released
 
 
 def evict_beyond(heap, most):
-    return slots.evict(heap, max(most - reserve.dirty_bytes(heap), 0))
+    slots.evict(heap, max(most - reserve.dirty_bytes(heap), 0))
 
 
 def decommit_dirty(heap, segment):
-    """Release the frames of a segment's dirty tiles, which then are fresh; return the bytes."""
-    released = 0
+    """Release the frames of a segment's dirty tiles, which then are fresh."""
     dirty = dirty_tiles(segment)
     while dirty != 0:
         first = bits.lowest_bit(dirty) + 1
@@ -291,18 +291,15 @@ def decommit_dirty(heap, segment):
         while end < records.TILES and dirty & bits.bit(end - 1) != 0:
             dirty &= ~bits.bit(end - 1)
             end += 1
-        released += decommit(heap, segment, first, end - first)
-    return released
+        decommit(heap, segment, first, end - first)
 
 
 def decommit(heap, segment, first, tiles):
     size = tiles << records.LOG2_TILE
-    if heap.memory.decommit(segment.address + (first << records.LOG2_TILE), size) == -1:
-        return 0
-    segment.fresh |= fresh_mask(first, tiles)
-    heap.pages.dirty -= tiles
-    reserve.note_use(heap)
-    return size
+    if heap.memory.decommit(segment.address + (first << records.LOG2_TILE), size) == 0:
+        segment.fresh |= fresh_mask(first, tiles)
+        heap.pages.dirty -= tiles
+        reserve.note_gone(heap, size)
 
 
 def fresh_mask(first, tiles):
