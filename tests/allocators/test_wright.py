@@ -11,6 +11,7 @@ from wrights import home_of, list_of, slab_of
 from heapwright import allocator
 from heapwright.allocators import wright
 from heapwright.allocators.wright import classes, homes, records, reserve, slabs, tiles
+from heapwright.conformance import misuse
 from heapwright.machine import Fault
 from heapwright.spans import CACHED, FREE, USED
 
@@ -298,6 +299,17 @@ def test_misuse_of_large_blocks_is_reported(heap, size, offset, report):
         heap.dealloc(block)
     with pytest.raises(Fault, match=report):
         heap.dealloc(block + offset, unchecked=True)
+
+
+@pytest.mark.parametrize("content", [bytes(16), b"A" * 16])
+def test_memory_of_the_program_is_not_a_block(heap, content):
+    block = heap.alloc(100)
+    heap.alloc(40)
+    place = heap.process.user.mmap(2 * MIB)
+    misuse.open_to_the_allocator(heap, place, 2 * MIB, content)
+    with pytest.raises(Fault, match="not a block of this heap"):
+        heap.dealloc(place + MIB + 64 * KIB + 16, unchecked=True)
+    heap.dealloc(block)
 
 
 def test_tiles_are_free_after_their_blocks(heap):

@@ -173,7 +173,9 @@ def swings(length):
     rng = random.Random(7)
     for _ in range(length):
         count = rng.randrange(2, 12)
-        yield [("alloc", rng.choice([50_000, 300_000, 3_000_000]), 16) for _ in range(count)] + [("dealloc", 0, 0)] * count
+        yield [("alloc", rng.choice([50_000, 300_000, 3_000_000]), 16) for _ in range(count)] + [
+            ("dealloc", 0, 0)
+        ] * count
 
 
 def test_time_passes_alike_in_both_worlds():

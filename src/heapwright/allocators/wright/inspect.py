@@ -343,10 +343,10 @@ def check_slab(heap, slab, out):
     assert size == classes.size_of_class(records.class_in(slab)), W2
     assert slab.capacity == records.bytes_of(slab) // size >= slab.carved, W2
     sunk = [address for address in blocks if holes.is_sunk(slab, address)]
+    assert not {*out, *free} & set(sunk) and (slab.holes == 0 or slab.state in (records.AWAKE, records.CURRENT)), W14
     assert slabs.out_of(slab) + len(free) + len(sunk) == slab.carved and slab.left >= 0, W2
     assert slab.state != records.ASLEEP or 0 < slab.left <= slabs.wake_of(slab), W2
     assert all(address in blocks for address in [*free, *out]) and len(set(free)) == len(free), W3
-    assert not {*out, *free} & set(sunk) and (slab.holes == 0 or slab.state in (records.AWAKE, records.CURRENT)), W14
     assert not out & set(free) and len(out) <= slabs.out_of(slab), W4
     home, size_class = homes.Home(heap.memory, records.home_address(slab)), records.class_in(slab)
     listed = [each.address for each in chains.chain_of(home.partial[size_class])]
