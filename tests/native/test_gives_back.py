@@ -42,3 +42,14 @@ def test_the_c_library_holds_all_of_it(after):
     """The scenario is one in which keeping is easy: without this, the tests above would say nothing."""
     resident, live = after("alone", *MIXED, preload="libc.so.6")
     assert resident > 5 * live
+
+
+@pytest.mark.parametrize("sizes", [(120, 16, 1000, 20), (120, 16, 4000, 12)])
+def test_a_trim_leaves_less_than_the_c_librarys(compiled, sizes):
+    """Most blocks are free, and there are holes between the live ones."""
+    found = []
+    for preload in (str(library_of("wright")), "libc.so.6"):
+        command = [compiled("holes"), *map(str, sizes)]
+        done = subprocess.run(command, env={**os.environ, "LD_PRELOAD": preload}, capture_output=True, check=True)
+        found.append(int(done.stdout.split()[1]))
+    assert found[0] < found[1]
