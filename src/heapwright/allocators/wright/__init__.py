@@ -93,9 +93,9 @@ GIVES_BACK = "tiles, segments and huge blocks"
 THREADS = "own"
 RACES = ()
 SLOW_PATHS = (
-    *("alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc"),
+    *("alloc_medium", "alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc"),
     # Each of these has several callers. One copy keeps the library small: all its pages count in a small program.
-    *("refill", "alloc_large", "lives.post_all", "remote.post_all", "send", "drain", "relieve", "tidy", "gather"),
+    *("refill", "alloc_once", "lives.post_all", "remote.post_all", "send", "drain", "relieve", "tidy", "gather"),
     *(
         "put_all_home",
         "give_up_unused",
@@ -106,7 +106,7 @@ SLOW_PATHS = (
         "this_home",
         "live_record",
     ),
-    *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment", "occupy", "vacate"),
+    *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment"),
     *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
 )
@@ -125,6 +125,18 @@ class Heap(Struct):
 
 
 # --- the slow paths
+
+
+def alloc_medium(heap, size, align):
+    """Take a block of any small class from this thread's list, or else allocate slowly."""
+    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
+    if home and 0 < size <= classes.MAX_SMALL and align <= records.TILE:
+        rounded = bits.align_up(size, align)
+        if rounded <= classes.MAX_SMALL:
+            hot = home.hot[classes.class_of(rounded)]
+            if hot.first:
+                return homes.hand_out(hot)
+    return alloc_slowly(heap, size, align)
 
 
 def alloc_slowly(heap, size, align):
@@ -276,7 +288,7 @@ def alloc(heap, size, align):
         if block:
             hot.first = block.next
             return block.address
-    return alloc_slowly(heap, size, align)
+    return alloc_medium(heap, size, align)
 
 
 def dealloc(heap, address, size, align):

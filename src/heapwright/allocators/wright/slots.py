@@ -222,6 +222,10 @@ def bound(huge):
     return max(huge.peak + (huge.peak >> LOG2_MISFIT) + records.SEGMENT - huge.live, 0)
 
 
+def is_over_bound(huge):
+    return huge.ranges > MAX_RANGES or huge.kept > bound(huge)
+
+
 def evict(heap, most):
     """Unmap kept ranges, the highest first, until at most `most` bytes are kept; return the bytes released."""
     huge, released = heap.huge, 0

@@ -258,7 +258,8 @@ def can_grow(run, tiles):
 def settle(heap):
     """Release what is too much of the reserve. The lock is held."""
     before = heap.reserve.gone
-    slots.evict(heap, slots.bound(heap.huge))
+    if slots.is_over_bound(heap.huge):
+        slots.evict(heap, slots.bound(heap.huge))
     if reserve.is_exceeded(heap):
         release(heap, reserve.target(heap))
     heap.reserve.released += heap.reserve.gone - before
