@@ -39,13 +39,13 @@ Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
     W2  in a slab, blocks out of it and free ones sum to the carved ones, and `left` counts down to the next event
     W3  each free block begins at a multiple of the block size in its slab, and is free once
-    W4  a block in a list or box is out of its slab, whose tag names that home and class
+    W4  a block in a list or box is out of its slab, whose tag names that home and class; no box is full
     W5  a list's room does not exceed its limit
     W6  all tiles of a run have its tag, and `back` leads from each to the first
     W7  a home lists exactly its awake slabs, linked both ways, and its current slab of a class is the only such one
     W8  the tiles of a segment are free, or belong to one run
     W9  the counts of taken and of dirty tiles are those of all segments, and no segment below `roomy` has a free tile
-    W10 huge ranges lie at multiples of 1 MiB; kept ones are ordered, do not touch, and sum up to the count
+    W10 huge ranges lie at multiples of 1 MiB, each with a record; kept ones are ordered, apart, and add up
     W11 live huge blocks sum up to the count, at most the peak
     W12 a home counts the tiles of its slabs
     W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative

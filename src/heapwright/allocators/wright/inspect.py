@@ -246,7 +246,7 @@ def lists(heap):
 W1 = "W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records"
 W2 = "W2  in a slab, blocks out of it and free ones sum to the carved ones, and `left` counts down to the next event"
 W3 = "W3  each free block begins at a multiple of the block size in its slab, and is free once"
-W4 = "W4  a block in a list or box is out of its slab, whose tag names that home and class"
+W4 = "W4  a block in a list or box is out of its slab, whose tag names that home and class; no box is full"
 W5 = "W5  a list's room does not exceed its limit"
 W6 = "W6  all tiles of a run have its tag, and `back` leads from each to the first"
 W7 = "W7  a home lists exactly its awake slabs, linked both ways, and its current slab of a class is the only such one"
@@ -254,7 +254,7 @@ W8 = "W8  the tiles of a segment are free, or belong to one run"
 W9 = (
     "W9  the counts of taken and of dirty tiles are those of all segments, and no segment below `roomy` has a free tile"
 )
-W10 = "W10 huge ranges lie at multiples of 1 MiB; kept ones are ordered, do not touch, and sum up to the count"
+W10 = "W10 huge ranges lie at multiples of 1 MiB, each with a record; kept ones are ordered, apart, and add up"
 W11 = "W11 live huge blocks sum up to the count, at most the peak"
 W12 = "W12 a home counts the tiles of its slabs"
 W13 = "W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative"
@@ -298,7 +298,7 @@ def check_home(heap, home, out):
         current = home.current[size_class]
         assert not current or (current.state == records.CURRENT and current.tag.load() == tag), W7
     for slab, blocks in posted_in(home):
-        assert len(blocks) < remote.BATCH_BLOCKS, W4
+        assert len(blocks) < remote.BATCH_BLOCKS and len(blocks) * slab.size < remote.BATCH_BYTES, W4
         claim(heap, out, blocks, slab.tag.load())
     for blocks in batches_of(home):
         claim(heap, out, blocks, records.record_of(heap, blocks[0]).tag.load())
@@ -361,6 +361,7 @@ def check_huge(heap):
     apart = all(low.start + low.size < high.start for high, low in zip(kept, kept[1:], strict=False))
     assert apart and len(kept) == store.ranges and sum(each.size for each in kept) == store.kept, W10
     assert sorted(each.start for each in ranges if each.is_kept) == sorted(each.start for each in kept), W10
+    assert len(list(chained(store.unused))) + len(ranges) == store.records, W10
     live = [each.size for each in ranges if not each.is_kept]
     assert len(live) == store.blocks and sum(live) == store.live <= store.peak, W11
 

@@ -57,6 +57,7 @@ class Huge(Struct):
     live: Word  # bytes of the mappings in use
     blocks: Word  # in use
     peak: Word  # of `live`
+    records: Word  # of ranges, used and unused
 
 
 # --- records of ranges
@@ -118,6 +119,7 @@ def map_notes(heap):
         unused = Range(heap.memory, place)
         unused.chain = heap.huge.unused
         heap.huge.unused = unused
+        heap.huge.records += 1
     return True
 
 
