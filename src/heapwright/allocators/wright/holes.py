@@ -71,6 +71,7 @@ def pages_without_live(home, slab):
     for page in range((slab.carved * slab.size + PAGE - 1) >> LOG2_PAGE):
         if home.live[page] == 0:
             found |= bits.bit(page)
+        home.live[page] = 0  # a request that fails leaves no trace
     return found
 
 

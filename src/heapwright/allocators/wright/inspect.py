@@ -8,7 +8,6 @@ from __future__ import annotations
 from heapwright import bits, locks, spans, stats
 from heapwright.allocators.parts import chains, object_bitmap
 from heapwright.allocators.wright import classes, holes, homes, records, remote, reserve, slabs, slots, tiles
-from heapwright.allocators.wright.records import Record, Segment
 
 # --- walk
 
@@ -19,7 +18,7 @@ def walk(heap, start, end):
     while place < end:
         size, kind = span_at(heap, place)
         if kind == spans.USED and size == 0:
-            for span in walk_segment(heap, Segment(heap.memory, place)):  # noqa: UP028  `yield from` does not compile
+            for span in walk_segment(heap, records.Segment(heap.memory, place)):  # noqa: UP028  `yield from` does not compile
                 yield span
             place += records.SEGMENT
         else:
@@ -36,7 +35,7 @@ def span_at(heap, place):
         found = slots.find(heap, place)
         if found:
             return found.size, spans.FREE if found.is_kept != 0 else spans.USED
-        if Segment(heap.memory, place).magic == records.SEGMENT_MAGIC:
+        if records.Segment(heap.memory, place).magic == records.SEGMENT_MAGIC:
             return 0, spans.USED
     notes = slots.Notes(heap.memory, place)
     if notes.magic == slots.NOTES_MAGIC:
@@ -50,7 +49,7 @@ def walk_segment(heap, segment):
     yield segment.address, records.TILE, spans.OWN
     tile = 1
     while tile < records.TILES:
-        record = Record(heap.memory, segment.address + tile * records.RECORD)
+        record = records.Record(heap.memory, segment.address + tile * records.RECORD)
         start, tag, count = records.start_of(record), record.tag.load(), 1
         if tag == records.FREE_TAG:
             kind = kind_of_free(segment, tile)
@@ -159,7 +158,7 @@ def survey_segment(segment, account):
         account.spare_bytes += records.SEGMENT
     tile = 1
     while tile < records.TILES:
-        record = Record(segment.memory, segment.address + tile * records.RECORD)
+        record = records.Record(segment.memory, segment.address + tile * records.RECORD)
         is_free = record.tag.load() == records.FREE_TAG
         if records.is_slab(record):
             count = record.capacity - slabs.out_of(record)
@@ -185,7 +184,7 @@ def runs_of(segment):
     """The first record of each run of a segment."""
     tile = 1
     while tile < records.TILES:
-        record = Record(segment.memory, segment.address + tile * records.RECORD)
+        record = records.Record(segment.memory, segment.address + tile * records.RECORD)
         is_free = record.tag.load() == records.FREE_TAG
         if not is_free:
             yield record
