@@ -1,5 +1,7 @@
 """Wright's threads: homes and their successors, remote frees in batches, threads without a home, fork."""
 
+import random
+
 import pytest
 from heaps import bytes_by_kind, on, spans
 from wrights import elsewhere, home_of, list_of, slab_of
@@ -182,6 +184,18 @@ def test_a_thread_that_frees_all_and_sleeps_keeps_little(heap):
             heap.dealloc(block)
         heap.check()
         assert home.tiles <= 20
+
+
+def test_lists_that_pin_a_block_in_each_slab_go_home_when_much_came_free(heap):
+    rng = random.Random(1)
+    with elsewhere(heap) as home:
+        blocks = [heap.alloc(rng.randrange(16, 1001)) for _ in range(6000)]
+        before, rest = home.tiles, blocks[600:]
+        rng.shuffle(rest)
+        for block in rest:
+            heap.dealloc(block)
+        heap.check()
+        assert home.tiles < before // 2
 
 
 def test_another_thread_empties_its_lists_at_its_next_refill_after_a_trim(heap):
