@@ -29,7 +29,7 @@ home first, each block onto the list of its slab. A block of another home goes i
 home's inbox (remote). So each block returns to the slab it came from, and threads do not share cache lines because of
 wright, unless they are more than 16: then all but the first 16 take their first eight blocks of a class from one home.
 
-Larger requests, up to 512 KiB, take a run of tiles, and others a range of their own (huge).
+Larger requests, up to 512 KiB, take a run of tiles, and others a range of their own (huge_ranges).
 
 Memory that a drain sets free goes back to the kernel at once, except for a small reserve. The lists of a home that
 shrinks go home, and another thread drains the inbox of one that sleeps. So what is resident follows what is live, also
@@ -65,7 +65,7 @@ from heapwright import bits, locks
 from heapwright.allocators.wright import (
     classes,
     homes,
-    huge,
+    huge_ranges,
     inspect,
     lives,
     records,
@@ -154,7 +154,7 @@ def alloc_slowly(heap, size, align):
 
 def alloc_once(heap, rounded, align):
     if align > MAX_LARGE or rounded > MAX_LARGE:
-        return huge.alloc_huge(heap, rounded, align)
+        return huge_ranges.alloc_huge(heap, rounded, align)
     if align > records.TILE or rounded > classes.MAX_SMALL:
         return alloc_large(heap, rounded, align)
     home, size_class = homes.this_home(heap), classes.class_of(rounded)
@@ -236,7 +236,7 @@ def dealloc_home(heap, address, tag):
 def dealloc_slowly(heap, address):
     """Free a huge or large block, or one of another home."""
     if bits.is_aligned(address, records.SEGMENT):
-        huge.dealloc_huge(heap, address)
+        huge_ranges.dealloc_huge(heap, address)
         return
     record = live_record(heap, address)
     if not records.is_slab(record):
@@ -269,7 +269,7 @@ def live_record(heap, address):
 
 def usable_size(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
-        return huge.huge_size(heap, address)
+        return huge_ranges.huge_size(heap, address)
     record = live_record(heap, address)
     run = records.head_of(record)
     return run.size if records.is_slab(run) else records.bytes_of(run)
@@ -320,7 +320,7 @@ def alloc_zeroed(heap, size, align):
 def is_zero(heap, address):
     """Whether a block that was just allocated is known to be full of zeros."""
     if bits.is_aligned(address, records.SEGMENT):
-        return huge.is_zero(heap, address)
+        return huge_ranges.is_zero(heap, address)
     record = records.record_of(heap, address)
     return record.tag.load() == records.LARGE_TAG and record.is_fresh != 0
 
@@ -350,7 +350,7 @@ def with_headroom(usable, new_size):
 def resize(heap, address, new_size):
     """Resize a large or huge block in place; return whether that was possible."""
     if bits.is_aligned(address, records.SEGMENT):
-        return new_size > MAX_LARGE and huge.resize_huge(heap, address, new_size)
+        return new_size > MAX_LARGE and huge_ranges.resize_huge(heap, address, new_size)
     record = records.record_of(heap, address)
     if records.is_slab(record) or not classes.MAX_SMALL < new_size <= MAX_LARGE:
         return False
