@@ -77,6 +77,10 @@ class Memory(Protocol):
 
     def random(self) -> int: ...
 
+    def clock(self) -> int:
+        """Nanoseconds on a clock that never goes back. It stands still where addresses must depend on the calls alone:
+        in a simulated process and in a compiled heap's own region, until somebody sets it."""
+
     def set_errno(self, number: int) -> None: ...
 
     def setting(self, option: int) -> int:

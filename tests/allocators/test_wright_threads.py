@@ -1,5 +1,7 @@
 """Wright's threads: homes and their successors, remote frees in batches, threads without a home, fork."""
 
+import random
+
 import pytest
 from heaps import bytes_by_kind, on, spans
 from wrights import elsewhere, home_of, list_of, slab_of
@@ -149,6 +151,80 @@ def test_one_thread_allocates_and_another_frees_without_blowup(heap):
     heap.check()
 
 
+def test_a_sender_drains_the_inbox_of_a_thread_that_sleeps(heap):
+    blocks = [heap.alloc(4000) for _ in range(4 * 60)]
+    owner = home_of(heap)
+    assert owner.tiles == 60
+    with elsewhere(heap):
+        for block in blocks:
+            heap.dealloc(block)
+            heap.check()
+    assert owner.inbox.load() >> remote.COUNT <= remote.RELIEF and owner.tiles <= 8
+
+
+def test_a_sender_leaves_a_home_alone_that_its_thread_is_changing(heap):
+    blocks = [heap.alloc(4000) for _ in range(4 * 20)]
+    owner = home_of(heap)
+    owner.lock.store(1)
+    with elsewhere(heap):
+        for block in blocks:
+            heap.dealloc(block)
+    assert owner.inbox.load() >> remote.COUNT == len(blocks) and owner.tiles == 20
+    owner.lock.store(0)
+    heap.trim()
+    heap.check()
+    assert bytes_by_kind(heap)[USED] == 0
+
+
+def test_a_thread_that_frees_all_and_sleeps_keeps_little(heap):
+    with elsewhere(heap) as home:
+        blocks = [heap.alloc(16 * (1 + i % 20)) for i in range(6000)]
+        assert home.tiles > 60
+        for block in blocks:
+            heap.dealloc(block)
+        heap.check()
+        assert home.tiles <= 20
+
+
+def test_lists_that_pin_a_block_in_each_slab_go_home_when_much_came_free(heap):
+    rng = random.Random(1)
+    with elsewhere(heap) as home:
+        blocks = [heap.alloc(rng.randrange(16, 1001)) for _ in range(6000)]
+        before, rest = home.tiles, blocks[600:]
+        rng.shuffle(rest)
+        for block in rest:
+            heap.dealloc(block)
+        heap.check()
+        assert home.tiles < before // 2
+
+
+def test_another_thread_empties_its_lists_at_its_next_refill_after_a_trim(heap):
+    thread, size_class = heap.process.new_thread(), classes.class_of(40)
+    with on(heap, thread):
+        heap.dealloc(heap.alloc(40))
+        home = home_of(heap)
+    heap.trim()
+    assert home.hot[size_class].first
+    with on(heap, thread):
+        heap.alloc(2000)
+        assert not home.hot[size_class].first
+        heap.dealloc(heap.alloc(40))
+        heap.alloc(3000)
+        assert home.hot[size_class].first, "once only"
+    heap.check()
+
+
+def test_a_crowd_of_threads_shares_the_first_blocks_of_each_class(heap):
+    places = []
+    for _ in range(homes.CROWD + 4):
+        with elsewhere(heap):
+            places.append([heap.alloc(24) for _ in range(homes.MAX_TRIED + 1)])
+            heap.check()
+    common = heap.state.roster.common.address
+    owners = [[records.home_address(slab_of(heap, each)) == common for each in blocks] for blocks in places]
+    assert not any(owners[0]) and owners[-1] == [True] * homes.MAX_TRIED + [False]
+
+
 # --- fork
 
 
@@ -168,14 +244,27 @@ def test_a_child_takes_over_the_homes_of_other_threads(heap):
     assert not child.state.pages.lock.load() and not child.state.roster.lock.load()
 
 
-def test_a_child_leaves_a_home_that_was_being_changed(heap):
+@pytest.mark.parametrize("word", ["busy", "lock"])
+def test_a_child_leaves_a_home_that_was_being_changed(heap, word):
     with elsewhere(heap) as home:
         heap.alloc(40)
-        home.busy = 1
+        home.busy = word == "busy"
+        home.lock.store(word == "lock")
     child = heap.fork()
     assert child is not None and not child.state.roster.idle
     with on(child, child.process.new_thread()):
         assert home_of(child).address != home.address
+
+
+def test_a_child_forgets_the_common_home_if_it_was_being_changed(heap):
+    with on(heap, heap.process.new_thread()):
+        heap.alloc(40)
+        heap.thread_exit()
+        heap.alloc(40)
+    heap.state.roster.common.lock.store(1)
+    child = heap.fork()
+    assert child is not None and not child.state.roster.common
+    child.check()
 
 
 def test_a_list_is_named_for_its_home(heap):

@@ -77,3 +77,32 @@ def test_large_traces() -> None:
     sizes = (trace["flat_bytes"], *(compare[f"{name}_bytes"] for name in PEAKS))
     assert [cell for size in sizes if (cell := f"| {size / 2**20:,.0f} MiB |") not in page] == []
     assert compare["parent_peak_resident_bytes"] < 1 << 30
+
+
+WITH_WRIGHT = ("wright", "hoard", *PEERS)
+
+
+@pytest.mark.parametrize("what", ["time", "memory"])
+@pytest.mark.parametrize("group", ["pairs", "alone", "threads", "programs", "all"])
+def test_the_means_of_wright(group: str, what: str) -> None:
+    means = json.loads((BENCH / "results" / "wright.json").read_text())["means"]
+    measured = [f"{means[name][group]['resident' if what == 'memory' else what]:.2f}" for name in WITH_WRIGHT]
+    label = f"{what}, all" if group == "all" else f"{group}, {what}"
+    assert measured in figures(label) or (group, what) == ("pairs", "memory")
+
+
+@pytest.mark.parametrize(
+    ("label", "scenario"),
+    [
+        ("one thread", "alone"),
+        ("eight threads, then idle", "idle"),
+        ("one allocates and sleeps, another frees", "handed"),
+        ("in a forked child", "forked"),
+        ("after six swings, a second later", "swings"),
+    ],
+)
+def test_what_is_given_back(label: str, scenario: str) -> None:
+    rows = json.loads((BENCH / "results" / "gives_back.json").read_text())["rows"]
+    found = rows[f"{scenario}, blocks of 16 to 1000 bytes"]
+    ratios = [found[name]["resident"] / found[name]["live"] for name in ("system", *WITH_WRIGHT)]
+    assert figures(label) == [[f"{ratio:.1f}" for ratio in ratios]]

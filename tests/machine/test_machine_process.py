@@ -3,6 +3,7 @@
 import pytest
 
 from heapwright.machine import Fault, Kernel, Kind, Process
+from heapwright.machine.checkpoint import Checkpoint
 from heapwright.machine.page_table import R, U, V, W, X
 
 PAGE = 4096
@@ -271,6 +272,20 @@ def test_random_numbers_repeat_with_the_seed():
 
     assert numbers(1) == numbers(1) != numbers(2)
     assert all(0 <= n < 1 << 63 for n in numbers(3))
+
+
+def test_the_clock_stands_still_until_somebody_sets_it(running):
+    assert running.memory.clock() == running.memory.clock() == 0
+    before = Checkpoint(running)
+    running.clock = 5
+    assert running.memory.clock() == running.user.clock() == 5
+    before.restore()
+    assert running.memory.clock() == 0
+
+
+def test_a_child_has_its_parents_clock(running):
+    running.clock = 5
+    assert running.fork().memory.clock() == 5
 
 
 def test_observers_see_accesses_and_calls_until_they_stop(running):

@@ -164,6 +164,37 @@ def test_any_trace(spec):
     same()
 
 
+# --- time
+
+EPOCH = 200_000_000  # nanoseconds: see wright's reserve
+
+
+def swings(length):
+    """Rounds of blocks of up to 3 MiB that come and go."""
+    rng = random.Random(7)
+    for _ in range(length):
+        count = rng.randrange(2, 12)
+        yield [("alloc", rng.choice([50_000, 300_000, 3_000_000]), 16) for _ in range(count)] + [
+            ("dealloc", 0, 0)
+        ] * count
+
+
+def test_time_passes_alike_in_both_worlds():
+    """What wright gives back, and so the addresses, depend on the clock: it stands still, or is set in both."""
+    gone = []
+    with both_worlds("wright") as (machine, native):
+        for i, calls in enumerate(swings(60)):
+            machine.process.clock = max(i - 40, 0) * EPOCH
+            native.set_clock(machine.process.clock)
+            for here, there in play(calls, machine, native):
+                assert here + DISTANCE == there
+            assert machine.survey() == native.stats()
+            gone.append(machine.survey()["shrinks"])
+        machine.check()
+    assert gone[39] - gone[29] < gone[9], "while the clock stands still, wright learns to keep what swings"
+    assert gone[59] - gone[49] > gone[9], "when each swing is an epoch of its own, it forgets"
+
+
 # --- a recorded trace
 
 SLICE = 10_000

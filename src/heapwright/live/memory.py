@@ -163,7 +163,7 @@ class Image:
         """Stands for counts that only the program's own runtime keeps."""
         return 0
 
-    held = peak_held = growths = shrinks = decommits = random = nothing
+    held = peak_held = growths = shrinks = decommits = random = clock = nothing
 
     def fault(self, what: str, address: int, size: int = 0) -> NoReturn:
         """Called by an allocator for an address that it did not return."""

@@ -339,6 +339,9 @@ class View:
     def random(self) -> int:
         return self.process.random.getrandbits(63)
 
+    def clock(self) -> int:
+        return self.process.clock
+
     def call_with(self, function: int, a: int, b: int, c: int, d: int) -> int:
         """Call a function that the program has: see `Process.function`."""
         self._charge("call", function)

@@ -117,6 +117,7 @@ class Process(ProcessState):
     def _adopt(self, space: Space) -> Process:
         child = Process(self.kernel, space, self)
         child.blocks, child._bss = self.blocks.copy(), self._bss
+        child.clock = self.clock
         child.settings, child.functions = dict(self.settings), dict(self.functions)
         child.thread.words = list(self.thread.words)
         child.memory.inherit(self.memory)

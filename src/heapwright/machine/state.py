@@ -78,6 +78,7 @@ class ProcessState:
         self.records: list[tuple[int, ...]] = []  # records of the `traced` layer: the thread, then five numbers
         self.functions: dict[int, Function] = {}  # of the program, by address: see heapwright.machine.callbacks
         self.settings: dict[int, int] = {}  # options that a heap reads when it is initialized, as from an environment
+        self.clock = 0  # nanoseconds: it stands still until somebody sets it
         self.random = random.Random(f"{kernel.seed} {self.pid}")
         self.access_observers: list[AccessObserver] = []
         self.call_observers: list[CallObserver] = []

@@ -17,7 +17,7 @@ LIFECYCLE = {
     "begin": 2,
     "end": 0,
 }
-KERNEL = {"limit": 1}
+KERNEL = {"limit": 1, "set_clock": 1}
 SILENT = (  # they return nothing
     *("dealloc", "fork_prepare", "fork_parent", "fork_child", "thread_exit"),
 )

@@ -20,7 +20,8 @@ class NativeHeap:
     """An allocator's library, loaded and started on a region of `size` bytes at `start` (anywhere if 0).
 
     Its methods are the allocator's functions, on numbers: `alloc(size, align)`, `dealloc(address, size, align)`,
-    `realloc(address, size, align, new_size)`, `usable_size(address)`, `trim(pad)`, `limit(bytes)`.
+    `realloc(address, size, align, new_size)`, `usable_size(address)`, `trim(pad)`, `limit(bytes)`,
+    `set_clock(nanoseconds)`.
     """
 
     def __init__(self, spec: str, start: int = 0, size: int = DEFAULT_SIZE, library: Path | None = None):
@@ -30,7 +31,7 @@ class NativeHeap:
         self._begin, self._end, self._stats = export["begin"], export["end"], export["stats"]
         self.alloc, self.alloc_zeroed, self.realloc = export["alloc"], export["alloc_zeroed"], export["realloc"]
         self.dealloc, self.usable_size, self._trim = export["dealloc"], export["usable_size"], export["trim"]
-        self.limit = export["limit"]
+        self.limit, self.set_clock = export["limit"], export["set_clock"]
         self.begin(start, size)
 
     def export(self, name: str, arity: int) -> Callable[..., int]:

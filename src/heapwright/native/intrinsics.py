@@ -59,6 +59,7 @@ method("extent_end")(lambda self: lambda self: kernel.extent_end())
 method("set_errno")(lambda self, number: lambda self, number: kernel.set_errno(number))
 method("setting")(lambda self, option: lambda self, option: settings.setting(option))
 method("random")(lambda self: lambda self: kernel.random())
+method("clock")(lambda self: lambda self: kernel.clock())
 overload_attribute(MemoryType, "PAGE")(lambda memory: lambda memory: linux.PAGE)
 overload_attribute(MemoryType, "MAX_SBRK")(lambda memory: lambda memory: bits.MAX_WORD)
 

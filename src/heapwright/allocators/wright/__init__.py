@@ -16,60 +16,103 @@ small blocks of one class (classes, slabs) or a large block. Each thread has a h
                   | or free         |               | stale              |
                   +-----------------+               +--------------------+
 
-Fields of the allocator: the page heap (tiles), the huge blocks (slots), and the roster of homes.
+Fields of the allocator: the page heap (tiles), the ranges of whole megabytes (slots), the reserve of free memory, and
+the roster of homes.
 
 `alloc` takes the first block of the list of its class. An empty list is refilled from the home's current slab: all
-blocks that came home, or the next page of it. No lock is needed, unless a new run of tiles is.
+blocks that came home, or the next page of it. That takes the home's own lock, which is nearly always free; a new run of
+tiles also takes the one of all pages.
 
 `dealloc` finds the record of the block's tile by masking the address. The record's tag is the address of a list. If the
-list is in the thread's own home and has room, the block goes there. If it has no room, the block goes home, onto the
-list of its slab. A block of another home goes into the outbox, and in a batch to that home's inbox (remote). So each
-block returns to the slab it came from, and no two threads ever share a cache line because of wright.
+list is in the thread's own home and has room, the block goes there. If it has no room, the older half of the list goes
+home first, each block onto the list of its slab. A block of another home goes into the outbox, and in a batch to that
+home's inbox (remote). So each block returns to the slab it came from, and threads do not share cache lines because of
+wright, unless they are more than 16: then all but the first 16 take their first eight blocks of a class from one home.
 
-Larger requests, up to 512 KiB, take a run of tiles, and others a mapping of their own (slots).
+Larger requests, up to 512 KiB, take a run of tiles, and others a range of their own (huge_ranges).
+
+Memory that a drain sets free goes back to the kernel at once, except for a small reserve. The lists of a home that
+shrinks go home, and another thread drains the inbox of one that sleeps. So what is resident follows what is live, also
+when threads go idle.
 
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
     W2  in a slab, blocks out of it and free ones sum to the carved ones, and `left` counts down to the next event
     W3  each free block begins at a multiple of the block size in its slab, and is free once
-    W4  a block in a list or box is out of its slab, whose tag names that home and class
+    W4  a block in a list or box is out of its slab, whose tag names that home and class; no box is full
     W5  a list's room does not exceed its limit
     W6  all tiles of a run have its tag, and `back` leads from each to the first
     W7  a home lists exactly its awake slabs, linked both ways, and its current slab of a class is the only such one
     W8  the tiles of a segment are free, or belong to one run
     W9  the counts of taken and of dirty tiles are those of all segments, and no segment below `roomy` has a free tile
-    W10 huge ranges lie at multiples of 1 MiB; kept ones are ordered, do not touch, and sum up to the count
+    W10 huge ranges lie at multiples of 1 MiB, each with a record; kept ones are ordered, apart, and add up
     W11 live huge blocks sum up to the count, at most the peak
+    W12 a home counts the tiles of its slabs
+    W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
+    W14 only a slab that is awake or current has holes, and no block in one is in use or on a list
 
-Bound: a thread's list of a class has at most 16 KiB or 512 blocks beyond its last refill, one slab or page of blocks.
-Dirty tiles take at most half of the taken ones and 8 MiB.
+Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
+The reserve has at most 512 KiB, a thirty-second of the live bytes, and what was released and needed again within a
+fifth of a second.
 
 Costs: a thread with one block in each of many classes touches a page for each. `trim` does not reach blocks in the
-lists of other threads, nor the inbox of a thread that sleeps.
+lists of threads that sleep: they go home at the thread's next refill.
 """
 
 from __future__ import annotations
 
 from heapwright import bits, locks
-from heapwright.allocators.wright import classes, homes, inspect, records, remote, slabs, slots, tiles
+from heapwright.allocators.wright import (
+    classes,
+    homes,
+    huge_ranges,
+    inspect,
+    lives,
+    records,
+    remote,
+    reserve,
+    slabs,
+    slots,
+    tiles,
+)
 from heapwright.layout import NULL, Inline, Struct
 
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
 survey = inspect.survey
+thread_exit, release_held = lives.thread_exit, lives.release_held
+fork_prepare, fork_parent, fork_child = lives.fork_prepare, lives.fork_parent, lives.fork_child
 
 OVERHEAD = 0
 OVERHEAD_ELSEWHERE = "64 bytes for each tile of 16 KiB"
 SMALLEST = 16
 ALIGN = 16
-ALLOC_COST = "O(1), a lock once in a slab"
-DEALLOC_COST = "O(1), a lock once in a slab"
+ALLOC_COST = "O(1), a lock once in a page"
+DEALLOC_COST = "O(1), a lock once in half a list"
 GIVES_BACK = "tiles, segments and huge blocks"
 
 THREADS = "own"
 RACES = ()
-SLOW_PATHS = ("alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc")
+SLOW_PATHS = (
+    *("alloc_medium", "alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc"),
+    # Each of these has several callers. One copy keeps the library small: all its pages count in a small program.
+    *("refill", "alloc_once", "lives.post_all", "remote.post_all", "send", "drain", "relieve", "tidy", "gather"),
+    *(
+        "put_all_home",
+        "give_up_unused",
+        "slabs.flush",
+        "slabs.settle",
+        "release_empty",
+        "carve",
+        "this_home",
+        "live_record",
+    ),
+    *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment"),
+    *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
+    *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
+)
 RECLAIMS = True  # when memory runs out, kept memory is released
 RETAINS = 1 << 15  # a home, and the records of huge blocks
+FEW_TILES, LOG2_CHANGED = 8, 3  # a home may lose so many tiles and an eighth before its lists go home
 
 MAX_LARGE = tiles.MAX_RUN * records.TILE
 
@@ -78,9 +121,22 @@ class Heap(Struct):
     pages: Inline[tiles.Pages]
     roster: Inline[homes.Roster]
     huge: Inline[slots.Huge]
+    reserve: Inline[reserve.Reserve]
 
 
 # --- the slow paths
+
+
+def alloc_medium(heap, size, align):
+    """Take a block of any small class from this thread's list, or else allocate slowly."""
+    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
+    if home and 0 < size <= classes.MAX_SMALL and align <= records.TILE:
+        rounded = bits.align_up(size, align)
+        if rounded <= classes.MAX_SMALL:
+            hot = home.hot[classes.class_of(rounded)]
+            if hot.first:
+                return homes.hand_out(hot)
+    return alloc_slowly(heap, size, align)
 
 
 def alloc_slowly(heap, size, align):
@@ -89,20 +145,22 @@ def alloc_slowly(heap, size, align):
         return NULL
     rounded = bits.align_up(max(size, 1), align)
     address = alloc_once(heap, rounded, align)
-    if address == NULL and gather(heap):
+    if address == NULL and lives.gather(heap):
         address = alloc_once(heap, rounded, align)
-    if address == NULL and trim(heap, 0) > 0:
+    if address == NULL and lives.release_all(heap) > 0:
         address = alloc_once(heap, rounded, align)
     return address
 
 
 def alloc_once(heap, rounded, align):
     if align > MAX_LARGE or rounded > MAX_LARGE:
-        return slots.alloc_huge(heap, rounded, align)
+        return huge_ranges.alloc_huge(heap, rounded, align)
     if align > records.TILE or rounded > classes.MAX_SMALL:
         return alloc_large(heap, rounded, align)
     home, size_class = homes.this_home(heap), classes.class_of(rounded)
-    return alloc_small(heap, home, size_class) if home else alloc_common(heap, size_class)
+    if not home or homes.is_trying(home, size_class):
+        return alloc_common(heap, size_class)
+    return alloc_small(heap, home, size_class)
 
 
 def alloc_large(heap, rounded, align):
@@ -114,36 +172,46 @@ def alloc_large(heap, rounded, align):
 def alloc_small(heap, home, size_class):
     """Take a block from a home's list, after refilling it if it is empty; NULL when memory is exhausted."""
     hot = home.hot[size_class]
-    home.busy = 1
     if not hot.first:
+        lives.post_all(heap, home)
+        locks.acquire(heap.memory, home.lock)
         refill(heap, home, size_class)
-    address = homes.hand_out(hot) if hot.first else NULL
-    home.busy = 0
-    return address
+        locks.release(heap.memory, home.lock)
+    return homes.hand_out(hot) if hot.first else NULL
 
 
 def refill(heap, home, size_class):
-    """Fetch all free blocks of the current slab, or a page of new ones."""
-    remote.post_all(heap, home)
+    """Fetch all free blocks of the current slab, or a page of new ones. The home is locked."""
     remote.drain(heap, home)
-    put_home_if_grown(heap, home)
+    empty_lists(heap, home)
+    home.returned = 0
     slab = slabs.ready_slab(heap, home, size_class)
     if slab:
         home.hot[size_class].first = slabs.detach(slab)
         homes.open_room(home, size_class)
 
 
-def put_home_if_grown(heap, home):
-    """Empty the lists when the heap has grown by an eighth: a few blocks can keep many slabs from becoming empty."""
-    taken = heap.pages.taken.load()
-    if taken > home.seen + (home.seen >> 3) + records.TILES:
-        slabs.flush(heap, home)
-        home.seen = heap.pages.taken.load()
+def empty_lists(heap, home):
+    """Put the lists home if few blocks in them may keep many slabs from becoming empty."""
+    taken, trims = heap.pages.taken.load(), heap.roster.trims.load()
     home.seen = min(home.seen, taken)
+    if is_draining(home) or home.heeded != trims:
+        home.heeded = trims
+        slabs.give_up_unused(heap, home)
+    elif taken > home.seen + (home.seen >> LOG2_CHANGED) + records.TILES:
+        slabs.flush(heap, home)
+
+
+def is_draining(home):
+    """Whether an eighth of the home became free, as slabs or, since the last refill, as blocks."""
+    shrunk, few = home.most - home.tiles, FEW_TILES << records.LOG2_TILE
+    if shrunk > (home.most >> LOG2_CHANGED) + FEW_TILES:
+        return True
+    return home.returned > (home.tiles << (records.LOG2_TILE - LOG2_CHANGED)) + few
 
 
 def alloc_common(heap, size_class):
-    """Allocate for a thread without a home."""
+    """Allocate for a thread without a home, or for one of a crowd."""
     locks.acquire(heap.memory, heap.roster.lock)
     home = homes.common_home(heap)
     address = alloc_small(heap, home, size_class) if home else NULL
@@ -152,19 +220,23 @@ def alloc_common(heap, size_class):
 
 
 def dealloc_home(heap, address, tag):
-    """Put a block of the thread's own onto its slab's list, because the list in its home has no room."""
-    home = homes.Home(heap.memory, bits.align_down(tag, records.HOME_BOUNDARY))
-    homes.Hot(heap.memory, tag).room = 0
-    home.busy = 1
-    slab = records.head_of(records.record_of(heap, address))
-    slabs.put_home(heap, home, slab, records.Block(heap.memory, address))
-    home.busy = 0
+    """Free a block of the thread's own whose list has no room: half of the list goes home first."""
+    home, hot = homes.Home(heap.memory, bits.align_down(tag, records.HOME_BOUNDARY)), homes.Hot(heap.memory, tag)
+    block = records.Block(heap.memory, address)
+    locks.acquire(heap.memory, home.lock)
+    slabs.put_cold_home(heap, home, (tag - home.address) >> records.LOG2_STEP)
+    if hot.room > 0:
+        homes.put_in(hot, block)
+    else:
+        slabs.put_home(heap, home, records.head_of(records.record_of(heap, address)), block)
+    empty_lists(heap, home)
+    locks.release(heap.memory, home.lock)
 
 
 def dealloc_slowly(heap, address):
     """Free a huge or large block, or one of another home."""
     if bits.is_aligned(address, records.SEGMENT):
-        slots.dealloc_huge(heap, address)
+        huge_ranges.dealloc_huge(heap, address)
         return
     record = live_record(heap, address)
     if not records.is_slab(record):
@@ -186,7 +258,7 @@ def live_record(heap, address):
     """The record of the tile of a block; report a tile that no block of this kind can begin in."""
     record = records.record_of(heap, address)
     tag = record.tag.load()
-    if tag == records.SEGMENT_MAGIC:
+    if records.segment_of(record).magic != records.SEGMENT_MAGIC or tag == records.SEGMENT_MAGIC:
         heap.memory.fault("not a block of this heap", address)
     if tag == records.FREE_TAG:
         heap.memory.fault("double free", address)
@@ -197,7 +269,7 @@ def live_record(heap, address):
 
 def usable_size(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
-        return slots.huge_size(heap, address)
+        return huge_ranges.huge_size(heap, address)
     record = live_record(heap, address)
     run = records.head_of(record)
     return run.size if records.is_slab(run) else records.bytes_of(run)
@@ -216,7 +288,7 @@ def alloc(heap, size, align):
         if block:
             hot.first = block.next
             return block.address
-    return alloc_slowly(heap, size, align)
+    return alloc_medium(heap, size, align)
 
 
 def dealloc(heap, address, size, align):
@@ -248,7 +320,7 @@ def alloc_zeroed(heap, size, align):
 def is_zero(heap, address):
     """Whether a block that was just allocated is known to be full of zeros."""
     if bits.is_aligned(address, records.SEGMENT):
-        return slots.is_zero(heap, address)
+        return huge_ranges.is_zero(heap, address)
     record = records.record_of(heap, address)
     return record.tag.load() == records.LARGE_TAG and record.is_fresh != 0
 
@@ -260,102 +332,35 @@ def realloc(heap, address, size, align, new_size):
         return address
     if not bits.is_absurd(new_size, align) and resize(heap, address, new_size):
         return address
-    target = alloc(heap, new_size, align)
+    target = alloc(heap, with_headroom(usable, new_size), align)
+    if target == NULL:
+        target = alloc(heap, new_size, align)
     if target != NULL:
         heap.memory.copy(target, address, min(usable, new_size))
         dealloc(heap, address, usable, align)
     return target
 
 
+def with_headroom(usable, new_size):
+    """The size to move to. A block that grows by less than a quarter may grow again, so it gets the whole quarter."""
+    most = usable + (usable >> 2)
+    return most if usable < new_size < most else new_size
+
+
 def resize(heap, address, new_size):
     """Resize a large or huge block in place; return whether that was possible."""
     if bits.is_aligned(address, records.SEGMENT):
-        return new_size > MAX_LARGE and slots.resize_huge(heap, address, new_size)
+        return new_size > MAX_LARGE and huge_ranges.resize_huge(heap, address, new_size)
     record = records.record_of(heap, address)
     if records.is_slab(record) or not classes.MAX_SMALL < new_size <= MAX_LARGE:
         return False
     return tiles.resize_run(heap, record, (new_size + records.TILE - 1) >> records.LOG2_TILE)
 
 
-# --- the ends of threads, and memory given back
-
-
-def thread_exit(heap):
-    """Put the lists home and leave the home to a later thread. Blocks that the thread frees later are sent home."""
-    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
-    heap.memory.set_local(homes.HAS_ENDED, 1)
-    if home:
-        tidy(heap, home)
-        heap.memory.set_local(homes.MINE, NULL)
-        heap.memory.set_local(homes.LIMIT, 0)
-        locks.acquire(heap.memory, heap.roster.lock)
-        homes.retire(heap, home)
-        locks.release(heap.memory, heap.roster.lock)
-
-
-def tidy(heap, home):
-    """Send away and put home all that a home holds for its thread."""
-    home.busy = 1
-    remote.post_all(heap, home)
-    remote.drain(heap, home)
-    slabs.flush(heap, home)
-    slabs.release_empty(heap, home)
-    home.busy = 0
-
-
-def tidy_idle(heap):
-    """Put home what idle homes hold. A thread that holds the roster already, or meets another, does without."""
-    roster = heap.roster
-    if locks.try_acquire(heap.memory, roster.lock):
-        home = roster.idle
-        while home:
-            tidy(heap, home)
-            home = home.next
-        if roster.common:
-            tidy(heap, roster.common)
-        locks.release(heap.memory, roster.lock)
-
-
-def gather(heap):
-    """Put everything home that nobody uses; return whether some segment became a kept range."""
-    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
-    if home:
-        tidy(heap, home)
-    tidy_idle(heap)
-    locks.acquire(heap.memory, heap.pages.lock)
-    found = tiles.give_empty(heap)
-    locks.release(heap.memory, heap.pages.lock)
-    return found
+# --- memory given back
 
 
 def trim(heap, pad):
-    """Release this thread's lists, idle homes, free tiles and kept ranges; return the bytes."""
-    gather(heap)
-    locks.acquire(heap.memory, heap.pages.lock)
-    released = tiles.purge(heap, 0) + slots.evict(heap, 0)
-    locks.release(heap.memory, heap.pages.lock)
-    return released
-
-
-# --- fork, and the end after a report
-
-
-def fork_prepare(heap):
-    locks.acquire(heap.memory, heap.roster.lock)
-    locks.acquire(heap.memory, heap.pages.lock)
-
-
-def fork_parent(heap):
-    locks.release(heap.memory, heap.pages.lock)
-    locks.release(heap.memory, heap.roster.lock)
-
-
-def fork_child(heap):
-    heap.pages.lock.store(locks.FREE)
-    heap.roster.lock.store(locks.FREE)
-    homes.forget_others(heap)
-
-
-def release_held(heap):
-    locks.release_own(heap.memory, heap.pages.lock)
-    locks.release_own(heap.memory, heap.roster.lock)
+    """Release what no thread needs; return the bytes. The other threads empty their lists at their next refill."""
+    heap.roster.trims.add(1)
+    return lives.release_all(heap)

@@ -7,14 +7,17 @@
           2320 | current, partly free   |  slabs by class
                | limits                 |  of room
                | outbox                 |  freed blocks of other homes (remote)
-               | inbox                  |  blocks of this home that other threads freed
+               | lock                   |  of the slabs
+               | inbox                  |  blocks of this home that other threads freed, and the number of batches
                +------------------------+
 
 A thread takes a home at its first call and leaves it at its end. A later thread takes it over with all its slabs, as
 decision 0008 says, so no slab ever changes its home. The thread-local words lead to it. A thread that has ended, or
 for which there is no memory, shares one more home, under the roster's lock.
 
-`busy` is set while a thread changes more than one list. A forked child takes over the homes that were not busy.
+The lists and the outbox are the thread's own, so its fast paths need no lock. The slabs have one, because another
+thread may drain the inbox of a thread that sleeps. A forked child takes over the homes whose lock was free and whose
+outbox was not being changed (`busy`).
 """
 
 from __future__ import annotations
@@ -22,12 +25,13 @@ from __future__ import annotations
 from heapwright import bits, locks
 from heapwright.allocators.wright import classes, records
 from heapwright.allocators.wright.records import Block, Record
-from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word, Word16
+from heapwright.layout import NULL, Array, Atomic, Byte, Inline, Struct, Word, Word16
 
 MINE, LIMIT, HAS_ENDED = 0, 1, 2  # thread-local words: the home, 1040 once there is one, whether thread_exit was called
 FAST = classes.MAX_LINEAR + 16  # exclusive limit of the sizes that `alloc` serves itself
 HOME_MAGIC = 0x5716_0A11_F0E1_0002
 SLOTS = 16
+CROWD, MAX_TRIED = 16, 8  # with more homes than CROWD, the others share MAX_TRIED blocks of each class
 LOOKED_AT = 16  # idle homes that a new thread examines for its number
 ROOM_OBJECTS, ROOM_BYTES, FIRST_ROOM = 512, 1 << 14, 32  # limits of a list's room
 
@@ -53,23 +57,32 @@ class Home(Struct):
     current: Array[Record, classes.CLASSES]
     partial: Array[Record, classes.CLASSES]
     limits: Array[Word16, classes.CLASSES]
+    tried: Array[Byte, classes.CLASSES]  # blocks that came from the common home
+    live: Array[Word16, 32]  # bytes in each page of the slab that is looked at: see holes
     outbox: Array[Inline[Slot], SLOTS]
+    lock: Atomic[Word]  # of the slabs
     pending: Word  # whether the outbox may hold blocks
-    busy: Word
+    busy: Word  # whether the outbox is being changed
     seen: Word  # tiles taken by all when the lists were last emptied, or the lowest number seen since
+    heeded: Word  # the number of the last trim for which the lists were emptied
+    tiles: Word  # of all its slabs
+    most: Word  # of `tiles` since the lists were last emptied
+    returned: Word  # bytes that came home since the last refill
+    rank: Word  # the number of homes before it
     number: Word  # of the thread that has the home, or had it last
     older: Home
     next: Home  # in the list of idle homes
     previous: Home
     apart: Array[Word, 8]  # the inbox has a cache line of its own, because other threads write to it
-    inbox: Atomic[Block]
+    inbox: Atomic[Word]
 
 
 class Roster(Struct):
     lock: Atomic[Word]
+    trims: Atomic[Word]  # the number of trims: each thread empties its lists once for each
     youngest: Home
     idle: Home
-    common: Home  # of threads without their own
+    common: Home  # of threads without their own, and of blocks that a crowd of threads shares
 
 
 # --- a thread's home
@@ -120,6 +133,7 @@ def new_home(heap):
     home = home.at(start)
     home.hot[0].room = HOME_MAGIC
     home.older = heap.roster.youngest
+    home.rank = home.older.rank + 1 if home.older else 0
     heap.roster.youngest = home
     return home
 
@@ -154,12 +168,23 @@ def common_home(heap):
     return heap.roster.common
 
 
+def is_trying(home, size_class):
+    """Count a block of a class that a thread may need few of, if there is a crowd of threads; return whether it is one.
+
+    A home with a few blocks in each of many classes takes a page for each, so the first come from the common home.
+    """
+    if home.rank < CROWD or home.hot[size_class].first or home.tried[size_class] >= MAX_TRIED:
+        return False
+    home.tried[size_class] += 1
+    return True
+
+
 # --- lists
 
 
 def final_limit(size_class):
     """The most blocks that may be put on a list beyond those of its last refill."""
-    return min(ROOM_OBJECTS, ROOM_BYTES // classes.size_of_class(size_class))
+    return max(min(ROOM_OBJECTS, ROOM_BYTES // classes.size_of_class(size_class)), 1)
 
 
 def open_room(home, size_class):
@@ -176,12 +201,26 @@ def hand_out(hot):
     return block.address
 
 
+def put_in(hot, block):
+    """Put a block into a list that has room."""
+    hot.room -= 1
+    block.next = hot.first
+    hot.first = block
+
+
+def is_at_rest(home):
+    """Whether nobody was changing the home when the process forked."""
+    return home.busy == 0 and home.lock.load() == locks.FREE
+
+
 def forget_others(heap):
-    """In a forked child, where only the caller survives, make the other homes idle if they were not busy."""
+    """In a forked child, where only the caller survives, make the other homes idle if they were at rest."""
     roster, mine = heap.roster, heap.memory.local(MINE)
     roster.idle = NULL
+    if roster.common and not is_at_rest(roster.common):
+        roster.common = NULL
     home = roster.youngest
     while home:
-        if home.address != mine and home != roster.common and home.busy == 0:
+        if home.address != mine and home != roster.common and is_at_rest(home):
             retire(heap, home)
         home = home.older

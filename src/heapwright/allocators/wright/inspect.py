@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from heapwright import bits, locks, spans, stats
 from heapwright.allocators.parts import chains, object_bitmap
-from heapwright.allocators.wright import classes, homes, records, remote, slabs, slots, tiles
-from heapwright.allocators.wright.records import Record, Segment
+from heapwright.allocators.wright import classes, holes, homes, records, remote, reserve, slabs, slots, tiles
 
 # --- walk
 
@@ -19,7 +18,7 @@ def walk(heap, start, end):
     while place < end:
         size, kind = span_at(heap, place)
         if kind == spans.USED and size == 0:
-            for span in walk_segment(heap, Segment(heap.memory, place)):  # noqa: UP028  `yield from` does not compile
+            for span in walk_segment(heap, records.Segment(heap.memory, place)):  # noqa: UP028  `yield from` does not compile
                 yield span
             place += records.SEGMENT
         else:
@@ -36,7 +35,7 @@ def span_at(heap, place):
         found = slots.find(heap, place)
         if found:
             return found.size, spans.FREE if found.is_kept != 0 else spans.USED
-        if Segment(heap.memory, place).magic == records.SEGMENT_MAGIC:
+        if records.Segment(heap.memory, place).magic == records.SEGMENT_MAGIC:
             return 0, spans.USED
     notes = slots.Notes(heap.memory, place)
     if notes.magic == slots.NOTES_MAGIC:
@@ -50,7 +49,7 @@ def walk_segment(heap, segment):
     yield segment.address, records.TILE, spans.OWN
     tile = 1
     while tile < records.TILES:
-        record = Record(heap.memory, segment.address + tile * records.RECORD)
+        record = records.Record(heap.memory, segment.address + tile * records.RECORD)
         start, tag, count = records.start_of(record), record.tag.load(), 1
         if tag == records.FREE_TAG:
             kind = kind_of_free(segment, tile)
@@ -83,7 +82,8 @@ def walk_slab(heap, slab):
         if seen == 0:
             free = window(slab.free, place, size)
             cached = cached_window(heap, slab, place, size)
-        kind = spans.FREE if free & bits.bit(seen) else spans.CACHED if cached & bits.bit(seen) else spans.USED
+        is_free = free & bits.bit(seen) != 0 or holes.is_sunk(slab, place)
+        kind = spans.FREE if is_free else spans.CACHED if cached & bits.bit(seen) else spans.USED
         yield place, size, kind
         seen = (seen + 1) % object_bitmap.WINDOW
     if end < first + records.bytes_of(slab):
@@ -109,7 +109,7 @@ def cached_window(heap, slab, start, size):
         if slot.slab == slab:
             found |= window_of(slot.first, slot.count, start, size)
         home = home.older
-    batch = owner.inbox.load()
+    batch = remote.newest_batch(owner)
     while batch:
         found |= batch_window(batch, start, size)
         batch = batch.next
@@ -158,7 +158,7 @@ def survey_segment(segment, account):
         account.spare_bytes += records.SEGMENT
     tile = 1
     while tile < records.TILES:
-        record = Record(segment.memory, segment.address + tile * records.RECORD)
+        record = records.Record(segment.memory, segment.address + tile * records.RECORD)
         is_free = record.tag.load() == records.FREE_TAG
         if records.is_slab(record):
             count = record.capacity - slabs.out_of(record)
@@ -184,7 +184,7 @@ def runs_of(segment):
     """The first record of each run of a segment."""
     tile = 1
     while tile < records.TILES:
-        record = Record(segment.memory, segment.address + tile * records.RECORD)
+        record = records.Record(segment.memory, segment.address + tile * records.RECORD)
         is_free = record.tag.load() == records.FREE_TAG
         if not is_free:
             yield record
@@ -206,7 +206,7 @@ def first_in(block, count):
 
 def batches_of(home):
     """The blocks of each batch in a home's inbox."""
-    for batch in chains.chain_of(home.inbox.load()):
+    for batch in chains.chain_of(remote.newest_batch(home)):
         second, count = batch.at(batch.second & remote.ADDRESS), batch.second >> remote.COUNT
         yield [batch.address, *first_in(second, count - 1)]
 
@@ -245,7 +245,7 @@ def lists(heap):
 W1 = "W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records"
 W2 = "W2  in a slab, blocks out of it and free ones sum to the carved ones, and `left` counts down to the next event"
 W3 = "W3  each free block begins at a multiple of the block size in its slab, and is free once"
-W4 = "W4  a block in a list or box is out of its slab, whose tag names that home and class"
+W4 = "W4  a block in a list or box is out of its slab, whose tag names that home and class; no box is full"
 W5 = "W5  a list's room does not exceed its limit"
 W6 = "W6  all tiles of a run have its tag, and `back` leads from each to the first"
 W7 = "W7  a home lists exactly its awake slabs, linked both ways, and its current slab of a class is the only such one"
@@ -253,8 +253,11 @@ W8 = "W8  the tiles of a segment are free, or belong to one run"
 W9 = (
     "W9  the counts of taken and of dirty tiles are those of all segments, and no segment below `roomy` has a free tile"
 )
-W10 = "W10 huge ranges lie at multiples of 1 MiB; kept ones are ordered, do not touch, and sum up to the count"
+W10 = "W10 huge ranges lie at multiples of 1 MiB, each with a record; kept ones are ordered, apart, and add up"
 W11 = "W11 live huge blocks sum up to the count, at most the peak"
+W12 = "W12 a home counts the tiles of its slabs"
+W13 = "W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative"
+W14 = "W14 only a slab that is awake or current has holes, and no block in one is in use or on a list"
 
 
 def check(heap, start, end):
@@ -266,7 +269,9 @@ def check(heap, start, end):
     for segment in segments:
         if start <= segment.address < end:
             check_runs(heap, segment, out)
+    check_tiles_of_homes(heap, segments)
     check_huge(heap)
+    check_reserve(heap)
 
 
 def check_segments(heap, segments):
@@ -287,15 +292,24 @@ def check_home(heap, home, out):
         claim(heap, out, addresses_in(hot.first), tag)
         awake = list(chains.chain_of(home.partial[size_class]))
         assert chains.is_linked_back(home.partial[size_class]), W7
-        assert all(slab.state == records.AWAKE and slab.tag.load() == tag and slab.free for slab in awake), W7
+        assert all(slab.state == records.AWAKE and slab.tag.load() == tag for slab in awake), W7
+        assert all(slab.free or slab.holes for slab in awake), W7
         current = home.current[size_class]
         assert not current or (current.state == records.CURRENT and current.tag.load() == tag), W7
     for slab, blocks in posted_in(home):
-        assert len(blocks) < remote.BATCH_BLOCKS, W4
+        assert len(blocks) < remote.BATCH_BLOCKS and len(blocks) * slab.size < remote.BATCH_BYTES, W4
         claim(heap, out, blocks, slab.tag.load())
     for blocks in batches_of(home):
         claim(heap, out, blocks, records.record_of(heap, blocks[0]).tag.load())
         assert records.home_address(records.record_of(heap, blocks[0])) == home.address, W4
+
+
+def check_tiles_of_homes(heap, segments):
+    held = {home.address: 0 for home in homes_of(heap)}
+    for segment in segments:
+        for slab in filter(records.is_slab, runs_of(segment)):
+            held[records.home_address(slab)] += slab.tiles
+    assert all(home.tiles == held[home.address] <= home.most for home in homes_of(heap)), W12
 
 
 def claim(heap, out, blocks, tag):
@@ -327,7 +341,9 @@ def check_slab(heap, slab, out):
     blocks = range(first, first + slab.carved * size, size)
     assert size == classes.size_of_class(records.class_in(slab)), W2
     assert slab.capacity == records.bytes_of(slab) // size >= slab.carved, W2
-    assert slabs.out_of(slab) + len(free) == slab.carved and slab.left >= 0, W2
+    sunk = [address for address in blocks if holes.is_sunk(slab, address)]
+    assert not {*out, *free} & set(sunk) and (slab.holes == 0 or slab.state in (records.AWAKE, records.CURRENT)), W14
+    assert slabs.out_of(slab) + len(free) + len(sunk) == slab.carved and slab.left >= 0, W2
     assert slab.state != records.ASLEEP or 0 < slab.left <= slabs.wake_of(slab), W2
     assert all(address in blocks for address in [*free, *out]) and len(set(free)) == len(free), W3
     assert not out & set(free) and len(out) <= slabs.out_of(slab), W4
@@ -344,8 +360,14 @@ def check_huge(heap):
     apart = all(low.start + low.size < high.start for high, low in zip(kept, kept[1:], strict=False))
     assert apart and len(kept) == store.ranges and sum(each.size for each in kept) == store.kept, W10
     assert sorted(each.start for each in ranges if each.is_kept) == sorted(each.start for each in kept), W10
+    assert len(list(chained(store.unused))) + len(ranges) == store.records, W10
     live = [each.size for each in ranges if not each.is_kept]
     assert len(live) == store.blocks and sum(live) == store.live <= store.peak, W11
+
+
+def check_reserve(heap):
+    kept = heap.reserve
+    assert 0 <= kept.least <= reserve.size(heap) and kept.credit >= 0 and kept.released >= 0, W13
 
 
 def chained(found):

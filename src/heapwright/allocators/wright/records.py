@@ -25,6 +25,7 @@ describes it, and the others lead there by `back`.
             48 | capacity, tiles, state |
                | is fresh               |  whether a large block was all zeros when it was handed out
             56 | size                   |  bytes of a block
+            60 | holes                  |  pages without frames whose blocks are free but not on the list
                +------------------------+
 
 A tag is the address of the list in a home where a freed block of the slab goes. It contains the home, because that lies
@@ -77,7 +78,8 @@ class Record(Struct):
     tiles: Word16
     state: Word16
     is_fresh: Word16
-    size: Word
+    size: Word32
+    holes: Word32  # pages, as bits
 
 
 RECORD = Record.SIZE

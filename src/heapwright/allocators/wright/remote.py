@@ -13,19 +13,25 @@ another slab needs it, and all places when a list of its own is empty. A batch l
       third  -> | fourth block    |
       last   -> | anything        |
 
-So the owner splices a batch into the slab's list without a walk (as snmalloc does). Only the home's own thread takes
-from an inbox, and it takes all batches at once.
+So a batch is spliced into the slab's list without a walk (as snmalloc does). The home's own thread drains its inbox,
+all batches at once, when a list of its own is empty. But it may sleep, or it may only wait for more work. Therefore the
+inbox counts its batches in the upper bits of the word, and a sender that finds many drains it itself, under the home's
+lock.
 """
 
 from __future__ import annotations
 
+from heapwright import locks
 from heapwright.allocators.wright import homes, records, slabs
 from heapwright.allocators.wright.homes import Home
+from heapwright.allocators.wright.records import Block
 from heapwright.layout import NULL
 
 BATCH_BLOCKS, BATCH_BYTES = 64, 4096
 COUNT = 48  # position of the number in a batch's second word
 ADDRESS = (1 << COUNT) - 1
+MAX_BATCHES = (1 << 14) - 1
+RELIEF = 16  # batches in an inbox after which a sender drains it
 
 
 # --- the outbox
@@ -66,12 +72,19 @@ def send(heap, slab, first, last, count):
     first.second = second.address | count << COUNT
     if second:
         second.second = last.address
-    inbox = Home(heap.memory, records.home_address(slab)).inbox
-    newest = inbox.load()
-    first.next = newest
-    while not inbox.compare_exchange(newest, first):
-        newest = inbox.load()
-        first.next = newest
+    owner = Home(heap.memory, records.home_address(slab))
+    newest = owner.inbox.load()
+    first.next = first.at(newest & ADDRESS)
+    while not owner.inbox.compare_exchange(newest, with_one_more(newest, first)):
+        newest = owner.inbox.load()
+        first.next = first.at(newest & ADDRESS)
+    if newest >> COUNT >= RELIEF:
+        relieve(heap, owner)
+
+
+def with_one_more(inbox, batch):
+    """The word of an inbox after one more batch."""
+    return min((inbox >> COUNT) + 1, MAX_BATCHES) << COUNT | batch.address
 
 
 def post_all(heap, home):
@@ -86,15 +99,27 @@ def post_all(heap, home):
 
 def drain(heap, home):
     """Put the blocks that other threads freed on the lists of their slabs."""
-    if not home.inbox.load():
+    if home.inbox.load() == NULL:
         return
-    batch = home.inbox.exchange(NULL)
+    batch = Block(heap.memory, home.inbox.exchange(NULL) & ADDRESS)
     while batch:
         following = batch.next
         slab = records.head_of(records.record_of(heap, batch.address))
         count = splice(slab, batch)
         slabs.count_home(heap, home, slab, count)
         batch = following
+
+
+def relieve(heap, home):
+    """Drain the inbox of another thread's home. That thread may sleep, or it may be gone."""
+    if locks.try_acquire(heap.memory, home.lock):
+        drain(heap, home)
+        slabs.release_empty(heap, home)
+        locks.release(heap.memory, home.lock)
+
+
+def newest_batch(home):
+    return Block(home.memory, home.inbox.load() & ADDRESS)
 
 
 def splice(slab, batch):

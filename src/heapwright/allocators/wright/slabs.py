@@ -7,6 +7,8 @@
     empty     ^                                                   |
               +-------------- an eighth came home ----------------+
 
+A slab that is empty while it is current stays, unless its home is giving memory up: then its class has no limit.
+
 `out` is the number of blocks in use, in lists and in boxes. `left` counts down to the next event: while a slab is
 current or awake it equals `out`, and 0 means empty; while it is asleep, 0 means that an eighth of its blocks came home.
 One decrement and one test serve both (snmalloc's `needed`).
@@ -16,7 +18,7 @@ A page of blocks is carved at a time, so pages that nobody needs stay untouched.
 
 from __future__ import annotations
 
-from heapwright.allocators.wright import classes, records, tiles
+from heapwright.allocators.wright import classes, holes, records, tiles
 from heapwright.allocators.wright.records import Block
 from heapwright.layout import NULL
 
@@ -42,9 +44,18 @@ def new_slab(heap, home, size_class):
     slab = tiles.take_run(heap, count, 1, tag)
     if slab:
         slab.size = size
+        slab.holes = 0
         slab.capacity = records.bytes_of(slab) // size
         slab.state = records.CURRENT
+        home.tiles += count
+        home.most = max(home.most, home.tiles)
     return slab
+
+
+def give_up(heap, home, slab):
+    """Give an empty slab back to the page heap."""
+    home.tiles -= slab.tiles
+    tiles.free_run(heap, slab)
 
 
 def carve(slab):
@@ -96,7 +107,7 @@ def put_to_sleep(slab):
 def ready_slab(heap, home, size_class):
     """The current slab, with a block on its list, or the next one that has some; null when memory is exhausted."""
     slab = home.current[size_class]
-    if slab and not slab.free and not carve(slab):
+    if slab and not replenish(slab):
         put_to_sleep(slab)
         slab = slab.at(NULL)
     if not slab:
@@ -107,9 +118,16 @@ def ready_slab(heap, home, size_class):
         else:
             slab = new_slab(heap, home, size_class)
         home.current[size_class] = slab
-        if slab and not slab.free:
-            carve(slab)
+        if slab:
+            replenish(slab)
     return slab
+
+
+def replenish(slab):
+    """Let a slab have a block on its list; return whether it has one."""
+    if slab.holes != 0:
+        holes.fill(slab)
+    return bool(slab.free) or carve(slab)
 
 
 def detach(slab):
@@ -124,6 +142,7 @@ def detach(slab):
 
 
 def put_home(heap, home, slab, block):
+    home.returned += slab.size
     block.next = slab.free
     slab.free = block
     slab.left -= 1
@@ -132,13 +151,16 @@ def put_home(heap, home, slab, block):
 
 
 def settle(heap, home, slab):
-    """Wake a slab of which enough is free, or give up an empty one. The current one stays."""
+    """Wake a slab of which enough is free, or give up an empty one."""
     if slab.state == records.ASLEEP:
         link(home, slab)
         slab.left = slab.capacity - wake_of(slab)
     elif slab.state == records.AWAKE:
         unlink(home, slab)
-        tiles.free_run(heap, slab)
+        give_up(heap, home, slab)
+    elif home.limits[records.class_in(slab)] == 0:
+        home.current[records.class_in(slab)] = NULL
+        give_up(heap, home, slab)
 
 
 def count_home(heap, home, slab, count):
@@ -157,7 +179,7 @@ def release_empty(heap, home):
         slab = home.current[size_class]
         if slab and slab.left == 0:
             home.current[size_class] = NULL
-            tiles.free_run(heap, slab)
+            give_up(heap, home, slab)
 
 
 def flush(heap, home):
@@ -167,14 +189,51 @@ def flush(heap, home):
         block = hot.first
         hot.first = NULL
         hot.room = 0
-        while block:
-            rest = block.next
-            slab = records.head_of(records.record_of(heap, block.address))
-            put_home(heap, home, slab, block)
-            block = rest
+        put_all_home(heap, home, block)
+    home.seen = heap.pages.taken.load()
+    home.most = home.tiles
+
+
+def put_all_home(heap, home, block):
+    """Put a chain of blocks home."""
+    while block:
+        rest = block.next
+        put_home(heap, home, records.head_of(records.record_of(heap, block.address)), block)
+        block = rest
 
 
 def give_up_unused(heap, home):
-    """Put everything home that a home keeps for its thread, and give up its empty slabs."""
+    """Put everything home that a home keeps for its thread, and give up its empty slabs. Until its next refill a class
+    has no list, so that blocks freed from now on go straight home."""
+    for size_class in range(1, classes.CLASSES):
+        home.limits[size_class] = 0
     flush(heap, home)
     release_empty(heap, home)
+    home.most = home.tiles
+    home.returned = 0
+
+
+def put_cold_home(heap, home, size_class):
+    """Keep the half of a list that was freed last, put the rest home, and open the room for as many blocks again."""
+    hot, limit = home.hot[size_class], home.limits[size_class]
+    cold = cut(hot, limit >> 1)
+    hot.room = limit - (limit >> 1)
+    put_all_home(heap, home, cold)
+
+
+def cut(hot, keep):
+    """Shorten a list to its first `keep` blocks; return the rest."""
+    rest = hot.first
+    if keep == 0:
+        hot.first = NULL
+        return rest
+    for _ in range(keep - 1):
+        if not rest:
+            return rest
+        rest = rest.next
+    if not rest:
+        return rest
+    last = rest
+    rest = last.next
+    last.next = NULL
+    return rest

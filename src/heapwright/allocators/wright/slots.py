@@ -1,6 +1,6 @@
-"""Huge blocks: more than 512 KiB, or aligned to that much. Each has a mapping at a multiple of 1 MiB.
+"""Wright's ranges of whole megabytes: huge blocks in use, and kept ranges. Each begins at a multiple of 1 MiB.
 
-No block of a segment lies there, so the address alone says that a block is huge. The records are elsewhere, and a hash
+No block of a segment lies at such an address, so there is no room for a header. The records are elsewhere, and a hash
 table leads to them:
 
       record -> +--------------------+
@@ -11,23 +11,22 @@ table leads to them:
                 +--------------------+
 
 Page faults dominate the cost of huge blocks, so freed ranges are kept for later requests. Kept ranges that touch merge.
-A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. Live and
-kept bytes together never exceed the peak of the live ones, and kept ones never exceed half of it and 1 MiB. What is too
-much goes back to the kernel, from the highest range on. If the kernel refuses to unmap a range, its frames are released
-and it stays kept.
+A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. What is
+too much (reserve) goes back to the kernel, from the highest range on. If the kernel refuses to unmap a range, its
+frames are released and it stays kept.
 """
 
 from __future__ import annotations
 
-from heapwright import bits, locks
+from heapwright import bits
 from heapwright.allocators.parts import mappings
-from heapwright.allocators.wright import records
+from heapwright.allocators.wright import records, reserve
 from heapwright.layout import NULL, Array, Struct, Word
 
 BUCKETS = 64
 NOTES_MAGIC = 0x5716_0A11_F0E1_0003
-SLOP = 1 << 20
 MAX_RANGES = 64
+LOG2_MISFIT = 3
 LOG2_SEGMENT = bits.floor_log2(records.SEGMENT)
 
 
@@ -58,6 +57,7 @@ class Huge(Struct):
     live: Word  # bytes of the mappings in use
     blocks: Word  # in use
     peak: Word  # of `live`
+    records: Word  # of ranges, used and unused
 
 
 # --- records of ranges
@@ -119,6 +119,7 @@ def map_notes(heap):
         unused = Range(heap.memory, place)
         unused.chain = heap.huge.unused
         heap.huge.unused = unused
+        heap.huge.records += 1
     return True
 
 
@@ -197,6 +198,7 @@ def take_kept(heap, size):
         rest.is_fresh = found.is_fresh
         found.size = whole
         link(huge, rest)
+    reserve.note_use(heap)
     return found
 
 
@@ -218,8 +220,12 @@ def keep_segment(heap, start):
 
 
 def bound(huge):
-    """The bytes that may be kept."""
-    return max(min(huge.peak - huge.live, (huge.peak >> 1) + SLOP), 0)
+    """The bytes that may be kept: with the live ones not much more than the peak, since few ranges fit exactly."""
+    return max(huge.peak + (huge.peak >> LOG2_MISFIT) + records.SEGMENT - huge.live, 0)
+
+
+def is_over_bound(huge):
+    return huge.ranges > MAX_RANGES or huge.kept > bound(huge)
 
 
 def evict(heap, most):
@@ -240,6 +246,7 @@ def unmap_upper(heap, kept, size):
         return release_frames(heap, kept)
     heap.huge.kept -= size
     kept.size -= size
+    reserve.note_gone(heap, size)
     if kept.size == 0:
         unlink(heap.huge, kept)
         forget(heap, kept)
@@ -251,27 +258,11 @@ def release_frames(heap, kept):
     if kept.is_fresh != 0 or heap.memory.decommit(kept.start, kept.size) == -1:
         return 0
     kept.is_fresh = 1
+    reserve.note_gone(heap, kept.size)
     return kept.size
 
 
-# --- huge blocks; callers have no lock
-
-
-def alloc_huge(heap, size, align):
-    """Allocate a huge block; return its address, or NULL when memory is exhausted."""
-    huge, whole = heap.huge, bits.align_up(size, heap.memory.PAGE)
-    locks.acquire(heap.memory, heap.pages.lock)
-    found = huge.unused.at(NULL)
-    if has_record(heap):
-        if align <= records.SEGMENT:
-            found = take_kept(heap, whole)
-        if not found:
-            found = map_range(heap, whole, max(align, records.SEGMENT))
-    if found:
-        count(huge, 1, found.size)
-        evict(heap, bound(huge))
-    locks.release(heap.memory, heap.pages.lock)
-    return found.start if found else NULL
+# --- the kernel
 
 
 def map_range(heap, size, boundary):
@@ -281,61 +272,14 @@ def map_range(heap, size, boundary):
         start = mappings.map_at_multiple(heap.memory, size, boundary)
     if start == NULL:
         return heap.huge.unused.at(NULL)
+    reserve.note_fresh(heap, size)
     found = note(heap, start, size)
     found.is_fresh = 1
     return found
 
 
 def count(huge, blocks, size):
+    """Count huge blocks in use, and their bytes."""
     huge.blocks += blocks
     huge.live += size
     huge.peak = max(huge.peak, huge.live)
-
-
-def dealloc_huge(heap, address):
-    locks.acquire(heap.memory, heap.pages.lock)
-    freed = live_huge(heap, address)
-    count(heap.huge, -1, -freed.size)
-    freed.is_fresh = 0
-    keep(heap, freed)
-    evict(heap, bound(heap.huge))
-    locks.release(heap.memory, heap.pages.lock)
-
-
-def live_huge(heap, address):
-    """The record of a huge block in use; report any other address."""
-    found = find(heap, address)
-    if not found:
-        heap.memory.fault("not a block of this heap", address)
-    if found.is_kept != 0:
-        heap.memory.fault("double free", address)
-    return found
-
-
-def huge_size(heap, address):
-    locks.acquire(heap.memory, heap.pages.lock)
-    size = live_huge(heap, address).size
-    locks.release(heap.memory, heap.pages.lock)
-    return size
-
-
-def is_zero(heap, address):
-    """Whether a huge block that was just allocated is full of zeros."""
-    locks.acquire(heap.memory, heap.pages.lock)
-    fresh = live_huge(heap, address).is_fresh
-    locks.release(heap.memory, heap.pages.lock)
-    return fresh != 0
-
-
-def resize_huge(heap, address, size):
-    """Resize the mapping in place; False if the kernel refuses, for example because another mapping is in the way."""
-    whole = bits.align_up(size, heap.memory.PAGE)
-    locks.acquire(heap.memory, heap.pages.lock)
-    found = live_huge(heap, address)
-    done = whole == found.size or heap.memory.mremap(address, found.size, whole, 0) != -1
-    if done:
-        count(heap.huge, 0, whole - found.size)
-        found.size = whole
-        evict(heap, bound(heap.huge))
-    locks.release(heap.memory, heap.pages.lock)
-    return done

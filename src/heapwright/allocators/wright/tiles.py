@@ -1,22 +1,20 @@
 """Wright's page heap: runs of tiles from segments, the lowest first, under the lock of `pages`.
 
-A run is cut from the lowest segment that has room, from dirty tiles if possible: their frames are there already. The
-kernel gets back frames in two ways. When more than half as many tiles as are taken, and 8 MiB, are dirty, the page heap
-purges the highest ones until an eighth is left; and `trim` purges all. A purged tile is fresh again. A segment without
-a run becomes a kept range instead, which may serve a huge block, and again a segment (huge).
+A run is cut from the lowest segment that has room, from dirty tiles if possible: their frames are there already. When
+the reserve is too large, the page heap unmaps the highest kept ranges and releases the frames of the highest dirty
+tiles; `trim` releases all. A released tile is fresh again. A segment without a run becomes a kept range instead, which
+may serve a huge block, and again a segment (slots).
 """
 
 from __future__ import annotations
 
 from heapwright import bits, locks
 from heapwright.allocators.parts import mappings
-from heapwright.allocators.wright import records, slots
+from heapwright.allocators.wright import records, reserve, slots
 from heapwright.allocators.wright.records import Record, Segment
 from heapwright.layout import NULL, Atomic, Struct, Word
 
-SLACK = (8 << 20) // records.TILE  # dirty tiles that may always stay
 MAX_RUN = 32  # tiles
-LOG2_KEPT, LOG2_LEFT = 1, 3  # dirty tiles may be a half of the taken ones; a purge leaves an eighth
 
 
 class Pages(Struct):
@@ -187,7 +185,10 @@ def occupy(heap, run, tiles):
     segment.taken |= mask
     segment.fresh &= ~mask
     heap.pages.taken.add(tiles)
-    heap.pages.dirty -= tiles - bits.count_bits(fresh)
+    new = bits.count_bits(fresh)
+    heap.pages.dirty -= tiles - new
+    reserve.note_use(heap)
+    reserve.note_fresh(heap, new << records.LOG2_TILE)
 
 
 def describe(run, tiles, tag):
@@ -204,12 +205,11 @@ def describe(run, tiles, tag):
 
 
 def free_run(heap, run):
-    """Give a run back, and purge if too many tiles are dirty."""
+    """Give a run back."""
     pages = heap.pages
     locks.acquire(heap.memory, pages.lock)
     vacate(heap, run, run.tiles)
-    if pages.dirty > (pages.taken.load() >> LOG2_KEPT) + SLACK:
-        purge(heap, pages.taken.load() >> LOG2_LEFT)
+    settle(heap)
     locks.release(heap.memory, pages.lock)
 
 
@@ -231,6 +231,7 @@ def resize_run(heap, run, tiles):
     if tiles < run.tiles:
         vacate(heap, run.at(run.address + tiles * records.RECORD), run.tiles - tiles)
         run.tiles = tiles
+        settle(heap)
     elif can_grow(run, tiles):
         behind, tag = run.at(run.address + run.tiles * records.RECORD), run.tag.load()
         occupy(heap, behind, tiles - run.tiles)
@@ -254,23 +255,36 @@ def can_grow(run, tiles):
 # --- the kernel
 
 
-def purge(heap, kept):
-    """Release free tiles, the highest first, until at most `kept` are dirty; return the bytes. The lock is held."""
-    released = 0
+def settle(heap):
+    """Release what is too much of the reserve. The lock is held."""
+    before = heap.reserve.gone
+    if slots.is_over_bound(heap.huge):
+        slots.evict(heap, slots.bound(heap.huge))
+    if reserve.is_exceeded(heap):
+        release(heap, reserve.target(heap))
+    heap.reserve.released += heap.reserve.gone - before
+
+
+def release(heap, most):
+    """Release kept ranges and dirty tiles, the highest first, until `most` bytes of the reserve are left, or as near as
+    the kernel permits. The lock is held."""
+    evict_beyond(heap, most)
     segment = heap.pages.last
-    while segment and heap.pages.dirty > kept:
+    while segment and reserve.size(heap) > most:
         below = segment.previous
-        if segment.taken == 0:
-            give_segment(heap, segment)
+        if segment.taken == 0 and give_segment(heap, segment):
+            evict_beyond(heap, most)
         elif records.TILE >= heap.memory.PAGE:
-            released += decommit_dirty(heap, segment)
+            decommit_dirty(heap, segment)
         segment = below
-    return released + slots.evict(heap, slots.bound(heap.huge))
+
+
+def evict_beyond(heap, most):
+    slots.evict(heap, max(most - reserve.dirty_bytes(heap), 0))
 
 
 def decommit_dirty(heap, segment):
-    """Release the frames of a segment's dirty tiles, which then are fresh; return the bytes."""
-    released = 0
+    """Release the frames of a segment's dirty tiles, which then are fresh."""
     dirty = dirty_tiles(segment)
     while dirty != 0:
         first = bits.lowest_bit(dirty) + 1
@@ -278,17 +292,15 @@ def decommit_dirty(heap, segment):
         while end < records.TILES and dirty & bits.bit(end - 1) != 0:
             dirty &= ~bits.bit(end - 1)
             end += 1
-        released += decommit(heap, segment, first, end - first)
-    return released
+        decommit(heap, segment, first, end - first)
 
 
 def decommit(heap, segment, first, tiles):
     size = tiles << records.LOG2_TILE
-    if heap.memory.decommit(segment.address + (first << records.LOG2_TILE), size) == -1:
-        return 0
-    segment.fresh |= fresh_mask(first, tiles)
-    heap.pages.dirty -= tiles
-    return size
+    if heap.memory.decommit(segment.address + (first << records.LOG2_TILE), size) == 0:
+        segment.fresh |= fresh_mask(first, tiles)
+        heap.pages.dirty -= tiles
+        reserve.note_gone(heap, size)
 
 
 def fresh_mask(first, tiles):

@@ -24,6 +24,7 @@ from heapwright.native.runtime.linux import (
     PAGE,
     PRIVATE_ANONYMOUS,
     READ_WRITE,
+    STEADY,
 )
 from heapwright.native.runtime.mappings import Mappings, lowest, map_pages, remap_pages, unmap_pages
 from heapwright.stats import raise_to
@@ -47,6 +48,7 @@ class Runtime(Struct):
     growths: Atomic[Word]
     shrinks: Atomic[Word]
     decommits: Atomic[Word]
+    clock: Word  # nanoseconds, for a heap in our own region
     capacity: Word  # if not zero, the most bytes to hold, for tests of exhaustion
     exit_key: Word32  # the pthread key whose destructor calls thread_exit
     has_exit_key: Word32
@@ -120,6 +122,12 @@ def abandon():
 def limit(capacity):
     """Refuse the kernel's memory beyond `capacity` bytes; 0 lifts the limit."""
     runtime().capacity = capacity
+    return 0
+
+
+def set_clock(nanoseconds):
+    """Set the clock of a heap in our own region."""
+    runtime().clock = nanoseconds
     return 0
 
 
@@ -315,7 +323,14 @@ def is_mapped(address):
     return not unreadable
 
 
-# --- random numbers
+# --- time and random numbers
+
+
+def clock():
+    """Nanoseconds since the machine started. In our own region it is what somebody set, so that no address depends on
+    how fast the machine is."""
+    state = runtime()
+    return state.clock if state.mappings else c.nanoseconds(STEADY)
 
 
 class Chance(Struct):

@@ -1,0 +1,102 @@
+"""Wright's reserve, which learns from its mistakes, and the holes that a trim makes in slabs."""
+
+from heaps import bytes_by_kind, kernel_calls
+from wrights import slab_of
+
+from heapwright import allocator
+from heapwright.allocators import wright
+from heapwright.allocators.wright import reserve
+from heapwright.spans import USED
+
+DESIGN = allocator.load("wright")
+KIB, MIB = 1 << 10, 1 << 20
+
+
+# --- the reserve
+
+
+def swing(heap, blocks=30):
+    """Allocate 3 MiB and free them."""
+    for block in [heap.alloc(100 * KIB) for _ in range(blocks)]:
+        heap.dealloc(block)
+    heap.check()
+
+
+def test_a_drain_leaves_a_small_reserve(heap):
+    swing(heap)
+    assert reserve.size(heap.state) <= reserve.may_stay(heap.state) == reserve.SLACK
+    assert heap.state.reserve.credit == 0 and heap.state.reserve.released > 2 * MIB
+
+
+def test_a_heap_that_swings_earns_credit_until_nothing_is_released_any_more(heap):
+    calls, counts = kernel_calls(heap), []
+    for _ in range(30):
+        swing(heap)
+        counts.append(len(calls))
+    assert counts[-1] == counts[-5] > counts[0], "the last swings call the kernel no more"
+    assert 2 * MIB < reserve.size(heap.state) <= heap.state.reserve.credit + reserve.SLACK <= 5 * MIB
+
+
+def test_credit_ends_with_an_epoch_in_which_nothing_came_and_went(heap):
+    for _ in range(30):
+        swing(heap)
+    assert reserve.size(heap.state) > 2 * MIB
+    for _ in range(3):
+        heap.process.clock += reserve.EPOCH
+        heap.dealloc(heap.alloc(100 * KIB))
+        heap.check()
+    assert reserve.size(heap.state) <= reserve.SLACK and heap.state.reserve.credit < MIB
+
+
+def test_what_was_released_in_an_earlier_epoch_is_not_regretted(heap):
+    for _ in range(5):
+        swing(heap)
+        heap.process.clock += reserve.EPOCH
+    assert heap.state.reserve.credit == 0
+
+
+def test_a_huge_block_needed_again_is_kept_in_the_end(heap):
+    calls = kernel_calls(heap)
+    for _ in range(30):
+        heap.dealloc(heap.alloc(5 * MIB))
+        heap.check()
+    before = len(calls)
+    heap.dealloc(heap.alloc(5 * MIB))
+    assert len(calls) == before
+
+
+# --- holes
+
+
+def some_with_holes(heap):
+    """Blocks of which every 16th is live, after a trim; what it released."""
+    blocks = [heap.alloc(480) for _ in range(34 * 8)]
+    live = blocks[::16]
+    for block in blocks:
+        if block not in live:
+            heap.dealloc(block)
+    return live, heap.trim()
+
+
+def test_a_trim_releases_pages_without_live_blocks(heap):
+    live, released = some_with_holes(heap)
+    slabs_of = {slab_of(heap, block).address: slab_of(heap, block) for block in live}
+    heap.check()
+    assert released >= 4 * KIB * sum(slab.holes.bit_count() for slab in slabs_of.values()) > 40 * KIB
+    assert bytes_by_kind(heap)[USED] == 480 * len(live)
+
+
+def test_a_slab_with_holes_serves_again_and_gets_empty(heap):
+    live, _ = some_with_holes(heap)
+    more = [heap.alloc(480) for _ in range(34 * 8 - len(live))]
+    assert len({*live, *more}) == 34 * 8 and {slab_of(heap, block).holes for block in more} == {0}
+    heap.check()
+    for block in live + more:
+        heap.dealloc(block)
+    heap.check()
+    live, _ = some_with_holes(heap)
+    for block in live:
+        heap.dealloc(block)
+    heap.trim()
+    heap.check()
+    assert heap.memory.held() <= wright.RETAINS
