@@ -13,8 +13,8 @@ from pathlib import Path
 from heapwright.errors import UserError
 from heapwright.grade.output import last_lines
 from heapwright.grade.sandbox import Sandbox, python_paths
-from heapwright.native.own_sources import CannotBuild
 from heapwright.native.library import library_of
+from heapwright.native.own_sources import CannotBuild
 
 HERE = Path(__file__).parent
 DRIVER = HERE / "driver"
