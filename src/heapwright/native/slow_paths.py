@@ -18,7 +18,7 @@ from llvmlite import binding as llvm
 from heapwright.native.runtime.kernel import SLOW_PATHS
 
 # In every library. The kernel's names are qualified, because an allocator may have a fast function of the same name.
-KERNEL = tuple(f"kernel.{name}" for name in SLOW_PATHS)
+KERNEL = (*(f"kernel.{name}" for name in SLOW_PATHS), "signals.protect", "callers.note_caller")
 PHASES = ("phases.is_on_anew", "phases.pass_over")
 STACKS = ("sites.site_of_request", "sites.open_once", "walk.learn", "python.describe", "interning.add")
 RARE = (*KERNEL, *PHASES, *STACKS, "out_of_memory", "invalid", "wait_for", "walk", "misuse.report")
