@@ -340,7 +340,7 @@ def release_held(heap):
 
 
 def pool_in(heap, start, end):
-    """The part of a stretch that is the pool's, as its start and end; the end of the stretch twice if there is none."""
+    """The part of an extent that is the pool's, as its start and end; they are equal if there is none."""
     past = heap.end.load()
     low = min(max(past - pool_bytes(heap), start), end)
     return low, max(min(past, end), low)
@@ -369,7 +369,7 @@ def kind_of_page(heap, number):
 
 
 def check(heap, start, end):
-    """Check the pool, and call `inner.check` for the rest of the stretch."""
+    """Check the pool, and call `inner.check` for the rest of the extent."""
     low, high = pool_in(heap, start, end)
     if start < low:
         inner.check(heap.heap, start, low)
@@ -381,6 +381,7 @@ def check(heap, start, end):
 
 
 def check_slots(heap):
+    """G1."""
     for i in range(SLOTS):
         slot = heap.slots[i]
         first, last = slot.page, slot.page + heap.memory.PAGE
@@ -389,6 +390,7 @@ def check_slots(heap):
 
 
 def check_queue(heap):
+    """G2."""
     queued, slot = set(), heap.oldest
     while slot and slot.address not in queued:
         queued.add(slot.address)

@@ -118,7 +118,7 @@ def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:
 
 
 def fault_handling(stack: Allocator) -> list[Export]:
-    """The handler of SIGSEGV and the functions of the C library that it interposes, for a stack with protected pages."""
+    """The handler of SIGSEGV, and the C library's functions that change it, for a stack with protected pages."""
     if not stack.has_protected_pages:
         return []
     handler, heap = stack.bind(RUNTIME / "faults.py"), stack.module.Heap

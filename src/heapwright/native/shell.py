@@ -136,15 +136,17 @@ define ptr @dlopen(ptr %file, i32 %flags) {
 }
 """
 
-# For a library with protected pages: the program's action for SIGSEGV, and our handler.
+# For a library with protected pages: the program's action for SIGSEGV, and our handler. The alias is this library's own,
+# whatever other libraries of ours are in the process.
 FAULTS = f"""
 @fault = internal global [{Action.SIZE} x i8] zeroinitializer, align 8
 define i64 @heapwright_fault_words() alwaysinline {{
   ret i64 ptrtoint (ptr @fault to i64)
 }}
 define i64 @heapwright_fault_handler() alwaysinline {{
-  ret i64 ptrtoint (ptr @heapwright_on_fault to i64)
+  ret i64 ptrtoint (ptr @on_fault to i64)
 }}
+@on_fault = internal alias i64 (i64, i64, i64), ptr @heapwright_on_fault
 """
 
 JOB = """

@@ -72,7 +72,7 @@ static void tell_handler(void) {
     void (*before)(int) = signal(SIGSEGV, SIG_DFL);
     signal(SIGSEGV, before);
     const char *name = before == SIG_DFL ? "default" : before == SIG_IGN ? "ignore"
-                     : before == without_info ? "plain" : before == (void (*)(int))with_info ? "info" : "another";
+                     : before == without_info ? "plain" : before == (void *)with_info ? "info" : "another";
     printf("kept %s %s\n", name, action.sa_handler == before ? "twice" : "differs");
     fflush(stdout);
 }

@@ -16,7 +16,7 @@ from heapwright.native.runtime.stacks.instructions import Program
 from heapwright.native.runtime.stacks.modules import Found
 from heapwright.native.runtime.stacks.rules import LAST, NO_TABLE, SIGNAL, kind_of
 from heapwright.native.runtime.stacks.tables import rule_at
-from heapwright.native.runtime.stacks.walk import Walk, cfa_of, leave, leave_library, leave_signal
+from heapwright.native.runtime.stacks.walk import cfa_of, leave, leave_library, leave_signal
 
 SLOW_PATHS = ("note_caller",)
 
@@ -28,35 +28,60 @@ class Bounds(Struct):
     end: Word
 
 
+class Steps(Struct):
+    """As much of a `walk.Walk` as its single steps need. A signal handler's stack may be small."""
+
+    pc: Word
+    sp: Word
+    bp: Word
+    low: Word
+    high: Word
+    is_foreign: Word
+    own_start: Word
+    own_end: Word
+    guesses: Word
+    is_plain: Word
+    slot: Word
+
+
 def note_caller(place, size):
     """Store the calling thread and its call stack outside this library."""
-    caller = Caller(c.process_memory(), place)
+    caller, walk = Caller(c.process_memory(), place), c.on_stack(Steps)
     caller.memory.fill(place, size, 0)
     saved = errno()
-    caller.thread = c.syscall(GET_THREAD, 0, 0, 0, 0, 0)
-    note_frames(caller)
+    note_thread(caller, walk)
+    leave_library(walk)
+    enter_stack(walk, walk.sp)
+    note_frames(caller, walk)
     set_errno(saved)
     return 0
 
 
-def note_frames(caller):
+def note_interrupted(caller, context):
+    """Store the calling thread, and the call stack that a signal interrupted; its handler got this context."""
+    walk = c.on_stack(Steps)
+    note_thread(caller, walk)
+    walk.sp = context
+    enter_stack(walk, context)
+    if leave_signal(walk):
+        note_frames(caller, walk)
+
+
+def note_thread(caller, walk):
+    """Store the calling thread, and note where its stack is."""
+    bounds = c.on_stack(Bounds)
+    caller.thread = c.syscall(GET_THREAD, 0, 0, 0, 0, 0)
+    find_own_stack(bounds)
+    walk.own_start = bounds.start
+    walk.own_end = bounds.end
+
+
+def note_frames(caller, walk):
     """Store the return addresses of the call stack, as far as its frames can be found."""
-    walk = c.on_stack(Walk)
-    begin(walk)
     for i in range(FRAMES):
         caller.frames[i] = walk.pc
         if not go_to_caller(walk):
             return
-
-
-def begin(walk):
-    """Start a walk at the frame that called this library."""
-    bounds = c.on_stack(Bounds)
-    find_own_stack(bounds)
-    walk.own_start = bounds.start
-    walk.own_end = bounds.end
-    leave_library(walk)
-    enter_stack(walk, walk.sp)
 
 
 def go_to_caller(walk):

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from heapwright.layout import NULL
 from heapwright.native import c
-from heapwright.native.runtime.linux import HERE, READ_LINK_AT
 from heapwright.native.runtime.lines import put_address, put_text
+from heapwright.native.runtime.linux import HERE, READ_LINK_AT
 from heapwright.native.runtime.stacks.encoded import byte_at
 from heapwright.native.runtime.stacks.modules import Found, Link, Path
-
-PLUS = 43  # in ASCII
 
 
 def put_place(line, address):
