@@ -136,8 +136,8 @@ define ptr @dlopen(ptr %file, i32 %flags) {
 }
 """
 
-# For a library with protected pages: the program's action for SIGSEGV, and our handler. The alias is this library's own,
-# whatever other libraries of ours are in the process.
+# For a library with protected pages: the program's action for SIGSEGV, and our handler. The alias means this library's,
+# even if the process has another one.
 FAULTS = f"""
 @fault = internal global [{Action.SIZE} x i8] zeroinitializer, align 8
 define i64 @heapwright_fault_words() alwaysinline {{
