@@ -55,7 +55,7 @@ def microseconds_of(program: Path, name: str) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {spec: [] for spec in libraries}
     for _ in range(TIMES):
         for spec, library in libraries.items():
-            less, more = (usage_of([program, str(n), "pairs", "64"], library)[0] for n in (PAIRS, 2 * PAIRS))
+            less, more = (usage_of([program, "pairs", str(n), "64"], library)[0] for n in (PAIRS, 2 * PAIRS))
             found[spec].append(round((more - less) / PAIRS * 1e6, 3))
     return found
 
@@ -85,7 +85,7 @@ def main() -> None:
         }
     about = {"command": "python bench/guarded.py", "date": datetime.now(UTC).isoformat(timespec="seconds")}
     versions = {"python": sys.version.split()[0], "numba": version("numba"), "kernel": os.uname().release}
-    print(json.dumps(about | {"versions": versions, "allocators": allocators}, indent=1))
+    sys.stdout.write(json.dumps(about | {"versions": versions, "allocators": allocators}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
