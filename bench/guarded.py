@@ -25,8 +25,8 @@ from instructions import SOURCE, for_each
 from heapwright.native.library import library_of
 
 ALLOCATORS = ("hoard",)
-WORKLOADS = ("pairs 16", "pairs 64", "pairs 1000", "lifo", "fifo", "random_set", "vectors", "strings")
-PAIRS, TIMES = 100_000, 5
+WORKLOADS = ("pairs 64", "pairs 1000", "lifo")
+PAIRS, TIMES = 30_000, 3
 PYTHON = "words = [str(i) * 9 for i in range(200_000)]; table = {word: len(word) for word in words}"
 
 

@@ -26,7 +26,7 @@
 static volatile char *block;
 static char **steps;
 static sigjmp_buf back;
-static volatile int may_jump, seen;
+static volatile int may_jump, is_once, seen;
 
 static void tell(const char *what, void *address) {
     char line[100];
@@ -50,7 +50,7 @@ static void with_info(int number, siginfo_t *info, void *context) {
 static void without_info(int number) {
     tell(number == SIGSEGV ? "handler" : "wrong", 0);
     if (seen++) _exit(43); /* SA_RESETHAND: it returns once, and must not come again */
-    if (!may_jump && steps[-1][0] == 'o') return;
+    if (is_once) return;
     leave();
 }
 
@@ -61,7 +61,8 @@ static void handle(const char *how) {
         action.sa_flags = SA_SIGINFO;
         sigaddset(&action.sa_mask, SIGUSR1);
     }
-    if (*how == 'o') action.sa_flags = SA_RESETHAND;
+    is_once = *how == 'o';
+    if (is_once) action.sa_flags = SA_RESETHAND;
     may_jump = *how == 'j';
     if (sigaction(SIGSEGV, &action, 0)) _exit(4);
 }
