@@ -20,13 +20,13 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from instructions import SOURCE, for_each
+from instructions import SOURCE, executed
 
 from heapwright.native.library import library_of
 
 ALLOCATORS = ("hoard",)
 WORKLOADS = ("pairs 64", "pairs 1000", "lifo")
-PAIRS, TIMES = 30_000, 3
+OPERATIONS, PAIRS, TIMES = 200_000, 30_000, 5
 PYTHON = "words = [str(i) * 9 for i in range(200_000)]; table = {word: len(word) for word in words}"
 
 
@@ -40,6 +40,12 @@ def usage_of(command: list[str | Path], library: Path) -> tuple[float, int]:
     return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
+def for_each(program: Path, library: str, workload: str) -> float:
+    """Instructions for one operation, over so many that their sample has its usual share."""
+    more, less = (executed(program, library, workload, n) for n in (2 * OPERATIONS, OPERATIONS))
+    return round((more - less) / OPERATIONS, 1)
+
+
 def instructions_of(program: Path, name: str) -> dict[str, dict[str, float]]:
     """For each workload: the instructions of one operation, bare and under the layer."""
     rows = {}
@@ -49,14 +55,12 @@ def instructions_of(program: Path, name: str) -> dict[str, dict[str, float]]:
     return rows
 
 
-def microseconds_of(program: Path, name: str) -> dict[str, list[float]]:
-    """The time of a pair, in turns: bare, and if each block is guarded."""
-    libraries = {spec: library_of(spec) for spec in (name, f"guarded[RATE=1]({name})")}
-    found: dict[str, list[float]] = {spec: [] for spec in libraries}
+def microseconds_of(program: Path, name: str) -> list[float]:
+    """The time of a pair of which each block is guarded."""
+    library, found = library_of(f"guarded[RATE=1]({name})"), []
     for _ in range(TIMES):
-        for spec, library in libraries.items():
-            less, more = (usage_of([program, "pairs", str(n), "64"], library)[0] for n in (PAIRS, 2 * PAIRS))
-            found[spec].append(round((more - less) / PAIRS * 1e6, 3))
+        less, more = (usage_of([program, "pairs", str(n), "64"], library)[0] for n in (PAIRS, 2 * PAIRS))
+        found.append(round((more - less) / PAIRS * 1e6, 3))
     return found
 
 
@@ -78,7 +82,7 @@ def main() -> None:
         allocators = {
             name: {
                 "instructions": instructions_of(program, name),
-                "microseconds_of_a_pair": microseconds_of(program, name),
+                "microseconds_of_a_guarded_pair": microseconds_of(program, name),
                 "peak_resident_bytes": resident_of(name),
             }
             for name in ALLOCATORS
