@@ -11,7 +11,7 @@ from pathlib import Path
 LADDER = (
     ("memory", "errors", "bits", "spans", "options", "elf", "reach", "wording"),
     ("layout",),
-    ("files", "preload", "locks", "stats", "dialect", "control"),
+    ("files", "preload", "locks", "stats", "chance", "guards", "dialect", "control"),
     ("figures", "variants"),
     ("allocators", "layers"),
     ("allocator",),

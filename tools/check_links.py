@@ -23,6 +23,7 @@ DEAD = (
 )
 ADDRESS = re.compile(r"https?://[^\s<>`\"']+")
 MARKDOWN = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"```.*?```|`[^`\n]+`", re.S)
 
 
 def problems(root: Path) -> list[str]:
@@ -62,7 +63,7 @@ def broken(path: Path, text: str, verified: set[str]) -> Iterator[str]:
             yield f"{address} is no address"
         elif address not in verified:
             yield f"{address} is not in {VERIFIED}: open it, then add it there with a note"
-    for target in MARKDOWN.findall(text) if path.suffix == ".md" else ():
+    for target in MARKDOWN.findall(CODE.sub("", text)) if path.suffix == ".md" else ():
         file = target.split("#")[0]
         if file and "://" not in file and not (path.parent / file).exists():
             yield f"there is no {target}"

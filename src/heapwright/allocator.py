@@ -50,6 +50,7 @@ OF_THE_HEAP = (
     "leave",
     "count_in",
     "count_out",
+    "slot_near",
 )  # calls that a layer need not define; calls that concern one block it must
 HERE = Path(__file__).parent
 PACKAGE_FILE, INTERFACE_FILE = "__init__.py", "interface.py"
@@ -97,6 +98,11 @@ class Allocator:
     def has_caches(self) -> bool:
         """Whether it offers object caches to programs. A layer does not, because it would not see their objects."""
         return hasattr(self.parts[0], "cache_create")
+
+    @property
+    def has_protected_pages(self) -> bool:
+        """Whether a layer protects pages, so that a fault is the heap's to explain."""
+        return hasattr(self.module, "slot_near")
 
     @property
     def slow_paths(self) -> frozenset[str]:
@@ -280,6 +286,8 @@ def execute(path: Path, module: ModuleType) -> None:
         tree = ast.parse(path.read_text(), str(path))
         if spec := variant_of(module.__name__):
             tree = tuned(tree, path, spec, find(spec, is_layer=False))
+        elif spec := layer_variant_of(module.__name__):
+            tree = tuned(tree, path, spec, path)
         code = compile(with_own_rooms(tree, path, module.__name__), str(path), "exec")
         exec(code, module.__dict__)  # noqa: S102  running the allocator is the point
     except AllocatorError:  # from a room
@@ -342,6 +350,12 @@ def variant_of(module: str) -> str:
     """The variant to which a module belongs, such as `hoard[SLACK=4]`; "" if there is none."""
     spec = root_of(module).removeprefix(LOADED).removesuffix("]") if module.startswith(LOADED) else ""
     return spec if "(" not in spec and base_of(spec) != spec else ""
+
+
+def layer_variant_of(module: str) -> str:
+    """The same for a layer, such as `guarded[RATE=9]` of `guarded[RATE=9](kr)`."""
+    head = module.removeprefix(LOADED).partition("(")[0]
+    return head if "(" in module and base_of(head) != head else ""
 
 
 class Rooms:

@@ -46,6 +46,9 @@ class Memory(Protocol):
     def decommit(self, address: int, size: int) -> int:
         """Release the frames of whole pages, which stay mapped and read as zero."""
 
+    def protect(self, address: int, size: int, is_protected: int) -> int:
+        """Let every access to whole pages fault, or none again. The heap's `slot_near` explains the faults."""
+
     def is_mapped(self, address: int) -> bool:
         """Whether an address can be read. This may take a system call, so no fast path calls it."""
 
@@ -113,6 +116,9 @@ class Memory(Protocol):
 
     def record_anew(self) -> None:
         """Start separate records in a forked child."""
+
+    def note_caller(self, address: int, size: int) -> None:
+        """Store who called the heap: a `heapwright.guards.Caller` of `size` bytes."""
 
     def call_with(self, function: int, a: int, b: int, c: int, d: int) -> int:
         """Call a C function of the program, given by its address, with four words; one with fewer ignores the rest."""

@@ -23,7 +23,7 @@ SHIPPED = sorted(
             if path.parent.name not in ("allocators", "parts") or path.stem != "__init__"
         ),
         *(PACKAGE / "layers").glob("[a-z]*.py"),
-        *(PACKAGE / f"{name}.py" for name in ("libc", "locks", "options", "spans", "stats")),
+        *(PACKAGE / f"{name}.py" for name in ("chance", "guards", "libc", "locks", "options", "spans", "stats")),
     ]  # bits is the arithmetic that D6 asks for: in Python, and replaced when compiled
 )
 HEAD = '''

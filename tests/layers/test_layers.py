@@ -19,7 +19,7 @@ from heapwright.machine import start
 from heapwright.native.library import library_of
 from heapwright.traces.raw import ALLOC, DEALLOC, FORK, REALLOC_FROM, REALLOC_TO, THREAD_EXIT
 
-LAYERS = ("sized", "locked", "counted", "traced", "sampled")
+LAYERS = ("sized", "locked", "counted", "traced", "sampled", "guarded")
 HEADER = 16  # of `sized`
 STACKS = [*(f"{layer}(linked_list)" for layer in LAYERS), "counted(locked(sized(linked_list)))"]
 BELOW = (

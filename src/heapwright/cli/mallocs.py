@@ -8,6 +8,7 @@ HELP = "The malloc, in one of the forms below."
 EPILOG = """\b
 Mallocs, as -a takes them:
   kr  mine.py  ./mine/  locked(kr)  an allocator: a name, a file, a folder, or a stack
+  guarded[RATE=100](hoard)          a layer or an allocator with other values of its tunables
   system                            the C library's malloc
   jemalloc  mimalloc  tcmalloc      an installed peer; `heapwright doctor` lists them
   LABEL=/path/lib.so                any library that exports malloc

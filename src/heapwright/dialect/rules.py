@@ -21,7 +21,7 @@ from heapwright.dialect.source import (
 )
 from heapwright.dialect.values import numbers, one_type, too_large
 
-SHARED = ("layout", "bits", "spans", "locks", "stats", "options")
+SHARED = ("layout", "bits", "spans", "locks", "stats", "options", "chance", "guards")
 ALLOWED_IMPORTS = {
     "__future__",
     "heapwright.allocators",

@@ -12,4 +12,5 @@ LAYERS = (
     "counted",
     "traced",
     "sampled",
+    "guarded",
 )

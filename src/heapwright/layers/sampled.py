@@ -21,12 +21,13 @@ A block that is handed out is in the table before its thread returns from `mallo
 then. So words change by single atomic operations, and no lock is needed.
 
 Source: J. von Neumann, Various Techniques Used in Connection with Random Digits (1951), for exponential numbers without
-logarithms; G. Steele, D. Lea, C. Flood, Fast Splittable Pseudorandom Number Generators (2014), for SplitMix64.
+logarithms.
 """
 
 from __future__ import annotations
 
-from heapwright.bits import floor_log2, shift_right, unsigned_less, wrapping_add, wrapping_mul
+from heapwright.bits import floor_log2, shift_right, unsigned_less, wrapping_add
+from heapwright.chance import GAMMA, draw, mixed
 from heapwright.layers import inner
 from heapwright.layout import NULL, WORD, Atomic, Inline, Struct, Word
 from heapwright.locks import FREE, acquire, release
@@ -56,8 +57,6 @@ COUNT = 48  # a word's bits above the address
 ADDRESS = (1 << COUNT) - 1
 
 FRACTION = 32  # bits of a random number that are used
-GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)  # of SplitMix64
-FIRST_FACTOR, SECOND_FACTOR = 0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64)
 
 
 class Heap(Struct):
@@ -99,7 +98,7 @@ def begin_thread(heap):
     """Give a thread random numbers of its own, and its first gap."""
     if heap.table.load() == NULL:
         open_once(heap)
-    heap.memory.set_local(STATE, mixed(heap.seeds.add(GAMMA)) | 1)
+    heap.memory.set_local(STATE, draw(heap.seeds) | 1)
     heap.memory.set_local(LEFT, next_gap(heap.memory, heap.rate))
 
 
@@ -159,13 +158,6 @@ def uniform(memory):
     state = wrapping_add(memory.local(STATE), GAMMA)
     memory.set_local(STATE, state)
     return shift_right(mixed(state), 64 - FRACTION)
-
-
-def mixed(state):
-    """The output of SplitMix64 for a state."""
-    state = wrapping_mul(state ^ shift_right(state, 30), FIRST_FACTOR)
-    state = wrapping_mul(state ^ shift_right(state, 27), SECOND_FACTOR)
-    return state ^ shift_right(state, 31)
 
 
 # --- the table

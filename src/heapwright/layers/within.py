@@ -92,6 +92,13 @@ if hasattr(inner, "survey_part"):
         return inner.survey_part(heap.heap, before, part)
 
 
+if hasattr(inner, "slot_near"):
+
+    def slot_near(heap, address):
+        """Call `inner.slot_near`."""
+        return inner.slot_near(heap.heap, address)
+
+
 if hasattr(inner, "lists"):
 
     def lists(heap):

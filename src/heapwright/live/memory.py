@@ -179,8 +179,8 @@ class Image:
 
     refuse: Any = _refuse
     exchange = compare_exchange = add = fill = copy = refuse
-    sbrk = mmap = munmap = mremap = decommit = set_local = wait = wake = relax = refuse
-    set_errno = record = record_anew = call = call_with = refuse
+    sbrk = mmap = munmap = mremap = decommit = protect = set_local = wait = wake = relax = refuse
+    set_errno = record = record_anew = note_caller = call = call_with = refuse
 
 
 class Misuse(Exception):

@@ -172,11 +172,11 @@ def diagnose(process: Victim, own: int, operation: str, address: int, size: int)
 def diagnose_page(process: Victim, address: int) -> Kind | None:
     space = process.space
     entry = space.table.entry(address) if 0 <= address < space.kernel.maxva else 0
-    if entry & LAZY:
-        return Kind.MEMORY
-    if not entry & V:
+    if not entry & (V | LAZY):
         return Kind.UNMAPPED
-    return Kind.PERMISSION if entry & (R | W | U) != R | W | U else None
+    if entry & (R | W | U) != R | W | U:
+        return Kind.PERMISSION
+    return Kind.MEMORY if entry & LAZY else None
 
 
 def diagnose_byte(process: Victim, own: int, operation: str, address: int) -> Kind | None:

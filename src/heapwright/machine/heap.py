@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from functools import partial
 from operator import index
 from typing import Any, NoReturn, Self
 
@@ -23,6 +24,7 @@ from heapwright.machine.blocks import Block
 from heapwright.machine.callbacks import TO_FREED, TO_USER, change_owner
 from heapwright.machine.calls import Calls, Span
 from heapwright.machine.contract import misuse, require_alignment, require_same_layout
+from heapwright.machine.explain import explain
 from heapwright.machine.fault import NOWHERE, BrokenInvariant, Fault, Kind
 from heapwright.machine.memory import View
 from heapwright.machine.process import Process
@@ -52,6 +54,7 @@ class Heap(Calls):
         self._stats = 0  # the address of the statistics; 0 until they are first asked for
         self.words = process.reserve(self._functions.Heap.SIZE)
         self.state = self._functions.Heap(process.memory, self.words)
+        process.explain = partial(explain, self._functions, self.state)
         look_at_numbers(allocator)
 
     @classmethod
@@ -67,6 +70,7 @@ class Heap(Calls):
         twin = copy(self)
         twin.process, twin.blocks, twin.lent = process, process.blocks, list(self.lent)
         twin.state = self._functions.Heap(process.memory, self.words)
+        process.explain = partial(explain, self._functions, twin.state)
         return twin
 
     @property

@@ -41,7 +41,7 @@ class Kernel:
         seed: int = 0,
     ):
         self.frames = Frames(frames, page)
-        self.calls = Failures()  # refused requests for memory, by sbrk and mmap
+        self.calls = Failures()  # refused requests for memory, by sbrk and mmap, and for other rights to pages
         self.breaks = Failures()  # refused requests of sbrk alone, as if something lay beyond the break
         self.intrusions = Failures()  # requests of sbrk before which somebody else moves the break by some bytes
         self.returns = Failures()  # refused calls that return memory: munmap, decommit, sbrk and mremap to less

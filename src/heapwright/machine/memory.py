@@ -216,6 +216,10 @@ class View:
         self._decommits += result == 0
         return self._called("decommit", (address, size), result)
 
+    def protect(self, address: int, size: int, is_protected: int) -> int:
+        result = self.process.space.protect(address, size, is_protected)
+        return self._called("protect", (address, size, is_protected), result)
+
     def is_mapped(self, address: int) -> bool:
         """Whether memory of the allocator or the user lies there; text and guard pages do not count."""
         self._step("is_mapped", address, 1)
@@ -350,6 +354,11 @@ class View:
             self._fault(Kind.NUMBER, f"a call of {function:#x}, where the program has no function", function, "call")
         return found(a, b, c, d) or 0
 
+    def note_caller(self, address: int, size: int) -> None:
+        """Store a Caller without a call stack: the machine keeps the lines of source of each block itself."""
+        self.fill(address, size, 0)
+        self.store(address, 8, self.thread_id())
+
     # --- faults
 
     def fault(self, what: str, address: int, size: int = 0) -> NoReturn:
@@ -362,7 +371,8 @@ class View:
         kind, byte, where = diagnose(self.process, self.own, operation, start, address + size - start)
         if kind == Kind.UNMAPPED:
             self.process.space.meet_unmapped(byte)
-        what = f"{self.who} {operation} of {size} bytes at {address:#x}, {where}"
+        told = self.process.explain(byte) if kind == Kind.PERMISSION else ""
+        what = f"{self.who} {operation} of {size} bytes at {address:#x}, {where}{told}"
         self._fault(kind, what, byte, f"{operation} of {size} bytes")
 
     def _fault(self, kind: Kind, what: str, address: int, operation: str = "") -> NoReturn:

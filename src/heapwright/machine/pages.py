@@ -99,7 +99,7 @@ class Pages:
     def _touch(self, address: int) -> int:
         """The entry of a page; a lazy page gets its frame now (vmfault in xv6 kernel/vm.c)."""
         entry = self.table.entry(address)
-        if entry & LAZY:
+        if entry & LAZY and entry & U:
             frame = self.frames.take_reserved(self.owner) if entry & RESERVED else self.frames.take(self.owner)
             if not frame:
                 return 0

@@ -259,6 +259,17 @@ class Space(Pages):
         self.shadow.write(address, self.shadow.read(address, size).translate(ZEROED))
         return 0
 
+    def protect(self, address: int, size: int, is_protected: int) -> int:
+        """Close whole pages of heap or mappings to the program, or open them (mprotect(2); uvmclear in kernel/vm.c)."""
+        end = address + size
+        is_wrong = address % self.page or size % self.page or size < 0 or not self._is_heap(address, end)
+        if is_wrong or self.kernel.calls.due():
+            return -1
+        for page in range(address, end, self.page):
+            self.table.change_flags(page, 0 if is_protected else U, U if is_protected else 0)
+            self.pages.pop(page // self.page, None)
+        return 0
+
     def _is_heap(self, start: int, end: int) -> bool:
         if start >= self.heap_start and end <= self.round_up(self.brk):
             return True

@@ -27,7 +27,7 @@ from heapwright.native import (
 from heapwright.native.lean import LeanLibrary, modules_of
 from heapwright.native.portable import portable
 from heapwright.native.runtime.kernel import THREAD_WORDS
-from heapwright.native.shell import CARD, shell_text
+from heapwright.native.shell import CARD, FAULTS, shell_text
 from heapwright.native.slow_paths import call_by_value, keep_apart
 
 OPTIONS = {
@@ -64,6 +64,7 @@ class Unit(NamedTuple):
     is_heap: bool = True  # otherwise it does one job when it is loaded, and ends the process
     name: str = ""  # of the allocator, for its reports
     spec: str = ""  # of the stack, for the library's card
+    handles_faults: bool = False  # it has pages that it protects, and a handler of SIGSEGV
     has_frames: bool = False  # all functions keep a frame pointer, so that the library finds who called it
 
 
@@ -74,6 +75,7 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
         mangled, library = lower(export)
         shell.append(face_text(export, mangled))
         texts.update(dict.fromkeys(modules_of(library)))
+    shell += [FAULTS] if unit.handles_faults else []
     shell += [f"@{alias} = alias ptr, ptr @{name}" for alias, name in unit.aliases.items()]
     frames = with_frames if unit.has_frames else str
     module = llvm.parse_assembly(frames("\n".join(shell)))

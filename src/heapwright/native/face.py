@@ -12,7 +12,7 @@ from heapwright.native.c import heap_words, process_memory
 from heapwright.native.compiler import Export, Unit
 from heapwright.native.jobs import holder, replay_addresses, replayer
 from heapwright.native.portable import portable
-from heapwright.native.runtime import kernel, phases, recorder
+from heapwright.native.runtime import kernel, phases, recorder, signals
 from heapwright.native.runtime.stacks import modules
 
 LIBC = Path(__file__).parent.parent / "libc.py"
@@ -56,9 +56,20 @@ def unit_of(stack: Allocator) -> Unit:
         *exports_of(report, heap, exports.REPORT, exports.PREFIX),
         *lifecycle(stack),
         *own_functions(stack),
+        *fault_handling(stack),
         *(Export(exports.PREFIX + name, getattr(kernel, name), arity) for name, arity in exports.KERNEL.items()),
     )
-    return Unit(exported, ALIASES, heap.SIZE, stack.slow_paths, words_of(stack), name=stack.name, spec=stack.spec)
+    return Unit(
+        exported,
+        ALIASES,
+        heap.SIZE,
+        stack.slow_paths,
+        words_of(stack),
+        name=stack.name,
+        spec=stack.spec,
+        handles_faults=stack.has_protected_pages,
+        has_frames=stack.has_protected_pages,
+    )
 
 
 def recorder_unit(stack: Allocator) -> Unit:
@@ -106,6 +117,15 @@ def holder_unit() -> Unit:
 
 def c_face(stack: Allocator, names: dict[str, int]) -> list[Export]:
     return exports_of(stack.bind(LIBC), stack.module.Heap, names)
+
+
+def fault_handling(stack: Allocator) -> list[Export]:
+    """The handler of SIGSEGV, and the C library's functions that change it, for a stack with protected pages."""
+    if not stack.has_protected_pages:
+        return []
+    handler, heap = stack.bind(RUNTIME / "faults.py"), stack.module.Heap
+    interposed = exports_of(signals, heap, {"sigaction": 3, "signal": 2})
+    return [*exports_of(handler, heap, exports.FAULTS, exports.PREFIX), *interposed]
 
 
 def own_functions(stack: Allocator) -> list[Export]:

@@ -15,8 +15,8 @@ from heapwright.native import (
 from heapwright.native.c import call_with, call_with_two, declare, text
 from heapwright.native.pointers import MemoryType, i64
 from heapwright.native.portable import given, portable
-from heapwright.native.runtime import kernel, linux, misuse, phases, recorder, settings
-from heapwright.native.runtime.stacks import sites
+from heapwright.native.runtime import kernel, linux, misuse, phases, recorder, settings, signals
+from heapwright.native.runtime.stacks import callers, sites
 
 i1, i8 = ir.IntType(1), ir.IntType(8)
 
@@ -34,6 +34,8 @@ for function in (
     *vars(sites).values(),
     *vars(settings).values(),
     *vars(misuse).values(),
+    *vars(signals).values(),
+    *vars(callers).values(),
 ):
     if isinstance(function, FunctionType):
         portable(function)
@@ -62,6 +64,16 @@ method("random")(lambda self: lambda self: kernel.random())
 method("clock")(lambda self: lambda self: kernel.clock())
 overload_attribute(MemoryType, "PAGE")(lambda memory: lambda memory: linux.PAGE)
 overload_attribute(MemoryType, "MAX_SBRK")(lambda memory: lambda memory: bits.MAX_WORD)
+
+
+@method("protect")
+def memory_protect(self, address, size, is_protected):
+    return lambda self, address, size, is_protected: signals.protect(address, size, is_protected)
+
+
+@method("note_caller")
+def memory_note_caller(self, address, size):
+    return lambda self, address, size: callers.note_caller(address, size)
 
 
 @method("mremap")

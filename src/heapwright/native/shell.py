@@ -11,6 +11,7 @@ from llvmlite import binding as llvm
 from heapwright.native.cxx import operators_text
 from heapwright.native.runtime.kernel import Runtime
 from heapwright.native.runtime.recorder import Recorder
+from heapwright.native.runtime.signals import Action
 
 CARD = "heapwright_card"
 
@@ -133,6 +134,19 @@ define ptr @dlopen(ptr %file, i32 %flags) {
   %handle = musttail call ptr %real(ptr %file, i32 %bound)
   ret ptr %handle
 }
+"""
+
+# For a library with protected pages: the program's action for SIGSEGV, and our handler. The alias means this library's,
+# even if the process has another one.
+FAULTS = f"""
+@fault = internal global [{Action.SIZE} x i8] zeroinitializer, align 8
+define i64 @heapwright_fault_words() alwaysinline {{
+  ret i64 ptrtoint (ptr @fault to i64)
+}}
+define i64 @heapwright_fault_handler() alwaysinline {{
+  ret i64 ptrtoint (ptr @on_fault to i64)
+}}
+@on_fault = internal alias i64 (i64, i64, i64), ptr @heapwright_on_fault
 """
 
 JOB = """

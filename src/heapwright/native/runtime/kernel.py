@@ -53,6 +53,8 @@ class Runtime(Struct):
     exit_key: Word32  # the pthread key whose destructor calls thread_exit
     has_exit_key: Word32
     reporter: Word  # the last thread that reported a misuse
+    has_fault_handler: Word  # of SIGSEGV: see `signals`
+    reported: Word  # the address of the last fault that it reported
 
 
 def runtime():

@@ -6,7 +6,7 @@ PAGE = 4096
 MAX_PATH = 4096  # PATH_MAX
 
 # mmap, mremap, madvise
-READ_WRITE = 3  # PROT_READ | PROT_WRITE
+NO_ACCESS, READ_WRITE = 0, 3  # PROT_NONE; PROT_READ | PROT_WRITE
 SHARED, PRIVATE, ANONYMOUS = 1, 2, 0x20
 NO_RESERVE, POPULATE, FIXED_NO_REPLACE = 0x4000, 0x8000, 0x100000
 PRIVATE_ANONYMOUS = PRIVATE | ANONYMOUS
@@ -21,6 +21,7 @@ OWNERS_ALONE = 0o600
 
 # system calls without a plain function in the C library, or whose function is a cancellation point
 READ, WRITE, CLOSE, OPEN_AT, READ_LINK_AT, GETRANDOM = 0, 1, 3, 257, 267, 318
+GET_THREAD = 186  # gettid
 PRCTL, SET_SECCOMP, STRICT = 157, 22, 1  # prctl: PR_SET_SECCOMP, SECCOMP_MODE_STRICT
 SET_NAME = 15  # prctl: PR_SET_NAME
 SIGACTION, SIGPROCMASK = 13, 14  # rt_sigaction, rt_sigprocmask
@@ -33,9 +34,10 @@ DATA_SIZE, ADDRESS_SPACE = 2, 9  # getrlimit: RLIMIT_DATA, RLIMIT_AS
 FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129  # the system call; both on private words
 
 # signals
-ABORTED = 6  # SIGABRT
-DEFAULT_ACTION = 0  # SIG_DFL
-NOT_BLOCKED = 0x40000000  # SA_NODEFER: a handler's flag
+ABORTED, SEGMENT = 6, 11  # SIGABRT, SIGSEGV
+DEFAULT_ACTION, IGNORE = 0, 1  # SIG_DFL, SIG_IGN
+WITH_INFO, ON_STACK, RESTART = 4, 0x08000000, 0x10000000  # SA_SIGINFO, SA_ONSTACK, SA_RESTART: a handler's flags
+NOT_BLOCKED, ONCE = 0x40000000, 0x80000000  # SA_NODEFER, SA_RESETHAND
 
 # clock_gettime
 REAL_TIME, STEADY, CPU_TIME = 0, 1, 2  # since 1970; since the machine started; of all threads of the process

@@ -50,10 +50,7 @@ def report(what, address, size):
 def say(what, address, size):
     """Write the line of a report."""
     line = c.on_stack(Line)
-    line.used = 0
-    put_text(line, c.text("heapwright: "))
-    put_text(line, c.heap_name())
-    put_text(line, c.text(": "))
+    begin_line(line)
     put_text(line, what)
     put_text(line, c.text(": "))
     put_address(line, address)
@@ -62,6 +59,14 @@ def say(what, address, size):
         put_number(line, size, 0)
         put_text(line, c.text(" bytes)"))
     write_line(line)
+
+
+def begin_line(line):
+    """Begin a line of a report: with the names of heapwright and of the allocator."""
+    line.used = 0
+    put_text(line, c.text("heapwright: "))
+    put_text(line, c.heap_name())
+    put_text(line, c.text(": "))
 
 
 def act_by_default():

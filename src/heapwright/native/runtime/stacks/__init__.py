@@ -9,6 +9,8 @@
     trail       what a stack shares with the thread's last one
     python      the frames of CPython's interpreter
     interning   numbers for stacks
+    callers     the stack of one of the few requests that `guarded` keeps, step by step and without tables
+    places      code addresses as text
     sites       the stack of a request, and its records
 
 All are written in the dialect. None takes a lock of the C library, allocates, or makes a system call on the way.
