@@ -17,7 +17,9 @@ ENDS = {
     "hangs": "void *mm_malloc(size_t size) { for (;;) ; }",
     "sleeps": "void *mm_malloc(size_t size) { for (;;) sleep(1000); }",
     "stops": "#include <signal.h>\nvoid *mm_malloc(size_t size) { raise(SIGSTOP); return sound_malloc(size); }",
-    "closes its descriptors": "void *mm_malloc(size_t size) { for (int i = 0; i < 99; i++) close(i); return NULL; }",
+    "closes its descriptors": (
+        "int i;\nvoid *mm_malloc(size_t size) { while (i < 99) close(i++); return sound_malloc(size); }"
+    ),
 }
 HOW = {
     "exits in a constructor": "exited with status 0",

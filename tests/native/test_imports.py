@@ -21,6 +21,7 @@ INSIDE_MALLOC = {
     "__errno_location": "the address of a word that each thread has from its start",
     "__libc_single_threaded": "data",
     "abort": "it raises the signal first; its lock is its own, and it leaves stdio alone since 2.27",
+    "clock_gettime": "it reads the kernel's page of times, or is a system call",
     "madvise": "a system call",
     "memmove": "bytes; which of its forms serves is decided when the library is loaded",
     "memset": "bytes; the same",
