@@ -1,5 +1,5 @@
 # make demo       record a real Python program, compare allocators on the recording, simulate a user program
-# make test       the ordinary tests: six minutes on two cores, and one or two more to compile the libraries the first time
+# make test       the ordinary tests: ten minutes on two cores, and three more to compile the libraries the first time
 # make check      everything that a change must pass: lint, types, tests, the demo, the tests of real programs
 # make docs       the documents as a site, in .venv/site; a warning fails the build
 # make nightly    what takes hours: every slow test, full conformance checks, mutation; commits the results, docs/proof
