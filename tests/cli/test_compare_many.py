@@ -23,6 +23,8 @@ from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace, Tra
 from heapwright.traces.format import write
 from heapwright.traces.synthesize import random_live_set
 
+HERE = Path(__file__).parents[2]
+
 ABORTS, WAITS = 7777, 8888  # sizes
 PECULIAR = f"""
 #include <stdlib.h>
@@ -244,7 +246,9 @@ def test_an_interrupt_ends_the_processes_on_the_cluster(cluster, traces, peculia
 def remote(cluster):
     """A cluster whose only worker has another /tmp, as on another machine."""
     bwrap, dask = shutil.which("bwrap"), Path(sys.executable).with_name("dask")
-    apart = [bwrap or "bwrap", "--dev-bind", "/", "/", "--tmpfs", "/tmp", "--die-with-parent"]
+    kept = [sys.prefix, str(HERE)] if HERE.is_relative_to("/tmp") else []
+    shown = [word for each in kept for word in ("--ro-bind", each, each)]
+    apart = [bwrap or "bwrap", "--dev-bind", "/", "/", "--tmpfs", "/tmp", *shown, "--die-with-parent"]
     if not bwrap or subprocess.run([*apart, "true"], check=False, capture_output=True).returncode:
         pytest.skip("bubblewrap cannot make another /tmp")
     with cluster.get_client() as client:
