@@ -61,7 +61,7 @@ def synthesized(path: Path, events: int) -> Path:
     say(f"making a trace of {events:,} events")
     work, summary = Work(), Summary()
     with path.open("wb") as file:
-        writer = Writer(file, level=1)
+        writer = Writer(file)
         while summary.events < events:
             chunk, live_bytes = work.filled() if not summary.events else work.replaced(min(PAIRS, events // 2))
             before = summary.blocks, summary.live_bytes_at_end, summary.live_blocks_at_end
