@@ -1,23 +1,20 @@
 # make demo       record a real Python program, compare allocators on the recording, simulate a user program
-# make test       the ordinary tests: ten minutes on two cores, and three more to compile the libraries the first time
-# make check      everything that a change must pass: lint, types, tests, the demo, the tests of real programs
+# make test       the ordinary tests: some minutes on two cores, and three more to compile the libraries the first time
+# make test-long  the tests marked `long`: browsers, other processes' memory, compilers, larger searches
+# make check      everything that a change must pass: lint, types, both kinds of tests, the demo, the documents
 # make docs       the documents as a site, in .venv/site; a warning fails the build
-# make nightly    what takes hours: every slow test, full conformance checks, mutation; commits the results, docs/proof
-#
-# `make test` leaves out the tests marked slow. `make check` runs those of them that end within some minutes.
+# make nightly    what takes hours: the tests marked `slow` too, full conformance checks, mutation; commits docs/proof
 
 PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
+unexport PYTHONDONTWRITEBYTECODE # each of the many processes that tests start would compile all modules again
 HEAPWRIGHT := $(VENV)/bin/heapwright
 PYTEST := $(VENV)/bin/python -m pytest -q -n auto --dist worksteal
 # Compiled code that hangs hears no signal: its process ends, and the test is named as failed.
 GUARD := -o faulthandler_timeout=700 -o faulthandler_exit_on_timeout=true
 DEMO := $(VENV)/demo.hwt
 SITE := $(VENV)/site
-SLOW_IN_CHECK := tests/docs tests/packaging tests/cli tests/allocators/test_packages.py tests/allocators/test_variants.py \
-  tests/native/test_c_and_rust.py tests/native/test_same_addresses.py tests/native/test_glibc_236.py \
-  tests/real/test_programs.py tests/real/test_cface.py
 
 .PHONY: demo test test-long check nightly docs lint setup libraries clean
 
@@ -40,7 +37,7 @@ test: libraries
 	$(PYTEST) $(GUARD)
 
 test-long: libraries
-	$(PYTEST) $(GUARD) -m slow $(SLOW_IN_CHECK)
+	$(PYTEST) $(GUARD) -m 'long and not slow'
 
 lint: $(READY)
 	$(VENV)/bin/ruff check src tests tools examples bench
@@ -59,7 +56,7 @@ check:
 	$(MAKE) test-long
 
 nightly: libraries
-	$(PYTEST) -m 'slow or not slow' --hypothesis-profile=thorough
+	$(PYTEST) -m '' --hypothesis-profile=thorough
 	$(VENV)/bin/python tools/make_proof.py all
 	git diff --quiet -- docs/proof docs/proof.md || git commit -m "docs: what the nightly run of $$(date -I) reached" -- docs/proof docs/proof.md
 

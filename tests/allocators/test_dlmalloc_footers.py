@@ -53,6 +53,7 @@ def test_addresses_are_those_of_the_original(footed, seed):
     assert crc32(" ".join(str(address - h.process.heap_start) for address in given).encode()) == ORIGINAL[seed]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{}, {"page": 65536}, {"lazy": True}])
 def test_the_invariants_hold(footed, options):
     h = start(footed, **options)

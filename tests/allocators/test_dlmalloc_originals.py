@@ -9,6 +9,8 @@ import pytest
 from own_functions import Program
 from space_replay import PROGRAMS, differences
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("text", PROGRAMS, ids=range(len(PROGRAMS)))
 def test_each_call_gives_what_the_original_gave(text):

@@ -92,6 +92,7 @@ def test_an_extent_that_is_too_small_and_cannot_go_back_serves_others():
     h.check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_all_goes_well_with_a_kernel_that_takes_nothing_back(seed):
     random, h = Random(seed), opened()

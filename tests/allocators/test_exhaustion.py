@@ -21,6 +21,7 @@ def design(request):
     return allocator.load(request.param)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("check", REFUSALS)
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name in MANY_CALLS else ()) for name in ALLOCATORS])
 def test_a_kernel_that_refuses_at_every_call(name, check):

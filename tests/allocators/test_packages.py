@@ -179,13 +179,13 @@ def test_a_number_that_does_not_fit_is_noticed_in_a_room(mine):
         heap.alloc(40)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_checks_hold_by_the_command_line(heapwright, mine):
     done = heapwright("check", "./mine/", "--quick", cwd=mine.parent)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_runs_a_program(heapwright, mine):
     done = heapwright("run", "-a", "./mine", "--", "true", cwd=mine.parent)
     assert (done.returncode, done.stderr) == (0, "")
@@ -194,7 +194,7 @@ def test_it_runs_a_program(heapwright, mine):
 # --- mutants
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("room", ["extents.py", "__init__.py"])
 def test_mutants_of_each_room_are_planted_and_found(mine, room):
     subject = Subject(str(mine))
@@ -205,7 +205,7 @@ def test_mutants_of_each_room_are_planted_and_found(mine, room):
     assert killer_of(mutant, killers_for(subject)).isidentifier()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mutants_of_a_shipped_room_are_planted_and_found():
     subject = Subject("tlsf")
     mutants = {each.what: each for each in mutants_of(subject) if each.file == "tlsf/blocks.py"}

@@ -85,6 +85,7 @@ def test_a_thread_continues_the_arena_of_the_last_one_on_its_stack(roomy, other)
     assert roomy.state.arenas == 3
 
 
+@pytest.mark.long
 def test_an_arena_goes_on_in_another_segment_and_gives_it_back(roomy, other):
     roomy.alloc(24)
     with on(roomy, other):

@@ -61,6 +61,7 @@ def test_too_much_is_null_and_all_goes_on(name, semantics):
         go_on(heap, blocks)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", GROW_BY_SBRK)
 def test_gibibytes_are_served_and_given_back(name):
     """Blocks whose sum passes 2 GiB, one of which does alone, and a shrink by more than that."""

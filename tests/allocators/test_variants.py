@@ -58,7 +58,7 @@ def held_after_one(spec):
 
 
 @pytest.mark.parametrize(
-    "spec", [spec if "kr" in spec else pytest.param(spec, marks=pytest.mark.slow) for spec in EXAMPLES]
+    "spec", [spec if "kr" in spec else pytest.param(spec, marks=pytest.mark.long) for spec in EXAMPLES]
 )
 def test_a_variant_is_a_heap(spec):
     subject = Subject(spec)
@@ -112,7 +112,7 @@ def test_names():
     assert settings_of("hoard[K=2, SUPERBLOCK=0x10000]") == {"K": 2, "SUPERBLOCK": 65536}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_it_runs_a_program():
     pytest.importorskip("numba")
     command = [sys.executable, "-m", "heapwright", "run", "-a", "kr[MIN_GROWTH=16]", "--stats", "--", "true"]

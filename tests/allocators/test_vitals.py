@@ -9,6 +9,8 @@ from heaps import fresh
 from heapwright.allocators import ALLOCATORS
 from heapwright.describe import describe, describe_all
 
+pytestmark = pytest.mark.long
+
 SIZES = (*range(1, 50), 100, 112, 120, 128, 1000, 1016, 1024, 4080, 4096)
 
 

@@ -151,6 +151,7 @@ def test_one_thread_allocates_and_another_frees_without_blowup(heap):
     heap.check()
 
 
+@pytest.mark.long
 def test_a_sender_drains_the_inbox_of_a_thread_that_sleeps(heap):
     blocks = [heap.alloc(4000) for _ in range(4 * 60)]
     owner = home_of(heap)
@@ -214,6 +215,7 @@ def test_another_thread_empties_its_lists_at_its_next_refill_after_a_trim(heap):
     heap.check()
 
 
+@pytest.mark.long
 def test_a_crowd_of_threads_shares_the_first_blocks_of_each_class(heap):
     places = []
     for _ in range(homes.CROWD + 4):

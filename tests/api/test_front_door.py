@@ -47,6 +47,7 @@ def test_a_name_that_is_not_there():
         heapwright.stat  # noqa: B018
 
 
+@pytest.mark.long
 def test_types_are_seen_by_a_checker(tmp_path):
     pytest.importorskip("mypy")
     (tmp_path / "use.py").write_text(

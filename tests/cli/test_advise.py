@@ -16,6 +16,8 @@ from heapwright.lab.machine_facts import installed_peers
 from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace
 from heapwright.traces.format import write
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "memory"
 BURSTS = f"""
 import sys; sys.path.insert(0, {str(EXAMPLES)!r})
@@ -83,7 +85,7 @@ def advised(*command):
     return json.loads(done.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_helps_a_program_that_allocates_once(tmp_path):
     if not shutil.which("gzip"):
         pytest.skip("gzip is not installed")
@@ -113,7 +115,7 @@ int main(void) {
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_leak_is_the_programs_and_has_a_name(tmp_path):
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")

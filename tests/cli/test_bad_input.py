@@ -14,6 +14,8 @@ from toy import NO_MEMORY
 from heapwright.errors import UserError
 from heapwright.files import written_whole
 
+pytestmark = pytest.mark.long
+
 LENGTH = NO_MEMORY.count("\n")  # in lines
 
 

@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("numba")
 
 ASSEMBLY = """
@@ -43,7 +45,7 @@ def test_what_was_written_as_json(heapwright, tmp_path):
     assert facts == {"file": str(place), "emit": "library", "stack": "locked(kr)", "bytes": place.stat().st_size}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_archive_to_link(heapwright, tmp_path):
     place = tmp_path / "libkr.a"
     done = heapwright("build", "kr", "--emit", "archive", "-o", place)
@@ -72,7 +74,7 @@ def test_a_crate_is_made_anew_and_nothing_else_is_overwritten(heapwright, refuse
     assert "there is no folder" in refused("build", "kr", "--crate", tmp_path / "no" / "heap")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_assembler_text_of_one_function(heapwright):
     done = heapwright("build", "kr", "--emit", "asm", "--function", "malloc")
     assert done.returncode == 0, done.stderr

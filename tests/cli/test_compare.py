@@ -12,6 +12,8 @@ from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace
 from heapwright.traces.format import write
 from heapwright.traces.synthesize import random_live_set
 
+pytestmark = pytest.mark.long
+
 
 def pairs(number, size):
     """A block of `size` bytes again and again: many events, little memory."""

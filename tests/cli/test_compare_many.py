@@ -23,6 +23,8 @@ from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace, Tra
 from heapwright.traces.format import write
 from heapwright.traces.synthesize import random_live_set
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parents[2]
 
 ABORTS, WAITS = 7777, 8888  # sizes

@@ -7,6 +7,8 @@ import pytest
 from heapwright.traces.events import ALLOC, Events, Process, Trace
 from heapwright.traces.format import write
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def recording(tmp_path):

@@ -175,6 +175,7 @@ def test_forks_in_a_pause_and_in_a_part(recorder, with_header):
     assert {each.command for each in trace.processes} == {second.command}
 
 
+@pytest.mark.long
 def test_orders_from_outside(compiled, heapwright, tmp_path):
     command = [sys.executable, "-m", "heapwright", "record", "--control", "control", "-o", "x.hwt"]
     run = subprocess.Popen([*command, "--", compiled(HEAD + ENDLESS)], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -259,6 +260,7 @@ def test_python_is_told_why_nothing_can_be_recorded(heapwright, tmp_path, option
 # --- budget
 
 
+@pytest.mark.long
 def test_a_budget_ends_the_recording_not_the_program(recorder, with_header, heapwright, tmp_path):
     program = with_header(
         THREADS.replace("heapwright_start(); usleep(500); heapwright_stop(); usleep(500);", "usleep(1000);")

@@ -23,7 +23,7 @@ def test_this_machine_has_what_is_needed(heapwright):
     assert "self-test" not in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_self_test_runs_a_program(heapwright):
     pytest.importorskip("numba")
     done = heapwright("doctor", "--json")

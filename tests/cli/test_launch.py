@@ -194,6 +194,7 @@ def test_a_program_that_gains_privileges(compiled):
 # --- how it ended
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["run -a system", "record -o x.hwt"])
 def test_a_command_that_cannot_be_started_has_the_status_that_shells_give(heapwright, tmp_path, command):
     (tmp_path / "text").write_text("no program")

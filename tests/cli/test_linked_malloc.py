@@ -8,6 +8,8 @@ import pytest
 
 from heapwright.traces.importers import open_trace
 
+pytestmark = pytest.mark.long
+
 LIBRARY = r"""
 #include <stddef.h>
 static char room[1 << 20];

@@ -240,6 +240,7 @@ def test_free_of_null_and_callocs_arguments_are_kept(heapwright, compiled, tmp_p
     assert (tmp_path / "x.txt").read_text() == ("0: free 0x0\n0: calloc 0x100000000 30 8\n0: free 0x100000000\n")
 
 
+@pytest.mark.long
 def test_a_double_free_is_told_with_its_place(heapwright, compiled, tmp_path):
     source = "#include <stdlib.h>\nint main(void) { void *volatile p = malloc(24); free(p); free(p); return 0; }\n"
     done = heapwright("record", "-o", tmp_path / "x.hwt", "--", compiled(source))
@@ -332,6 +333,7 @@ except SystemExit:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "expected"), [([], ""), (["--sample", "1K"], "numpy"), (["--call-sites"], "numpy")]
 )

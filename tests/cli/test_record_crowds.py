@@ -6,7 +6,7 @@ from heapwright.traces.events import check
 from heapwright.traces.importers import open_trace
 
 pytest.importorskip("numba")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 HEAD = "#include <pthread.h>\n#include <stdlib.h>\n#include <sys/wait.h>\n#include <unistd.h>\n"
 THREADS, PROCESSES, ROUNDS = 5000, 500, 100

@@ -12,6 +12,8 @@ from heapwright.traces.events import ALLOC, ALLOC_ZEROED, DEALLOC, INHERITED, NO
 from heapwright.traces.importers import open_trace
 from heapwright.traces.sampling import live_figures, requests_of, total_bytes, weights
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("numba")
 
 RATE = 4096

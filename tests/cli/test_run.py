@@ -9,6 +9,8 @@ import pytest
 
 from heapwright.lab.machine_facts import installed_peers
 
+pytestmark = pytest.mark.long
+
 COUNTED = "kept = [bytes(100_000) for _ in range(50)]"  # beyond what Python keeps to itself
 
 

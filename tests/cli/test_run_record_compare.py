@@ -88,6 +88,7 @@ def recorded(heapwright, tmp_path):
     return record
 
 
+@pytest.mark.long
 def test_a_recording_compares(heapwright, recorded):
     path, done = recorded("print(len([str(i) for i in range(2000)]))")
     assert (done.returncode, done.stdout) == (0, "2000\n")

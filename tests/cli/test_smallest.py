@@ -11,6 +11,8 @@ from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace, no_
 from heapwright.traces.format import write
 from heapwright.traces.stacks import Frame, Stacks
 
+pytestmark = pytest.mark.long
+
 PAIRS = 60  # of a large block for `load` and a small one for `keep`; then the large ones are freed
 SECOND = 1_000_000  # microseconds
 

@@ -24,6 +24,7 @@ def held_by(lines):
     return (mixed_before, mixed), (one_before, one)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", allocator.ALLOCATORS)
 def test_what_a_compaction_is_worth(name):
     outcome = run_program("compacttest", name)

@@ -13,6 +13,8 @@ from heapwright.conformance.suite import causes_in
 from heapwright.errors import AllocatorError
 from heapwright.machine import watchdog
 
+pytestmark = pytest.mark.long
+
 SOURCE = (Path(__file__).parents[2] / "examples" / "powers_of_two.py").read_text()
 CHECKED = (  # of each kind one, and those that call the allocator in a way of their own
     "U1_alignment", "U5_conservation", "U6_zeroed", "U9_used_or_free", "U10_size_classes", "U11_zero_size",

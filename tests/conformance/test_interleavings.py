@@ -23,6 +23,8 @@ from heapwright.machine.races import Race
 from heapwright.machine.shared_heap import SharedHeap
 from heapwright.machine.threads import Threads
 
+pytestmark = pytest.mark.long
+
 PACKAGE = Path(allocator.__file__).parent
 STACKS = [  # with a size that its caches do not take, and one that they do; and how many schedules are quick
     ("locked(kr)", (40,), MACHINE, 100),

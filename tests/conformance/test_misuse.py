@@ -7,6 +7,8 @@ import pytest
 from heapwright import allocator
 from heapwright.conformance import CHECKS, Broken, Subject
 
+pytestmark = pytest.mark.long
+
 WORDS = {
     "double_free_at_once": "double free at once",
     "double_free": "double free",

@@ -11,6 +11,8 @@ from heapwright.conformance.corruption import find_corruptions
 from heapwright.conformance.mutants import mutants_of, try_mutants
 from heapwright.conformance.proof import MAX_TRIED, SECONDS, Judged
 
+pytestmark = pytest.mark.long
+
 ARDUOUS = ("buddy", "pages_split", "hoard", "ptmalloc")  # much is walked for each change
 PROOF = Path(__file__).parent.parent.parent / "docs" / "proof"
 JUDGED = Judged.read(PROOF / "judged.toml")

@@ -111,6 +111,7 @@ def test_a_story_is_saved_as_a_program(heapwright, name):
     assert done.returncode == 2 and "ends in .py" in done.stderr
 
 
+@pytest.mark.long
 def test_what_has_no_story_is_not_saved(heapwright, tmp_path):
     path = tmp_path / "mine.py"
     text = Subject("kr").sources[0].read_text()

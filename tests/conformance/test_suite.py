@@ -12,6 +12,8 @@ from heapwright.conformance.exhaustive import RESIZING, TWO_SIZES, explore
 from heapwright.conformance.story import Play, Step, Wrong, with_story
 from heapwright.conformance.worlds import invariants_of
 
+pytestmark = pytest.mark.long
+
 KR = Path(allocator.load("kr").parts[0].__file__)
 
 

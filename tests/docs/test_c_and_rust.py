@@ -48,7 +48,7 @@ def output_of(line: str, folder: Path) -> str:
     return done.stdout + (f"status {done.returncode}\n" if done.returncode else "")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3 * SECONDS)
 @pytest.mark.parametrize("name", SECTIONS)
 def test_a_section_is_true(name: str, tmp_path: Path) -> None:

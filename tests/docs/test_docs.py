@@ -139,6 +139,7 @@ def test_the_example_of_the_story_runs() -> None:
     exec(example, {})  # noqa: S102  our own document
 
 
+@pytest.mark.long
 def test_the_table_of_collections_is_what_the_example_prints(capsys: pytest.CaptureFixture[str]) -> None:
     [shown] = re.findall(
         r"```\n\$ python examples/choose_a_collection.py\n(.*?)```", (DOCS / "collections.md").read_text(), re.S

@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 from pages import follow
 from sandboxes import need_bubblewrap
 
 from heapwright.grade.rules import RULES
+
+pytestmark = pytest.mark.long
 
 PROGRAMS = {"heapwright": [sys.executable, "-m", "heapwright"]}
 

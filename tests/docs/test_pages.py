@@ -21,6 +21,7 @@ def run(name, *arguments, cwd, **options):
                           timeout=110, check=False, **known)  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_true(name, root, tmp_path, monkeypatch):
     shutil.copytree(root / "examples", tmp_path / "examples")

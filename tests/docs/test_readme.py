@@ -12,6 +12,8 @@ from pages import agrees, blocks, commands
 
 from heapwright.allocators import kr
 
+pytestmark = pytest.mark.long
+
 NUMBER = re.compile(r"\d[\d,.]*(?: (?:ns|µs|ms|s)\b| [MGk]\b|%)?")
 
 

@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("sphinx", reason="sphinx is not installed")
 LOADS = {"src", "srcset", "poster", "data"}  # attributes whose address a browser fetches by itself
 REMOTE = re.compile(r"^(?:https?:)?//")

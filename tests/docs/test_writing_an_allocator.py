@@ -55,7 +55,7 @@ def name_of(node: ast.stmt) -> str:
             return "docstring"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)  # it compiles four libraries, unless the cache has them
 def test_the_page_is_true(heapwright: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
     file = tmp_path / "mine.py"

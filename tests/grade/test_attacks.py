@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 PRINTED = r'printf("score 100 of 100\n"); puts("{\"score\": 100}"); fflush(stdout);'
 ENDS = {
     "exits in a constructor": f"__attribute__((constructor)) static void now(void) {{ {PRINTED} exit(0); }}",
@@ -18,7 +20,7 @@ ENDS = {
     "sleeps": "void *mm_malloc(size_t size) { for (;;) sleep(1000); }",
     "stops": "#include <signal.h>\nvoid *mm_malloc(size_t size) { raise(SIGSTOP); return sound_malloc(size); }",
     "closes its descriptors": (
-        "int i;\nvoid *mm_malloc(size_t size) { while (i < 99) close(i++); return sound_malloc(size); }"
+        "int i;\nvoid *mm_malloc(size_t size) { while (i < 9999) close(i++); return sound_malloc(size); }"
     ),
 }
 HOW = {

@@ -26,6 +26,8 @@ from heapwright.traces.events import ALLOC, DEALLOC, Events, no_events
 from heapwright.traces.flat import flatten
 from heapwright.traces.synthesize import growing_vectors, random_live_set
 
+pytestmark = pytest.mark.long
+
 STORY = flatten(random_live_set(live=300, rounds=1500, smallest=16, largest=3000))
 MIXED = flatten(random_live_set(live=200, rounds=600, smallest=1, largest=300_000))
 QUICK = {"kr", "hoard", "slab", "ptmalloc"}

@@ -296,6 +296,7 @@ def test_check_finds_a_broken_pool(kind):
 calls = st.lists(st.tuples(st.sampled_from("azrrdd"), st.integers(0, 300) | st.integers(0, 6000)), max_size=40)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_a_heap_is_a_heap_under_it(name):
     """The machine checks each result, and `check` the whole heap. A kernel call in ten fails."""

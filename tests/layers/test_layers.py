@@ -19,6 +19,8 @@ from heapwright.machine import start
 from heapwright.native.library import library_of
 from heapwright.traces.raw import ALLOC, DEALLOC, FORK, REALLOC_FROM, REALLOC_TO, THREAD_EXIT
 
+pytestmark = pytest.mark.long
+
 LAYERS = ("sized", "locked", "counted", "traced", "sampled", "guarded")
 HEADER = 16  # of `sized`
 STACKS = [*(f"{layer}(linked_list)" for layer in LAYERS), "counted(locked(sized(linked_list)))"]

@@ -16,6 +16,8 @@ from heapwright.live.parts import PARTS
 from heapwright.live.report import report_of
 from heapwright.pictures.memory import DIAGNOSES, answer, groups_table, holes_table, largest, leak_lines
 
+pytestmark = pytest.mark.long
+
 MIB = 1 << 20
 
 

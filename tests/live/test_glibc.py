@@ -12,6 +12,8 @@ from heapwright.live.glibc import lists, walk
 from heapwright.live.report import report_of
 from heapwright.spans import FREE
 
+pytestmark = pytest.mark.long
+
 SHAPES = ("holes", "fast", "foreign", "walled", "lost", "mapped", "threads", "segments")
 SOURCE = Path(__file__).parent / "programs" / "shapes.c"
 

@@ -12,6 +12,8 @@ from heapwright.live.look import look_at
 from heapwright.live.mappings import Mapping, MappingMap
 from heapwright.live.report import report_of
 
+pytestmark = pytest.mark.long
+
 SHAPES = ("holes", "foreign", "walled", "lost", "mapped", "threads", "segments")
 
 

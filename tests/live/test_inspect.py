@@ -11,6 +11,8 @@ import pytest
 from heapwright.lab.inspect import inspect, judged
 from heapwright.live.report import report_of
 
+pytestmark = pytest.mark.long
+
 
 def report(pid):
     return report_of(inspect(pid))

@@ -15,6 +15,8 @@ from heapwright.live.jemalloc.structs import ACTIVE, DIRTY, LAYOUTS, NO_CLASS, R
 from heapwright.live.report import report_of
 from heapwright.spans import CACHED, FREE, USED
 
+pytestmark = pytest.mark.long
+
 LIBRARIES = {
     "5.3": Path("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"),
     "5.2": Path(os.environ.get("HEAPWRIGHT_JEMALLOC", "/nowhere"), "libjemalloc.so.2"),

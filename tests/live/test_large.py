@@ -18,6 +18,8 @@ from heapwright.live.extent import copy_of, joined
 from heapwright.live.look import look_at
 from heapwright.live.report import report_of
 
+pytestmark = pytest.mark.long
+
 PASSING = ("time", "pause")
 
 

@@ -17,6 +17,8 @@ from heapwright.lab.inspect import inspect
 from heapwright.live.errors import InspectError
 from heapwright.live.report import report_of
 
+pytestmark = pytest.mark.long
+
 PYENV = Path.home() / ".pyenv" / "versions"
 LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
 

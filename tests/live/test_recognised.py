@@ -19,6 +19,8 @@ from heapwright.live.mimalloc import COUNT, FORMS, FREED, SIZE, USED, chained, c
 from heapwright.live.report import report_of
 from heapwright.live.tcmalloc import CACHE_SIZE, LINKS, cached_by, page_heaps
 
+pytestmark = pytest.mark.long
+
 PROGRAMS = Path(__file__).parent / "programs"
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 

@@ -19,6 +19,8 @@ from heapwright.live.findings import Options
 from heapwright.live.references import leaked, reach
 from heapwright.live.show import kind_at
 
+pytestmark = pytest.mark.long
+
 
 def numbers(*values):
     return np.array(values, np.int64)

@@ -24,6 +24,8 @@ from heapwright.live.verdict import judge
 from heapwright.pictures.memory import memory_map
 from heapwright.wording import size
 
+pytestmark = pytest.mark.long
+
 MIB = 1 << 20
 
 

@@ -19,6 +19,8 @@ from heapwright.live.findings import Options
 from heapwright.live.process import Process
 from heapwright.live.walls import Facts, reason
 
+pytestmark = pytest.mark.long
+
 FREE = Facts(1000, False, False, 1000, 1000, True, 0)
 ROOT = os.getuid() == 0
 

@@ -22,6 +22,8 @@ from heapwright.live.pause import Pauses
 from heapwright.live.process import Process
 from heapwright.live.report import report_of
 
+pytestmark = pytest.mark.long
+
 SOURCE = Path(__file__).parent / "programs" / "shapes.c"
 
 

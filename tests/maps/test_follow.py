@@ -52,6 +52,7 @@ def test_a_refused_request_is_a_failure_and_has_no_placement():
     assert found.placements == 1
 
 
+@pytest.mark.long
 def test_only_the_largest_are_kept_singly(monkeypatch):
     monkeypatch.setattr(follow, "MAX_KEPT", 500)
     found, whole = map_of(demo()), 20_000

@@ -12,6 +12,8 @@ from heapwright.maps.subject import subject_of
 from heapwright.traces.events import ALLOC, Events, Process, Trace
 from heapwright.traces.synthesize import demo
 
+pytestmark = pytest.mark.long
+
 MALLOCS = (
     Contestant("system", None),
     Contestant("small", None, (("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=4096"),)),

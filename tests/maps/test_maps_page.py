@@ -62,6 +62,7 @@ def test_two_maps_share_what_is_the_same(recorded):
     assert two - one < 0.5 * (one - 300_000)
 
 
+@pytest.mark.long
 def test_a_page_that_would_be_too_large_has_the_rest_in_cells(monkeypatch):
     subject, maps = mapped(Trace([Process(demo())]))
     monkeypatch.setattr(page, "MAX_BYTES", 440_000)

@@ -45,7 +45,7 @@ def ran(*command, timeout=90, **environment):
 
 
 @pytest.fixture(
-    scope="module", params=[each if each == "kr" else pytest.param(each, marks=pytest.mark.slow) for each in STACKS]
+    scope="module", params=[each if each == "kr" else pytest.param(each, marks=pytest.mark.long) for each in STACKS]
 )
 def built(request, tmp_path_factory):
     """The header, and the crate with its archive, as a user builds them; the folder."""

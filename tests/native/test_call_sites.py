@@ -143,6 +143,7 @@ def test_without_the_variable_no_stack_is_taken(tmp_path):
     assert len(found.stacks) == 1
 
 
+@pytest.mark.long
 def test_the_path_of_each_call_in_random_trees(tmp_path):
     """A stack is taken with the help of the thread's last one, of which any part may be the same."""
     program, names = tmp_path / "paths", ["zero", "one", "two", "three"]

@@ -13,6 +13,8 @@ from call_sites import record, top_stack
 
 from heapwright.traces.stacks import NATIVE, PYTHON
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
 OTHERS = os.environ.get("HEAPWRIGHT_PYTHON", "")  # a folder with VERSION/python3

@@ -9,6 +9,8 @@ import pytest
 
 from heapwright.native.library import library_of
 
+pytestmark = pytest.mark.long
+
 SMALL, MIXED = (160, 16, 200), (160, 16, 1000)  # MiB, least and most bytes of a block
 SETTLED = 512 + 128  # KiB: the reserve, and a home's lists and partly free slabs
 

@@ -31,7 +31,7 @@ def both(compiled):
     return run
 
 
-@pytest.mark.parametrize("seed", [101, 102, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(103, 107))])
+@pytest.mark.parametrize("seed", [101, 102, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(103, 107))])
 def test_every_block_lies_where_glibc_puts_it(both, compiled, tool, seed):
     originals = tool("record_originals")
     calls = list(originals.program(originals.ORIGINALS["ptmalloc"], seed, STEPS))

@@ -17,6 +17,8 @@ from heapwright.machine import start
 from heapwright.native.heap import NativeHeap
 from heapwright.native.library import library_of
 
+pytestmark = pytest.mark.long
+
 DISTANCE = 1 << 40  # from the machine's addresses to the region's
 FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_long, ctypes.c_long)
 

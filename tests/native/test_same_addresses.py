@@ -22,6 +22,8 @@ from heapwright.native.library import stack_for
 
 DISTANCE = 1 << 40  # from the machine's addresses to the region's: a multiple of any alignment
 SHORT, LONG = 4_000, 20_000
+STACK = "counted(locked(kr))"
+BRIEFLY = ("kr", "ptmalloc", "hoard", "wright")  # a book's heap, the C library's, and two with threads
 MAX_LIVE = 100  # about: free lists stay short enough to be followed by an interpreter
 
 
@@ -75,8 +77,8 @@ def play(calls, machine, native):
         yield here, there
 
 
-@pytest.mark.parametrize("length", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("spec", [*ALLOCATORS, pytest.param("ptmalloc[VERSION=236]", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("length", [SHORT, pytest.param(LONG, marks=pytest.mark.long)])
+@pytest.mark.parametrize("spec", [*ALLOCATORS, pytest.param("ptmalloc[VERSION=236]", marks=pytest.mark.long)])
 def test_a_long_trace(spec, length):
     with both_worlds(spec) as (machine, native):
         pairs = list(play(story(length, seed=7), machine, native))
@@ -87,6 +89,7 @@ def test_a_long_trace(spec, length):
         machine.check()
 
 
+@pytest.mark.long
 def test_a_heap_of_vmem_alone():
     """The part that no allocator uses."""
     with both_worlds(str(Path(__file__).parents[1] / "specimens" / "vmem_heap.py")) as (machine, native):
@@ -110,6 +113,7 @@ def by_turns(heap, elsewhere):
     return SimpleNamespace(alloc=call("alloc"), realloc=call("realloc"), dealloc=call("dealloc"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spec", ["ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab", "wright"])
 def test_two_threads_that_free_each_others_blocks(spec):
     with both_worlds(spec) as (machine, native), ThreadPoolExecutor(1) as other:
@@ -151,7 +155,10 @@ def with_live_blocks(calls):
             live -= name == "dealloc"
 
 
-@pytest.mark.parametrize("spec", [*ALLOCATORS, "counted(locked(kr))"])
+@pytest.mark.parametrize(
+    "spec",
+    [each if each in BRIEFLY else pytest.param(each, marks=pytest.mark.long) for each in (*ALLOCATORS, STACK)],
+)
 def test_any_trace(spec):
     @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
     @given(calls)
@@ -179,6 +186,7 @@ def swings(length):
         ] * count
 
 
+@pytest.mark.long
 def test_time_passes_alike_in_both_worlds():
     """What wright gives back, and so the addresses, depend on the clock: it stands still, or is set in both."""
     gone = []

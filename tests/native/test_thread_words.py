@@ -47,6 +47,7 @@ def test_only_a_library_whose_layer_asks_for_more_has_more():
     assert thread_words(sampler_library()) == SAMPLERS_WORDS
 
 
+@pytest.mark.long
 def test_a_process_opens_twenty_heaps_and_is_told_when_no_more_fit(tmp_path):
     copies = [shutil.copy(library_of("kr"), tmp_path / f"{number}.so") for number in range(MANY_COPIES)]
     done = subprocess.run([sys.executable, "-c", OPEN_THEM, *copies], capture_output=True, text=True, check=True)

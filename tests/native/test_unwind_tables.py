@@ -87,6 +87,7 @@ def found(rule):
     return f"{names.get(kind, 'exp')} {where.get(rules.bp_of(rule), 'exp')}"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf (binutils) is not installed")
 @pytest.mark.parametrize("path", [each for each in LIBRARIES if each.exists()], ids=lambda path: path.name)
 def test_binutils_find_the_same_rules(path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("build", reason="the package `build` is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 DATA = {"py.typed", "conformance/cface/check.c", "native/interface/heapwright.h", "native/interface/crate/src/lib.rs"}
 

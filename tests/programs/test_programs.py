@@ -337,6 +337,7 @@ def test_any_other_exception_is_a_panic(wrong, text):
     assert outcome.output[1].startswith(text)
 
 
+@pytest.mark.long
 def test_a_broken_heap_is_a_fault():
     def main(_):
         x = Box(1)

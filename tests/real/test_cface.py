@@ -11,6 +11,8 @@ from heapwright.conformance import Verdict
 from heapwright.conformance.cface import Suite, checks, driver
 from heapwright.native.library import cache, library_of
 
+pytestmark = pytest.mark.long
+
 QUICK = [
     "malloc0",
     "free_null",
@@ -57,7 +59,7 @@ def test_the_quick_rows(spec, suite):
     assert refused(suite, spec, chosen) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("spec", ALLOCATORS)
 def test_every_row(spec, suite):
     assert refused(suite, spec, checks()) == []

@@ -101,7 +101,7 @@ def outcome(command, files, library=None):
 QUICK = ("python_threads", "python_stuck_break", "git_log", "false")
 WHOLE = ("kr", "linked_list")
 PAIRS = [
-    pytest.param(program, spec, marks=() if program in QUICK or spec in WHOLE else pytest.mark.slow)
+    pytest.param(program, spec, marks=() if program in QUICK or spec in WHOLE else pytest.mark.long)
     for spec in ALLOCATORS
     for program in PROGRAMS
 ]

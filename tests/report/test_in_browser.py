@@ -11,6 +11,8 @@ from heapwright.report.profile import profile
 from heapwright.report.source import Loaded
 from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace
 
+pytestmark = pytest.mark.long
+
 FRAMES = "#flame .frame text"
 CLICK = """
     const frames = [...document.querySelectorAll(".frame")];

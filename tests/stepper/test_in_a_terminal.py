@@ -6,6 +6,7 @@ from screens import Screen
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 def test_from_call_to_call_and_from_word_to_word_and_back(tmp_path):
     screen = Screen("simulate", "boxtest", "-a", "kr", "--step", cwd=tmp_path)
     screen.wait_for("call 1 of 8, event 34 of 34")
@@ -24,6 +25,7 @@ def test_from_call_to_call_and_from_word_to_word_and_back(tmp_path):
     assert "[heapwright kr] boxtest: exit code 0, no leaks" in rest
 
 
+@pytest.mark.long
 def test_a_script_with_a_double_free_ends_at_the_fault(tmp_path):
     screen = Screen("simulate", "-c", "a = alloc 24; free a; free a", "-a", "tlsf", "--step", cwd=tmp_path)
     screen.wait_for("call 1 of 2")

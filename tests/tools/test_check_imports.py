@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 BAD = {
     "layout.py": "from heapwright.cli import main",
     "machine/memory.py": "from heapwright import native",

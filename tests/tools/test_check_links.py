@@ -34,5 +34,6 @@ def test_good_links_are_not(tool, tree):
     assert tool("check_links").problems(tree(files)) == []
 
 
+@pytest.mark.long
 def test_ours(tool, root):
     assert tool("check_links").problems(root) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def function(name: str, lines: int) -> str:
     return f"def {name}():\n" + "    pass\n" * (lines - 1)
@@ -38,5 +40,6 @@ def test_what_just_fits_is_not(tool, tree):
     assert tool("check_sizes").problems(tree(files)) == []
 
 
+@pytest.mark.long
 def test_ours(tool, root):
     assert tool("check_sizes").problems(root) == []

@@ -39,6 +39,7 @@ def small(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.long
 @given(st.lists(st.from_type(Events), min_size=1, max_size=3), st.integers(1, 9))
 def test_what_is_written_is_read(tmp_path_factory, stories, chunk_events):
     path = tmp_path_factory.mktemp("hwt") / "t.hwt"
@@ -99,6 +100,7 @@ def test_one_chunk_is_open_at_a_time(path):
             assert decode.call_count == 1
 
 
+@pytest.mark.long
 def test_a_file_cut_anywhere_is_refused(path, small):
     for length in range(len(small)):
         path.write_bytes(small[:length])
@@ -108,6 +110,7 @@ def test_a_file_cut_anywhere_is_refused(path, small):
         assert length == 0 or f"truncated at byte {length}" in str(error.value)
 
 
+@pytest.mark.long
 def test_a_flipped_byte_anywhere_is_noticed(path, small):
     for place in range(len(small)):
         damaged = bytearray(small)

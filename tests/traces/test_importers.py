@@ -136,6 +136,7 @@ def test_a_zip_of_two_files_is_refused(tmp_path):
         open_trace(tmp_path / "two.zip")
 
 
+@pytest.mark.long
 def test_a_damaged_zip_is_a_trace_error(tmp_path):
     path = tmp_path / "t.zip"
     android_export.write(path, demo()[:50])

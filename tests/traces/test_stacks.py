@@ -25,6 +25,7 @@ def test_stacks_share_their_outer_frames():
     assert stacks.of(UNKNOWN) == []
 
 
+@pytest.mark.long
 @given(st.lists(st.lists(FRAMES, max_size=6), max_size=20))
 def test_what_is_added_is_found_also_after_writing(lists):
     stacks = Stacks()

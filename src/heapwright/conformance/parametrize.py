@@ -21,9 +21,12 @@ Known = Mapping[str, Mapping[str, str]]  # allocator -> check -> the reason why 
 
 
 def parametrize_with_checks(
-    specs: Iterable[str], known: Known | None = None, is_quick: bool = True
+    specs: Iterable[str],
+    known: Known | None = None,
+    is_quick: bool = True,
+    marks: Mapping[str, pytest.MarkDecorator] | None = None,
 ) -> pytest.MarkDecorator:
-    """Call a test with each (subject, check); slow checks are marked `slow`.
+    """Call a test with each (subject, check); slow checks are marked `slow`, and those in `marks` as it says.
 
     A known failure must fail. One that holds is an error, so that the list stays true.
     """
@@ -31,22 +34,28 @@ def parametrize_with_checks(
 
     from heapwright.conformance import suite  # noqa: F401  the checks register
 
-    known = known or {}
+    known, marks = known or {}, marks or {}
     for spec, reasons in known.items():
-        unknown = [name for name in reasons if name not in CHECKS]
-        if unknown:
-            raise ValueError(f"known failures of {spec}: there is no check '{unknown[0]}'")
+        refuse_unknown(reasons, f"known failures of {spec}")
+    refuse_unknown(marks, "marks")
     subjects = [Subject(spec, is_quick) for spec in specs]
-    cases = [case for subject in subjects for case in cases_of(subject, known.get(subject.spec, {}))]
+    cases = [case for subject in subjects for case in cases_of(subject, known.get(subject.spec, {}), marks)]
     return pytest.mark.parametrize(("subject", "check"), cases)
 
 
-def cases_of(subject: Subject, reasons: Mapping[str, str]) -> Iterator[Any]:
+def refuse_unknown(names: Iterable[str], where: str) -> None:
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        raise ValueError(f"{where}: there is no check '{unknown[0]}'")
+
+
+def cases_of(subject: Subject, reasons: Mapping[str, str], marks: Mapping[str, pytest.MarkDecorator]) -> Iterator[Any]:
     import pytest
 
     for check in CHECKS.values():
-        marks = list(marks_of(check, reasons.get(check.name)))
-        yield pytest.param(subject, check, id=f"{subject.allocator.name}-{check.name}", marks=marks)
+        own = [marks[check.name]] if check.name in marks else []
+        own += marks_of(check, reasons.get(check.name))
+        yield pytest.param(subject, check, id=f"{subject.allocator.name}-{check.name}", marks=own)
 
 
 def marks_of(check: Check, reason: str | None) -> Iterator[pytest.MarkDecorator]:

@@ -15,6 +15,8 @@ from heapwright.traces.format import TraceFile
 from heapwright.traces.importers import open_trace
 from heapwright.traces.sampling import live_figures, requested
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("numba")
 
 

@@ -14,6 +14,8 @@ from running import BECOMES, BUSY, IDLE, THREADS, attached
 
 from heapwright.traces.importers import open_trace
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("numba")
 
 

@@ -48,6 +48,7 @@ ANY = (stories() | lives_of_threads()).filter(lambda events: not events.failed.a
 # --- any schedule
 
 
+@pytest.mark.long
 @given(ANY, st.sampled_from([1, 10, 100]), st.randoms(use_true_random=False))
 def test_no_schedule_gets_stuck_or_exceeds_the_curve(events, part, random):
     made = plan(events, part=part)

@@ -14,6 +14,8 @@ from heapwright.lab.sample import RunError
 from heapwright.traces.events import ALLOC, DEALLOC, NONE, THREAD_EXIT, Events, Process, Trace, summarize
 from heapwright.traces.format import write
 
+pytestmark = pytest.mark.long
+
 
 def passed_on(threads, rounds, seed=1):
     """Threads that allocate blocks of many sizes and free those of any thread, beside a large block."""
