@@ -18,6 +18,8 @@ from heaps import fresh
 from heapwright.allocators import ALLOCATORS
 from heapwright.describe import describe
 
+pytestmark = pytest.mark.long
+
 SIZES = (1 << 6, 1 << 8, 1 << 10)
 LARGE = 1 << 12
 PROBES = 300

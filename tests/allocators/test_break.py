@@ -25,6 +25,7 @@ def test_each_defect_of_the_kernel(name, defect):
     heap.check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("foreign", [0, 1, 16, 4095])
 def test_an_alignment_takes_at_most_two_kernel_calls(name, foreign):

@@ -57,6 +57,7 @@ MAPPED = {  # sizes that are mappings of their own
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
 @pytest.mark.parametrize("k", [1, 2, 5])
 @pytest.mark.parametrize("name", MAPPED)
@@ -99,6 +100,7 @@ def size_of(rng):
     return rng.randrange(100) if rng.random() < 0.6 else int(rng.paretovariate(0.5)) % 200_000
 
 
+@pytest.mark.long
 def test_a_long_story(heap):
     """Of three threads, where the allocator has them: it stays sound, and all comes back."""
     rng, play = Random(3), Play(heap)

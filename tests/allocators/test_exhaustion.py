@@ -10,6 +10,8 @@ from heapwright.conformance import CHECKS, Subject
 from heapwright.conformance.kernel import compare, pages_of
 from heapwright.machine import start
 
+pytestmark = pytest.mark.long
+
 KIB, MIB = 1 << 10, 1 << 20
 REFUSALS = ("U7_failure_atomicity", "U7_words_unchanged")
 MANY_CALLS = ("slab", "pages_split", "hoard")  # of the kernel, and more than ten seconds to refuse each of them

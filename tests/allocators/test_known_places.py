@@ -66,6 +66,7 @@ def test_what_was_given_up_for_another_is_found_again(heap):
     heap.check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [100, 20 * KIB, MIB, 40 * MIB])
 def test_what_the_kernel_got_back_is_not_known(heap, size):
     blocks = [heap.alloc(size) for _ in range(40 if size < MIB else 2)]

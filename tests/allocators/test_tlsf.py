@@ -112,6 +112,7 @@ def test_a_freed_block_merges(heap, freed_before, merged):
     heap.check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_in_any_order_all_becomes_one_block_that_serves_the_largest_request(heap, base, seed):
     rng = random.Random(seed)

@@ -6,6 +6,8 @@ from heaps import fresh, kernel_calls
 from heapwright.allocators import ALLOCATORS
 from heapwright.machine import SEMANTICS
 
+pytestmark = pytest.mark.long
+
 GIB = 1 << 30
 INT = 1 << 31  # what an `int` does not hold any more
 SIZES = (INT - 1, INT, INT + 4096, 3 * GIB, 2 * INT - 4096, 2 * INT, 2 * INT + 24, 1 << 40, 1 << 62, (1 << 63) - 1)

@@ -54,6 +54,7 @@ def says_who_serves(heapwright, *arguments, **environment):
 # --- where the library lies
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["a b", "a:b", "a$LIB", "relative"])
 @pytest.mark.parametrize("command", ["run -a kr", "record -o x.hwt"])
 def test_any_cache_serves(heapwright, cached_in, tmp_path, name, command):

@@ -41,6 +41,7 @@ def test_what_a_compaction_is_worth(name):
         assert (mixed, one) == (mixed_before, one_before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", allocator.ALLOCATORS)
 @settings(max_examples=10)
 @given(

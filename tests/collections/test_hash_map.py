@@ -120,6 +120,7 @@ def test_the_first_table_of_small_pairs(requests, key, value, first):
     assert requests == [first]
 
 
+@pytest.mark.long
 def test_two_live_pairs_of_5000_need_one_table(requests):
     table = HashMap(u64, u64)
     for number in range(5000):

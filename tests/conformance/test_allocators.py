@@ -6,12 +6,8 @@ from heapwright.allocators import ALLOCATORS
 from heapwright.conformance import parametrize_with_checks
 
 LONG = (
-    "U7_nothing_taken_back",
-    "kept_memory_serves",
-    "double_free_at_once",
-    "exhaustive",
-    "U7_break_moves",
-    "interior_free",
+    *("exhaustive", "lint", "double_free_at_once", "interior_free", "kept_memory_serves"),
+    *("U7_nothing_taken_back", "U7_break_moves", "U8_free_memory"),
 )
 
 

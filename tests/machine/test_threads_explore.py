@@ -56,6 +56,7 @@ def locked_increment(shared):
     locks.release(shared.memory, shared.lock)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spinning", [0, 1, 3])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_mutex_excludes_and_loses_no_wake_up(threads, spinning):

@@ -40,6 +40,7 @@ def test_every_block_lies_where_glibc_puts_it(both, compiled, tool, seed):
     assert ours.splitlines() == theirs.splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "tunables",
     [

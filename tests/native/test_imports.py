@@ -100,6 +100,7 @@ def test_nothing_is_looked_up_later(spec):
     assert "BIND_NOW" in output_of("readelf", "-dW", library_of(spec))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spec", ALLOCATORS)
 def test_a_key_whose_place_threads_allocate(spec, preloaded, compiled):
     """A thread's first call then allocates inside the allocation; no lock is held, and the thread's words are set."""

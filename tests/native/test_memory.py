@@ -35,6 +35,7 @@ def measured(compiled):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("holes", HOLES)
 @pytest.mark.parametrize("spec", BESIDE)
 def test_after_a_trim_no_more_is_resident_than_in_the_c_library(measured, spec, holes):

@@ -77,8 +77,9 @@ def play(calls, machine, native):
         yield here, there
 
 
-@pytest.mark.parametrize("length", [SHORT, pytest.param(LONG, marks=pytest.mark.long)])
-@pytest.mark.parametrize("spec", [*ALLOCATORS, pytest.param("ptmalloc[VERSION=236]", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("length", [SHORT, LONG])
+@pytest.mark.parametrize("spec", [*ALLOCATORS, "ptmalloc[VERSION=236]"])
 def test_a_long_trace(spec, length):
     with both_worlds(spec) as (machine, native):
         pairs = list(play(story(length, seed=7), machine, native))

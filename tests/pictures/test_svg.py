@@ -92,6 +92,7 @@ def test_the_heap_to_scale_fills_the_width():
     assert max(width for _, width in edges) == edges[2][1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_no_text_covers_another_or_leaves_the_picture(name):
     heap = busy(name)

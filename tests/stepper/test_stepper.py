@@ -54,6 +54,7 @@ def test_any_walk_ends_in_the_state_of_a_fresh_run_to_that_position(kr, moves):
     assert stepper.drawable() == fresh.drawable()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_after_each_call_the_heap_is_as_the_machine_showed_it(recorded, name):
     shown = []
