@@ -59,8 +59,13 @@ def test_the_records_are_as_drawn():
 
 
 def test_the_inbox_has_a_cache_line_of_its_own():
-    before = max(field.offset for field in homes.Home if field.name not in ("apart", "inbox"))
-    assert homes.Home.inbox.offset - before >= 64
+    line = homes.Home.inbox.offset // 64
+    others = [field.offset // 64 for field in homes.Home if field.name not in ("apart", "inbox", "apart_too")]
+    assert line not in others and homes.Home.limits.offset // 64 > line
+
+
+def test_what_every_thread_needs_lies_in_the_first_page_of_its_home():
+    assert homes.Home.limits.offset + 2 * classes.CLASSES <= 4096 <= homes.Home.partial.offset + 64
 
 
 # --- lists and slabs
@@ -207,11 +212,12 @@ def test_an_empty_segment_serves_a_huge_block(heap):
 
 
 def test_a_kept_range_becomes_a_segment(heap):
-    block, _ = heap.alloc(4 * MIB), heap.alloc(4 * MIB)
+    block, _, _ = heap.alloc(4 * MIB), heap.alloc(4 * MIB), heap.alloc(MIB // 2 + 1)
+    homes.this_home(heap.state)
     keep_all(heap)
     heap.dealloc(block)
     calls = kernel_calls(heap)
-    assert block < heap.alloc(100 * KIB) < block + MIB and not [name for name, _ in calls if name == "mmap"]
+    assert block < heap.alloc(200 * KIB) < block + MIB and not [name for name, _ in calls if name == "mmap"]
     heap.check()
 
 
@@ -313,7 +319,7 @@ def test_memory_of_the_program_is_not_a_block(heap, content):
 
 
 def test_tiles_are_free_after_their_blocks(heap):
-    block = heap.alloc(100 * KIB)
-    heap.alloc(100 * KIB)
+    block = heap.alloc(200 * KIB)
+    heap.alloc(200 * KIB)
     heap.dealloc(block)
-    assert (block, 112 * KIB) in spans(heap, FREE) and len(spans(heap, USED)) == 1
+    assert (block, 208 * KIB) in spans(heap, FREE) and len(spans(heap, USED)) == 1

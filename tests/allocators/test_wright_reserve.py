@@ -15,9 +15,9 @@ KIB, MIB = 1 << 10, 1 << 20
 # --- the reserve
 
 
-def swing(heap, blocks=30):
+def swing(heap, blocks=15):
     """Allocate 3 MiB and free them."""
-    for block in [heap.alloc(100 * KIB) for _ in range(blocks)]:
+    for block in [heap.alloc(200 * KIB) for _ in range(blocks)]:
         heap.dealloc(block)
     heap.check()
 
@@ -41,10 +41,13 @@ def test_credit_ends_with_an_epoch_in_which_nothing_came_and_went(heap):
     for _ in range(30):
         swing(heap)
     assert reserve.size(heap.state) > 2 * MIB
-    for _ in range(3):
+    credits = [heap.state.reserve.credit]
+    for _ in range(8):
         heap.process.clock += reserve.EPOCH
-        heap.dealloc(heap.alloc(100 * KIB))
+        heap.dealloc(heap.alloc(200 * KIB))
         heap.check()
+        credits.append(heap.state.reserve.credit)
+    assert all(after >= before >> 1 for before, after in zip(credits, credits[1:], strict=False)), "at most half goes"
     assert reserve.size(heap.state) <= reserve.SLACK and heap.state.reserve.credit < MIB
 
 

@@ -29,7 +29,8 @@ home first, each block onto the list of its slab. A block of another home goes i
 home's inbox (remote). So each block returns to the slab it came from, and threads do not share cache lines because of
 wright, unless they are more than 16: then all but the first 16 take their first eight blocks of a class from one home.
 
-Larger requests, up to 512 KiB, take a run of tiles, and others a range of their own (huge_ranges).
+Larger requests, up to 512 KiB, take a run of tiles, and others a range of their own (huge_ranges). A thread keeps the
+last two runs of up to 128 KiB that it freed for its next requests (spares).
 
 Memory that a drain sets free goes back to the kernel at once, except for a small reserve. The lists of a home that
 shrinks go home, and another thread drains the inbox of one that sleeps. So what is resident follows what is live, also
@@ -50,8 +51,10 @@ Invariants
     W12 a home counts the tiles of its slabs
     W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
     W14 only a slab that is awake or current has holes, and no block in one is in use or on a list
+    W15 the spares of all homes are the large runs that nobody uses, each once and of at most 8 tiles
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
+Each of the first 16 threads has at most two spares of 128 KiB.
 The reserve has at most 512 KiB, a thirty-second of the live bytes, and what was released and needed again within a
 fifth of a second.
 
@@ -73,6 +76,7 @@ from heapwright.allocators.wright import (
     reserve,
     slabs,
     slots,
+    spares,
     tiles,
 )
 from heapwright.layout import NULL, Inline, Struct
@@ -106,7 +110,7 @@ SLOW_PATHS = (
         "this_home",
         "live_record",
     ),
-    *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment"),
+    *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment", "spares.put"),
     *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
 )
@@ -164,7 +168,11 @@ def alloc_once(heap, rounded, align):
 
 
 def alloc_large(heap, rounded, align):
-    count = (rounded + records.TILE - 1) >> records.LOG2_TILE
+    count, home = (rounded + records.TILE - 1) >> records.LOG2_TILE, homes.this_home(heap)
+    if home and align <= records.TILE:
+        spare = spares.take(home, count)
+        if spare:
+            return records.start_of(spare)
     run = tiles.take_run(heap, count, max(align >> records.LOG2_TILE, 1), records.LARGE_TAG)
     return records.start_of(run) if run else NULL
 
@@ -239,11 +247,11 @@ def dealloc_slowly(heap, address):
         huge_ranges.dealloc_huge(heap, address)
         return
     record = live_record(heap, address)
+    home = homes.this_home(heap)
     if not records.is_slab(record):
-        tiles.free_run(heap, record)
+        dealloc_large(heap, home, record)
         return
     slab, block = records.head_of(record), records.Block(heap.memory, address)
-    home = homes.this_home(heap)
     if not home:
         remote.send(heap, slab, block, block, 1)
     elif records.home_address(slab) == home.address:  # the thread has just taken over this home
@@ -254,16 +262,23 @@ def dealloc_slowly(heap, address):
         home.busy = 0
 
 
+def dealloc_large(heap, home, run):
+    if home and spares.is_wanted(home, run):
+        spares.put(heap, home, run)
+    else:
+        tiles.free_run(heap, run)
+
+
 def live_record(heap, address):
     """The record of the tile of a block; report a tile that no block of this kind can begin in."""
     record = records.record_of(heap, address)
     tag = record.tag.load()
     if records.segment_of(record).magic != records.SEGMENT_MAGIC or tag == records.SEGMENT_MAGIC:
         heap.memory.fault("not a block of this heap", address)
-    if tag == records.FREE_TAG:
-        heap.memory.fault("double free", address)
     if tag == records.LARGE_TAG and (record.back != 0 or not bits.is_aligned(address, records.TILE)):
         heap.memory.fault("no block begins here", address)
+    if tag == records.FREE_TAG or records.is_spare(record):
+        heap.memory.fault("double free", address)
     return record
 
 

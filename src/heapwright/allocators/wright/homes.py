@@ -4,12 +4,16 @@
              0 | list of class 0, magic |  always empty
             16 | list, room             |  of class 1: blocks to hand out again, and how many more may be put there
                | ...                    |  of the other classes
-          2320 | current, partly free   |  slabs by class
-               | limits                 |  of room
-               | outbox                 |  freed blocks of other homes (remote)
+          2320 | current                |  the slab of each class to refill from
                | lock                   |  of the slabs
+               | spares                 |  large blocks to hand out again
                | inbox                  |  blocks of this home that other threads freed, and the number of batches
+               | limits                 |  of room
+          4032 | partly free            |  slabs by class
+               | outbox                 |  freed blocks of other homes (remote)
                +------------------------+
+
+What every thread needs lies in the first page. A small program need not touch the second one.
 
 A thread takes a home at its first call and leaves it at its end. A later thread takes it over with all its slabs, as
 decision 0008 says, so no slab ever changes its home. The thread-local words lead to it. A thread that has ended, or
@@ -32,6 +36,7 @@ FAST = classes.MAX_LINEAR + 16  # exclusive limit of the sizes that `alloc` serv
 HOME_MAGIC = 0x5716_0A11_F0E1_0002
 SLOTS = 16
 CROWD, MAX_TRIED = 16, 8  # with more homes than CROWD, the others share MAX_TRIED blocks of each class
+SPARES = 2
 LOOKED_AT = 16  # idle homes that a new thread examines for its number
 ROOM_OBJECTS, ROOM_BYTES, FIRST_ROOM = 512, 1 << 14, 32  # limits of a list's room
 
@@ -55,11 +60,6 @@ class Slot(Struct):
 class Home(Struct):
     hot: Array[Inline[Hot], classes.CLASSES]
     current: Array[Record, classes.CLASSES]
-    partial: Array[Record, classes.CLASSES]
-    limits: Array[Word16, classes.CLASSES]
-    tried: Array[Byte, classes.CLASSES]  # blocks that came from the common home
-    live: Array[Word16, 32]  # bytes in each page of the slab that is looked at: see holes
-    outbox: Array[Inline[Slot], SLOTS]
     lock: Atomic[Word]  # of the slabs
     pending: Word  # whether the outbox may hold blocks
     busy: Word  # whether the outbox is being changed
@@ -73,8 +73,16 @@ class Home(Struct):
     older: Home
     next: Home  # in the list of idle homes
     previous: Home
+    spares: Array[Record, SPARES]  # large blocks that the thread freed last: see spares
+    spare_room: Word
     apart: Array[Word, 8]  # the inbox has a cache line of its own, because other threads write to it
     inbox: Atomic[Word]
+    apart_too: Array[Word, 7]
+    limits: Array[Word16, classes.CLASSES]
+    partial: Array[Record, classes.CLASSES]
+    outbox: Array[Inline[Slot], SLOTS]
+    tried: Array[Byte, classes.CLASSES]  # blocks that came from the common home
+    live: Array[Word16, 32]  # bytes in each page of the slab that is looked at: see holes
 
 
 class Roster(Struct):

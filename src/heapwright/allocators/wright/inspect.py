@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from heapwright import bits, locks, spans, stats
 from heapwright.allocators.parts import chains, object_bitmap
-from heapwright.allocators.wright import classes, holes, homes, records, remote, reserve, slabs, slots, tiles
+from heapwright.allocators.wright import classes, holes, homes, records, remote, reserve, slabs, slots, spares, tiles
 
 # --- walk
 
@@ -59,7 +59,7 @@ def walk_segment(heap, segment):
         else:
             count = record.tiles
             if tag == records.LARGE_TAG:
-                yield start, records.bytes_of(record), spans.USED
+                yield start, records.bytes_of(record), spans.CACHED if records.is_spare(record) else spans.USED
             else:
                 for span in walk_slab(heap, record):  # noqa: UP028  `yield from` does not compile
                     yield span
@@ -151,7 +151,7 @@ def survey(heap, account):
 
 
 def survey_segment(segment, account):
-    """Count free tiles, and the blocks of slabs that are free or were never handed out."""
+    """Count free tiles, spares, and the blocks of slabs that are free or were never handed out."""
     free = tiles.free_tiles(segment)
     stats.add_free(account, bits.count_bits(free), records.TILE)
     if free == records.ALL_TILES:
@@ -163,6 +163,8 @@ def survey_segment(segment, account):
         if records.is_slab(record):
             count = record.capacity - slabs.out_of(record)
             stats.add_free(account, count, record.size)
+        elif records.is_spare(record):
+            stats.add_free(account, 1, records.bytes_of(record))
         tile += 1 if is_free else record.tiles
 
 
@@ -234,6 +236,8 @@ def lists(heap):
             yield f"{name}, outbox for slab {records.start_of(slab):#x}", blocks
         for blocks in batches_of(home):
             yield f"{name}, inbox", blocks
+        if spares.of(home):
+            yield f"{name}, spares", [records.start_of(run) for run in spares.of(home)]
     for segment in segments_of(heap):
         for slab in filter(records.is_slab, runs_of(segment)):
             yield f"slab {records.start_of(slab):#x}", addresses_in(slab.free)
@@ -270,6 +274,7 @@ def check(heap, start, end):
         if start <= segment.address < end:
             check_runs(heap, segment, out)
     check_tiles_of_homes(heap, segments)
+    spares.check(homes_of(heap), [run for segment in segments for run in runs_of(segment)])
     check_huge(heap)
     check_reserve(heap)
 

@@ -48,7 +48,8 @@ HOME_BOUNDARY = 4096  # a multiple of it separates a home's address and the clas
 LOG2_STEP = 4  # a tag is a home + class * 16
 STEPS = classes.CLASSES << LOG2_STEP
 FREE_TAG, LARGE_TAG = HOME_BOUNDARY - 1, HOME_BOUNDARY - 2
-UNUSED, ASLEEP, AWAKE, CURRENT = 0, 1, 2, 3  # states of a run: large or free; full; in a list; the one to refill from
+# States of a run: large or free; full; in a list; the one to refill from; large, in no use, and kept for a thread.
+UNUSED, ASLEEP, AWAKE, CURRENT, SPARE = 0, 1, 2, 3, 4
 
 
 class Block(Struct):
@@ -134,3 +135,8 @@ def class_in(record):
 
 def is_slab(record):
     return record.tag.load() > FREE_TAG
+
+
+def is_spare(record):
+    """Whether a run that begins here is large and in no use, but kept for a thread."""
+    return record.tag.load() == LARGE_TAG and record.state == SPARE

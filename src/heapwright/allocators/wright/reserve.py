@@ -8,12 +8,13 @@ the memory again, and it may not call the allocator again either. So the reserve
 thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. It grows only when that was
 wrong:
 
-    released  ->  needed again in the same epoch  ->  the credit grows by a quarter
-    an epoch ends                                 ->  the credit shrinks to what came and went in it
+    released  ->  needed again in the same epoch  ->  the credit grows by half
+    an epoch ends                                 ->  the credit shrinks to what came and went in it, at most by half
 
-A heap that swings by 100 MiB thus pays for four swings in all and keeps the memory from then on; one that drains keeps
-little. (Threads that fill and drain one after another look like swings. That is why it takes more than one.) This is
-the working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that only a mistake makes it grow.
+A heap that swings by 100 MiB thus pays for two swings in all and keeps the memory from then on; one that drains keeps
+little. Threads that fill and drain one after another look like swings, and therefore it takes more than one. On a busy
+machine few calls fall into an epoch, and therefore a quiet one ends no more than half of the credit. This is the
+working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that only a mistake makes it grow.
 
 An epoch is a fifth of a second. The clock is read only where memory is released, or fresh memory is taken soon after.
 In the machine it stands still, so an epoch lasts until a test ends it. The caller of every function here holds the lock
@@ -28,7 +29,7 @@ from heapwright.layout import Struct, Word
 SLACK = 1 << 19  # bytes that may always stay
 LOG2_SHARE = 5  # and a thirty-second of the live ones
 LOG2_EXCESS = 2  # a release makes room for a quarter of what may stay
-LOG2_LESSON = 2  # a quarter of what was released by mistake may stay next time
+LOG2_LESSON = 1  # half of what was released by mistake may stay next time
 EPOCH = 200_000_000  # nanoseconds
 
 
@@ -77,7 +78,7 @@ def target(heap):
 def end_epoch_if_over(heap):
     reserve, now = heap.reserve, heap.memory.clock()
     if now - reserve.since >= EPOCH:
-        reserve.credit = min(reserve.credit, max(reserve.most - reserve.least, 0))
+        reserve.credit = min(reserve.credit, max(reserve.most - reserve.least, reserve.credit >> 1))
         reserve.least = size(heap)
         reserve.most = size(heap)
         reserve.released = 0

@@ -18,7 +18,7 @@ A page of blocks is carved at a time, so pages that nobody needs stay untouched.
 
 from __future__ import annotations
 
-from heapwright.allocators.wright import classes, holes, records, tiles
+from heapwright.allocators.wright import classes, holes, records, spares, tiles
 from heapwright.allocators.wright.records import Block
 from heapwright.layout import NULL
 
@@ -209,6 +209,7 @@ def give_up_unused(heap, home):
         home.limits[size_class] = 0
     flush(heap, home)
     release_empty(heap, home)
+    spares.give_up(heap, home)
     home.most = home.tiles
     home.returned = 0
 

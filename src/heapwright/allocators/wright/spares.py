@@ -1,0 +1,81 @@
+"""Wright's spares: the large blocks that a thread freed last, for its next requests of their sizes.
+
+      home -> spares | freed last | freed before that |
+                         |               |
+                         v               v
+                     large run       large run
+
+The page heap takes a lock, searches bits and counts pages for each large block. A program that needs a buffer for a
+moment, again and again, takes it from here instead. A spare still counts as a taken run of tiles, and its record says
+that nobody uses it.
+
+Only the home's own thread touches its spares. Like a list it has room, which a request opens that no spare could serve:
+so one block in sixteen goes back to the page heap, which then looks after its reserve. When the home gives up what it
+does not need, the spares go and the room ends. A crowd of threads does without, because many threads with some spares
+each would hold much.
+"""
+
+from __future__ import annotations
+
+from heapwright.allocators.wright import homes, records, tiles
+from heapwright.allocators.wright.records import Record
+from heapwright.layout import NULL
+
+MAX_TILES = 8  # of a spare
+ROOM = 16  # blocks that may become spares until a request finds none
+
+
+def take(home, count):
+    """Take a spare of exactly `count` tiles; or else open the room, and return null."""
+    for i in range(homes.SPARES):
+        run = home.spares[i]
+        if run and run.tiles == count:
+            home.spares[i] = run.at(NULL)
+            run.state = records.UNUSED
+            run.is_fresh = 0
+            return run
+    home.spare_room = ROOM if home.rank < homes.CROWD else 0
+    return Record(home.memory, NULL)
+
+
+def is_wanted(home, run):
+    """Whether a home keeps a large block that its thread frees."""
+    return home.spare_room > 0 and run.tiles <= MAX_TILES
+
+
+def put(heap, home, run):
+    """Keep a large block. If there is no place, the one that was freed first goes back to the page heap."""
+    oldest = run.at(NULL)
+    home.spare_room -= 1
+    if home.spares[0]:
+        oldest = home.spares[1]
+        home.spares[1] = home.spares[0]
+    run.state = records.SPARE
+    home.spares[0] = run
+    if oldest:
+        tiles.free_run(heap, oldest)
+
+
+def give_up(heap, home):
+    """Give all spares back to the page heap, and keep none for now."""
+    home.spare_room = 0
+    for i in range(homes.SPARES):
+        run = home.spares[i]
+        home.spares[i] = run.at(NULL)
+        if run:
+            tiles.free_run(heap, run)
+
+
+# --- for `lists` and `check` only
+
+W15 = "W15 the spares of all homes are the large runs that nobody uses, each once and of at most 8 tiles"
+
+
+def of(home):
+    return [run for run in (home.spares[i] for i in range(homes.SPARES)) if run]
+
+
+def check(all_homes, runs):
+    kept = [run for home in all_homes for run in of(home)]
+    unused = [run.address for run in runs if records.is_spare(run)]
+    assert sorted(run.address for run in kept) == unused and all(run.tiles <= MAX_TILES for run in kept), W15
