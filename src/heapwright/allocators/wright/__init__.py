@@ -48,10 +48,9 @@ Invariants
     W9  the counts of taken and of dirty tiles are those of all segments, and no segment below `roomy` has a free tile
     W10 huge ranges lie at multiples of 1 MiB, each with a record; kept ones are ordered, apart, and add up
     W11 live huge blocks sum up to the count, at most the peak
-    W12 a home counts the tiles of its slabs
+    W12 a home counts the tiles of its slabs; the spares of all homes are the large runs in no use, each once
     W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
     W14 only a slab that is awake or current has holes, and no block in one is in use or on a list
-    W15 the spares of all homes are the large runs that nobody uses, each once and of at most 8 tiles
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
 Each of the first 16 threads has at most two spares of 128 KiB.

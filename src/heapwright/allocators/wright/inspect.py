@@ -259,7 +259,7 @@ W9 = (
 )
 W10 = "W10 huge ranges lie at multiples of 1 MiB, each with a record; kept ones are ordered, apart, and add up"
 W11 = "W11 live huge blocks sum up to the count, at most the peak"
-W12 = "W12 a home counts the tiles of its slabs"
+W12 = "W12 a home counts the tiles of its slabs; the spares of all homes are the large runs in no use, each once"
 W13 = "W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative"
 W14 = "W14 only a slab that is awake or current has holes, and no block in one is in use or on a list"
 
@@ -274,7 +274,7 @@ def check(heap, start, end):
         if start <= segment.address < end:
             check_runs(heap, segment, out)
     check_tiles_of_homes(heap, segments)
-    spares.check(homes_of(heap), [run for segment in segments for run in runs_of(segment)])
+    assert spares.are_complete(homes_of(heap), [run for segment in segments for run in runs_of(segment)]), W12
     check_huge(heap)
     check_reserve(heap)
 
