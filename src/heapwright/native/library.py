@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 SYSTEM = PACKAGE / "native" / "runtime" / "system.py"  # the C library's allocator, as the base of layers
 FULL = "this process has no room for the thread-local words of one more compiled heap: start it in a new process"
-# Options of the linker. Code and constants share pages: a small program has fewer of them resident.
-LINKED = "now", "noexecstack", "noseparate-code"
 SUFFIXES = {"library": ".so", "archive": ".a", "object": ".o", "llvm": ".ll", "asm": ".s"}
 
 
@@ -223,9 +221,9 @@ def find_linker() -> list[str]:
     drivers = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     for driver in drivers:
         if shutil.which(driver):
-            return [driver, "-shared", "-nostdlib", *(f"-Wl,-z,{each}" for each in LINKED), "-o"]
+            return [driver, "-shared", "-nostdlib", "-Wl,-z,now", "-Wl,-z,noexecstack", "-o"]
     if shutil.which("ld"):
-        return ["ld", "-shared", *(word for each in LINKED for word in ("-z", each)), "-o"]
+        return ["ld", "-shared", "-z", "now", "-z", "noexecstack", "-o"]
     raise CannotBuild("there is no linker: install one (Debian: apt-get install gcc, or binutils), or set CC")
 
 
