@@ -49,6 +49,33 @@ class Memory(Protocol):
     def protect(self, address: int, size: int, is_protected: int) -> int:
         """Let every access to whole pages fault, or none again. The heap's `slot_near` explains the faults."""
 
+    def spare_frames(self, count: int) -> int:
+        """Map pages whose frames several pages can share; return the address of the first, or -1.
+
+        A forked child shares such frames with its parent, until it takes others with `take_frame`.
+        """
+
+    def drop_frames(self, start: int, count: int) -> None:
+        """Unmap spare pages that nobody took."""
+
+    def save_frame(self, spare: int, page: int) -> int:
+        """Copy a page to a spare one, live blocks included."""
+
+    def take_frame(self, spare: int, page: int) -> int:
+        """Let a page lead to the frame of a spare page, which is unmapped; the page's own frame goes back."""
+
+    def alias_frame(self, source: int, target: int, parts: int) -> int:
+        """Let the page `target` lead to the shared frame of the page `source`; target's own frame goes back.
+
+        First, 16 bytes of target's contents are copied to the frame for each bit that is set in the PAGE / 16 bits at
+        the address `parts`. These belong to target, and all others to source. With 0 for `parts`, nothing is copied.
+        Nobody may write to either page meanwhile.
+        """
+
+    def part_frame(self, page: int, is_last: int, keeps: int) -> int:
+        """Give a page a frame of its own: full of zeros, or if it `keeps`, with its contents, which nobody may change
+        meanwhile. `is_last` says that no other page leads to the shared frame, which then goes back."""
+
     def is_mapped(self, address: int) -> bool:
         """Whether an address can be read. This may take a system call, so no fast path calls it."""
 

@@ -22,6 +22,7 @@ EXAMPLES = (
     "slab[WARM=1,MAX_ROUNDS=2]",
     "dlmalloc[FOOTERS=1]",
     "ptmalloc[VERSION=236]",
+    "wright[MESHED=1]",
 )
 MINE = '''"""Mine."""
 

@@ -53,7 +53,7 @@ def test_a_run_has_four_blocks_and_wastes_at_most_a_sixteenth(size_class):
 def test_the_records_are_as_drawn():
     offsets = {field.name: field.offset for field in records.Record}
     drawn = {"tag": 0, "free": 8, "left": 16, "back": 24, "carved": 28, "next": 32, "previous": 40, "capacity": 48}
-    assert offsets == drawn | {"tiles": 50, "state": 52, "is_fresh": 54, "size": 56, "holes": 60}
+    assert offsets == drawn | {"tiles": 50, "state": 52, "is_fresh": 54, "meshed": 55, "size": 56, "holes": 60}
     assert records.Record.SIZE == 1 << records.LOG2_RECORD == records.TILES
     assert homes.Hot.SIZE == 1 << records.LOG2_STEP and records.Segment.SIZE <= records.RECORD
 

@@ -22,7 +22,7 @@ def run(name, *arguments, cwd, **options):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "meshed"])
 def test_a_page_is_true(name, root, tmp_path, monkeypatch):
     shutil.copytree(root / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)

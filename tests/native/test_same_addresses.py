@@ -4,7 +4,10 @@ statistics, to the last call of the kernel.
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,6 +157,58 @@ def with_live_blocks(calls):
         elif live:
             yield name, first % live, second
             live -= name == "dealloc"
+
+
+def fragmented(seed):
+    """Blocks of small sizes, most of which are freed by lot, and a story with the others."""
+    rng, live = random.Random(seed), 1500
+    yield from (("alloc", rng.randrange(16, 300), 16) for _ in range(live))
+    yield from (("dealloc", rng.randrange(live - i), 0) for i in range(live * 7 // 8))
+    yield from story(500, seed)
+
+
+def addresses_in(calls, alloc, realloc, dealloc):
+    """The address of every block made or moved in one world."""
+    live, found = [], []
+    for name, first, second in calls:
+        if name == "alloc":
+            live.append((alloc(first, second), first, second))
+            found.append(live[-1][0])
+        elif name == "realloc":
+            address, size, align = live[first]
+            live[first] = (realloc(address, size, align, second), second, align)
+            found.append(live[first][0])
+        else:
+            dealloc(*live.pop(first))
+    return found
+
+
+def meshed_in_both_worlds():
+    """The native world comes first, because the machine starts a thread, its watchdog."""
+    start_of_heap, end, there, here = 0x4000, (1 << 38) - 2 * 4096, [], []  # in the machine
+    native = NativeHeap("wright[MESHED=1]", DISTANCE + start_of_heap, end - start_of_heap)
+    for seed in range(3):
+        there.append(addresses_in(fragmented(seed), native.alloc, native.realloc, native.dealloc))
+        there.append((native.trim(), native.stats()))
+    native.close()
+    machine = start(stack_for("wright[MESHED=1]"), frames=1 << 18, budget=1 << 40)
+    assert (machine.process.heap_start, machine.process.space.mappings.top) == (start_of_heap, end)
+    realloc, dealloc = (lambda a, _, __, size: machine.realloc(a, size)), (lambda a, *_: machine.dealloc(a))
+    for seed in range(3):
+        here.append(addresses_in(fragmented(seed), machine.alloc, realloc, dealloc))
+        here.append((machine.trim(), machine.survey()))
+        assert machine.state.meshes.pages > 0
+    machine.check()
+    assert [[address + DISTANCE for address in each] for each in here[::2]] == there[::2]
+    assert here[1::2] == there[1::2]
+
+
+def test_a_heap_that_is_meshed_now_and_then():
+    """What a trim meshes decides which blocks are handed out afterwards. Only a process with one thread is meshed."""
+    code = "import test_same_addresses as here; here.meshed_in_both_worlds()"
+    places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1] / "helpers")])
+    environment = {**os.environ, "PYTHONPATH": places, "OPENBLAS_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=110)
 
 
 @pytest.mark.parametrize(

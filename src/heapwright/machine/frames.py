@@ -3,6 +3,9 @@
 As in xv6 kernel/kalloc.c, frames lie from 0x80000000 up, and the highest is taken first. A taken frame is filled with
 0x05, a freed one with 0x01. Unlike xv6's, a frame knows its owner, and a budget bounds their number. Frames can be
 reserved for pages that nobody has touched yet, and any request can be made to fail.
+
+Several pages may share a frame, also those of a forked child and its parent. Each page counts as one user of it, and
+the frame is free when the last user left it.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ class Frames:
         self.reserved = 0  # frames promised to pages that nobody has touched yet
         self.peak = 0  # the largest number of frames taken at once
         self.owners: dict[int, int] = {}  # taken frame -> process id
+        self.users: dict[int, tuple[int, ...]] = {}  # shared frame -> the process id of each page that leads to it
         self._untouched = budget  # the frames below this index have never been taken
         self._free: list[int] = []
         self._bytes: dict[int, bytearray] = {}
@@ -99,6 +103,23 @@ class Frames:
         self._bytes[frame][:] = self._poison[1]
         self._free.append(frame)
 
+    def share(self, frame: int) -> None:
+        """Let further pages use a frame, which its owner has mapped once."""
+        self.users[frame] = (self.owners[frame],)
+
+    def use(self, frame: int, owner: int) -> None:
+        """Count one more page of a process that leads to a shared frame."""
+        self.users[frame] += (owner,)
+
+    def leave(self, frame: int, owner: int) -> None:
+        """Give back a frame that a page of a process led to, unless other pages still do."""
+        users = list(self.users.pop(frame, (owner,)))
+        users.remove(owner)
+        if users:
+            self.users[frame], self.owners[frame] = tuple(users), users[0]
+        else:
+            self.give(frame)
+
     def zero(self, frame: int) -> None:
         self._bytes[frame][:] = self._zeros
 
@@ -107,7 +128,8 @@ class Frames:
         return self._bytes[frame]
 
     def owned_by(self, owner: int) -> set[int]:
-        return {frame for frame, its_owner in self.owners.items() if its_owner == owner}
+        shared = {frame for frame, users in self.users.items() if owner in users}
+        return {frame for frame, its_owner in self.owners.items() if its_owner == owner} | shared
 
     def _pop(self, owner: int) -> int:
         if self._free:

@@ -14,6 +14,7 @@ from heapwright.machine.fault import Fault, Kind, diagnose
 from heapwright.machine.names import contents
 from heapwright.machine.pages import Page
 from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, NOT_THE_HEAPS, REPEAT, USER, WRITTEN, codes_with
+from heapwright.machine.sharing import SharedFrames
 from heapwright.machine.state import ProcessState
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ NAMES = {ALLOCATOR: "allocator", USER: "user"}
 KEPT = bytes(code & WRITTEN for code in range(256))  # the bits of the shadow's codes that a copy keeps
 
 
-class View:
+class View(SharedFrames):
     """The `Memory` of heapwright.layout, with the rights of the owner of bytes marked `own`."""
 
     def __init__(self, process: ProcessState, own: int):

@@ -69,7 +69,7 @@ class Pages:
     def _release_page(self, address: int) -> None:
         entry = self.table.unmap(address)
         if entry & V:
-            self.frames.give(self.table.frame_of(entry))
+            self.frames.leave(self.table.frame_of(entry), self.owner)
         elif entry & RESERVED:
             self.frames.unreserve(1)
         self._forget(address)
@@ -106,6 +106,17 @@ class Pages:
             self.frames.zero(frame)
             self.table.back(address, frame)
         return self.table.entry(address)
+
+    def frame_at(self, address: int) -> int:
+        """The frame of a mapped page, which it gets now if nobody has touched it; 0 if there is none."""
+        return self.table.frame_of(self._touch(address))
+
+    def lead(self, address: int, frame: int) -> None:
+        """Let a page that has a frame lead to another one."""
+        old = self.frame_at(address)
+        self.table.back(address, frame)
+        self.frames.leave(old, self.owner)
+        self.pages.pop(address // self.page, None)
 
     def meet_unmapped(self, address: int) -> None:
         """Handle an access to an address without a page: the process ends, and the kernel goes on."""

@@ -112,7 +112,7 @@ class Process(ProcessState):
         if space is not None:
             space.abandon()
         for frame in self.kernel.frames.owned_by(pid):
-            self.kernel.frames.give(frame)
+            self.kernel.frames.leave(frame, pid)
 
     def _adopt(self, space: Space) -> Process:
         child = Process(self.kernel, space, self)

@@ -185,10 +185,10 @@ class Space(Pages):
             return -1
         if self.mappings.splits(address, end) and len(self.mappings) >= self.kernel.max_mappings:
             return -1
-        self._unmap_mappings(address, end)
+        self.unmap_mappings(address, end)
         return 0
 
-    def _unmap_mappings(self, first: int, last: int) -> None:
+    def unmap_mappings(self, first: int, last: int) -> None:
         for start, end in self.mappings.inside(first, last):
             for page in range(start, end, self.page):
                 self._release_page(page)
@@ -253,7 +253,7 @@ class Space(Pages):
             frame = self.table.frame_of(self.table.entry(page))
             if frame:
                 self.table.change_flags(page, LAZY | RESERVED, ~FLAGS | V)
-                self.frames.give(frame)
+                self.frames.leave(frame, self.owner)
                 self.frames.reserved += 1
                 self.pages.pop(page // self.page, None)
         self.shadow.write(address, self.shadow.read(address, size).translate(ZEROED))
@@ -295,6 +295,8 @@ class Space(Pages):
 
     def _copy_page(self, child: Space, address: int, entry: int) -> bool:
         flags = entry & (R | W | X | U)
+        if self.table.frame_of(entry) in self.frames.users:
+            return self._share_page(child, address, entry)
         if entry & V:
             if not child._map_new(address, flags):
                 return False
@@ -308,6 +310,14 @@ class Space(Pages):
         self.frames.unreserve(1 if entry & RESERVED else 0)
         return False
 
+    def _share_page(self, child: Space, address: int, entry: int) -> bool:
+        """Let a child's page lead to the same frame, as those of a shared mapping do (mmap(2), MAP_SHARED)."""
+        frame = self.table.frame_of(entry)
+        done = child.table.map(address, frame, entry & (R | W | X | U))
+        if done:
+            self.frames.use(frame, child.owner)
+        return done
+
     def abandon(self) -> None:
         """Free a space whose construction failed."""
         for address, _ in list(self.table.pages()):
@@ -320,7 +330,7 @@ class Space(Pages):
         self.table.unmap(self.trapframe + self.page)
         self._release_page(self.trapframe)
         for start, end in self.mappings:
-            self._unmap_mappings(start, end)
+            self.unmap_mappings(start, end)
         for address in range(0, self.round_up(self.brk), self.page):
             if self.table.entry(address):
                 self._release_page(address)

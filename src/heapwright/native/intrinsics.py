@@ -15,7 +15,7 @@ from heapwright.native import (
 from heapwright.native.c import call_with, call_with_two, declare, text
 from heapwright.native.pointers import MemoryType, i64
 from heapwright.native.portable import given, portable
-from heapwright.native.runtime import kernel, linux, misuse, phases, recorder, settings, signals
+from heapwright.native.runtime import frames, kernel, linux, misuse, phases, recorder, settings, signals
 from heapwright.native.runtime.stacks import callers, sites
 
 i1, i8 = ir.IntType(1), ir.IntType(8)
@@ -36,6 +36,7 @@ for function in (
     *vars(misuse).values(),
     *vars(signals).values(),
     *vars(callers).values(),
+    *vars(frames).values(),
 ):
     if isinstance(function, FunctionType):
         portable(function)
@@ -64,6 +65,22 @@ method("random")(lambda self: lambda self: kernel.random())
 method("clock")(lambda self: lambda self: kernel.clock())
 overload_attribute(MemoryType, "PAGE")(lambda memory: lambda memory: linux.PAGE)
 overload_attribute(MemoryType, "MAX_SBRK")(lambda memory: lambda memory: bits.MAX_WORD)
+
+
+method("spare_frames")(lambda self, count: lambda self, count: frames.spare_frames(count))
+method("drop_frames")(lambda self, start, count: lambda self, start, count: frames.drop_frames(start, count))
+method("save_frame")(lambda self, spare, page: lambda self, spare, page: frames.save_frame(spare, page))
+method("take_frame")(lambda self, spare, page: lambda self, spare, page: frames.take_frame(spare, page))
+
+
+@method("alias_frame")
+def memory_alias_frame(self, source, target, parts):
+    return lambda self, source, target, parts: frames.alias_frame(source, target, parts)
+
+
+@method("part_frame")
+def memory_part_frame(self, page, is_last, keeps):
+    return lambda self, page, is_last, keeps: frames.part_frame(page, is_last, keeps)
 
 
 @method("protect")

@@ -36,6 +36,9 @@ Memory that a drain sets free goes back to the kernel at once, except for a smal
 shrinks go home, and another thread drains the inbox of one that sleeps. So what is resident follows what is live, also
 when threads go idle.
 
+A variant, `wright[MESHED=1]`, lets pages of slabs share a frame if their live blocks lie at different places: when
+memory is trimmed or drains (meshes, meshing). It hands out the blocks of a new page in scattered order.
+
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
     W2  in a slab, blocks out of it and free ones sum to the carved ones, and `left` counts down to the next event
@@ -51,6 +54,9 @@ Invariants
     W12 a home counts the tiles of its slabs; the spares of all homes are the large runs in no use, each once
     W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
     W14 only a slab that is awake or current has holes, and no block in one is in use or on a list
+    W15 the pages that share a frame form a circle, which is counted
+    W16 of the pages that share a frame, at most one has a block that is not sunk at each place
+    W17 only a slab of one tile, carved to its end, has meshed pages; a sunk block touches one, and is not on a list
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
 Each of the first 16 threads has at most two spares of 128 KiB.
@@ -70,6 +76,8 @@ from heapwright.allocators.wright import (
     huge_ranges,
     inspect,
     lives,
+    meshes,
+    meshing,
     records,
     remote,
     reserve,
@@ -112,7 +120,10 @@ SLOW_PATHS = (
     *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment", "spares.put"),
     *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
+    *("meshing.mesh", "mesh_after_drain", "for_each_ring"),
+    *("part_all", "meshes.sunk_in", "raise_sunk", "carve_scattered"),
 )
+TUNABLES = (("MESHED", "records.MESHED", (0, 1)),)
 RECLAIMS = True  # when memory runs out, kept memory is released
 RETAINS = 1 << 15  # a home, and the records of huge blocks
 FEW_TILES, LOG2_CHANGED = 8, 3  # a home may lose so many tiles and an eighth before its lists go home
@@ -125,6 +136,7 @@ class Heap(Struct):
     roster: Inline[homes.Roster]
     huge: Inline[slots.Huge]
     reserve: Inline[reserve.Reserve]
+    meshes: Inline[meshes.Meshes]
 
 
 # --- the slow paths
@@ -205,6 +217,8 @@ def empty_lists(heap, home):
     if is_draining(home) or home.heeded != trims:
         home.heeded = trims
         slabs.give_up_unused(heap, home)
+        if records.MESHED != 0:
+            meshing.mesh_after_drain(heap, home)
     elif taken > home.seen + (home.seen >> LOG2_CHANGED) + records.TILES:
         slabs.flush(heap, home)
 

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from heapwright import bits, locks, spans, stats
 from heapwright.allocators.parts import chains, object_bitmap
-from heapwright.allocators.wright import classes, holes, homes, records, remote, reserve, slabs, slots, spares, tiles
+from heapwright.allocators.wright import (
+    classes,
+    holes,
+    homes,
+    mesh_checks,
+    meshes,
+    records,
+    remote,
+    reserve,
+    slabs,
+    slots,
+    spares,
+    tiles,
+)
 
 # --- walk
 
@@ -82,12 +95,17 @@ def walk_slab(heap, slab):
         if seen == 0:
             free = window(slab.free, place, size)
             cached = cached_window(heap, slab, place, size)
-        is_free = free & bits.bit(seen) != 0 or holes.is_sunk(slab, place)
+        is_free = free & bits.bit(seen) != 0 or is_sunk(slab, place)
         kind = spans.FREE if is_free else spans.CACHED if cached & bits.bit(seen) else spans.USED
         yield place, size, kind
         seen = (seen + 1) % object_bitmap.WINDOW
     if end < first + records.bytes_of(slab):
         yield end, first + records.bytes_of(slab) - end, spans.UNUSED
+
+
+def is_sunk(slab, address):
+    """Whether a block lies in a hole, or where another page's bytes are: it is free, but it is not on a list."""
+    return holes.is_sunk(slab, address) or (records.MESHED != 0 and meshes.is_sunk(slab, address))
 
 
 def window(chain, start, size):
@@ -275,6 +293,8 @@ def check(heap, start, end):
             check_runs(heap, segment, out)
     check_tiles_of_homes(heap, segments)
     assert spares.are_complete(homes_of(heap), [run for segment in segments for run in runs_of(segment)]), W12
+    if records.MESHED != 0:
+        mesh_checks.check_meshes(heap, [slab for each in segments for slab in runs_of(each) if records.is_slab(slab)])
     check_huge(heap)
     check_reserve(heap)
 
@@ -347,6 +367,8 @@ def check_slab(heap, slab, out):
     assert size == classes.size_of_class(records.class_in(slab)), W2
     assert slab.capacity == records.bytes_of(slab) // size >= slab.carved, W2
     sunk = [address for address in blocks if holes.is_sunk(slab, address)]
+    if records.MESHED != 0:
+        sunk += mesh_checks.check_sunk(slab, blocks, [*out, *free, *sunk])
     assert not {*out, *free} & set(sunk) and (slab.holes == 0 or slab.state in (records.AWAKE, records.CURRENT)), W14
     assert slabs.out_of(slab) + len(free) + len(sunk) == slab.carved and slab.left >= 0, W2
     assert slab.state != records.ASLEEP or 0 < slab.left <= slabs.wake_of(slab), W2

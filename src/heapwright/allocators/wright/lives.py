@@ -10,7 +10,7 @@ home at their next refill.
 from __future__ import annotations
 
 from heapwright import locks
-from heapwright.allocators.wright import holes, homes, remote, slabs, tiles
+from heapwright.allocators.wright import holes, homes, meshing, records, remote, slabs, tiles
 from heapwright.layout import NULL
 
 
@@ -64,6 +64,8 @@ def squeeze(heap, home):
         remote.drain(heap, home)
         slabs.release_empty(heap, home)
         released = holes.give_back(heap, home)
+        if records.MESHED != 0:
+            released += meshing.mesh(heap, home)
         locks.release(heap.memory, home.lock)
     return released
 
@@ -120,9 +122,13 @@ def fork_prepare(heap):
     if home:
         locks.acquire(heap.memory, home.lock)  # another thread may be draining the inbox
     locks.acquire(heap.memory, heap.pages.lock)
+    if records.MESHED != 0:
+        meshing.fork_prepare(heap)
 
 
 def fork_parent(heap):
+    if records.MESHED != 0:
+        meshing.fork_parent(heap)
     locks.release(heap.memory, heap.pages.lock)
     home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
     if home:
@@ -131,6 +137,8 @@ def fork_parent(heap):
 
 
 def fork_child(heap):
+    if records.MESHED != 0:
+        meshing.fork_child(heap)
     heap.pages.lock.store(locks.FREE)
     home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
     if home:
@@ -140,5 +148,7 @@ def fork_child(heap):
 
 
 def release_held(heap):
+    if records.MESHED != 0:
+        locks.release_own(heap.memory, heap.meshes.lock)
     locks.release_own(heap.memory, heap.pages.lock)
     locks.release_own(heap.memory, heap.roster.lock)

@@ -23,7 +23,7 @@ describes it, and the others lead there by `back`.
             24 | back, carved           |  bytes to the first tile's record; blocks handed out at least once
             32 | next, previous         |  in the list of a home's slabs that have free blocks
             48 | capacity, tiles, state |
-               | is fresh               |  whether a large block was all zeros when it was handed out
+               | is fresh, meshed       |  whether a large block was all zeros when it was handed out; see meshes
             56 | size                   |  bytes of a block
             60 | holes                  |  pages without frames whose blocks are free but not on the list
                +------------------------+
@@ -36,8 +36,9 @@ from __future__ import annotations
 
 from heapwright import bits
 from heapwright.allocators.wright import classes
-from heapwright.layout import Atomic, Struct, Word, Word16, Word32
+from heapwright.layout import Atomic, Byte, Struct, Word, Word16, Word32
 
+MESHED = 0  # whether pages of slabs may share frames
 SEGMENT = 1 << 20
 TILE = classes.TILE
 LOG2_TILE = bits.floor_log2(TILE)
@@ -78,7 +79,8 @@ class Record(Struct):
     capacity: Word16
     tiles: Word16
     state: Word16
-    is_fresh: Word16
+    is_fresh: Byte
+    meshed: Byte  # pages that share a frame, as bits
     size: Word32
     holes: Word32  # pages, as bits
 

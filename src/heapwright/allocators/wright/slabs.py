@@ -18,7 +18,7 @@ A page of blocks is carved at a time, so pages that nobody needs stay untouched.
 
 from __future__ import annotations
 
-from heapwright.allocators.wright import classes, holes, records, spares, tiles
+from heapwright.allocators.wright import classes, holes, meshes, records, spares, tiles
 from heapwright.allocators.wright.records import Block
 from heapwright.layout import NULL
 
@@ -28,12 +28,22 @@ LOG2_WAKE = 3
 
 def out_of(slab):
     """The number of blocks that did not come home."""
-    return slab.left + slab.capacity - wake_of(slab) if slab.state == records.ASLEEP else slab.left
+    return slab.left + usable_in(slab) - wake_of(slab) if slab.state == records.ASLEEP else slab.left
 
 
 def wake_of(slab):
     """The number of free blocks at which a slab wakes."""
-    return max(1, slab.capacity >> LOG2_WAKE)
+    return max(1, usable_in(slab) >> LOG2_WAKE)
+
+
+def usable_in(slab):
+    """The number of blocks that the slab can hand out."""
+    return slab.capacity - sunk_in(slab)
+
+
+def sunk_in(slab):
+    """The number of blocks whose bytes are another page's, because they share a frame."""
+    return meshes.sunk_in(slab) if records.MESHED != 0 else 0
 
 
 def new_slab(heap, home, size_class):
@@ -45,6 +55,8 @@ def new_slab(heap, home, size_class):
     if slab:
         slab.size = size
         slab.holes = 0
+        if records.MESHED != 0:
+            slab.meshed = 0
         slab.capacity = records.bytes_of(slab) // size
         slab.state = records.CURRENT
         home.tiles += count
@@ -53,7 +65,10 @@ def new_slab(heap, home, size_class):
 
 
 def give_up(heap, home, slab):
-    """Give an empty slab back to the page heap."""
+    """Give an empty slab back to the page heap. If its pages must keep a frame that they share, it waits instead."""
+    if records.MESHED != 0 and not meshes.part_all(heap, slab):
+        link(home, slab)
+        return
     home.tiles -= slab.tiles
     tiles.free_run(heap, slab)
 
@@ -66,6 +81,9 @@ def carve(slab):
     first = records.start_of(slab) + slab.carved * size
     count = min(count, (CARVED - first % CARVED + size - 1) // size)
     slab.carved += count
+    if records.MESHED != 0:
+        meshes.carve_scattered(slab, first, count)
+        return True
     block = Block(slab.memory, first + (count - 1) * size)
     block.next = slab.free
     while block.address > first:
@@ -134,7 +152,7 @@ def detach(slab):
     """Take all blocks that came home or were carved; return the first."""
     block = slab.free
     slab.free = NULL
-    slab.left = slab.carved
+    slab.left = slab.carved - sunk_in(slab)
     return block
 
 
@@ -154,7 +172,10 @@ def settle(heap, home, slab):
     """Wake a slab of which enough is free, or give up an empty one."""
     if slab.state == records.ASLEEP:
         link(home, slab)
-        slab.left = slab.capacity - wake_of(slab)
+        slab.left = usable_in(slab) - wake_of(slab)
+        if records.MESHED != 0 and slab.left == 0:  # its only usable block came home
+            unlink(home, slab)
+            give_up(heap, home, slab)
     elif slab.state == records.AWAKE:
         unlink(home, slab)
         give_up(heap, home, slab)
