@@ -18,7 +18,7 @@ from heapwright.lab.naming import contestants, parse
 from heapwright.preload import executed, why_unserved
 
 OURS = "ours"
-OUR_MALLOCS = ("hoard", "slab")
+OUR_MALLOCS = ("wright", "hoard", "slab")
 TODAY = "today"
 SAME_MALLOC, PACKAGED, COMPILED = 0, 1, 2  # steps from today's deployment: variables, a package, a library to build
 TRIM, MMAP, PAD, ARENAS = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_ARENA_MAX"
