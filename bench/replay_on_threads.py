@@ -2,8 +2,8 @@
 
     python bench/replay_on_threads.py -o bench/results/replay_on_threads.json [TRACE ...]
 
-Without a TRACE, three programs are recorded first: Python with a pool of threads, redis-server with I/O threads, and
-the sort of coreutils with two threads. A trace that has one thread in its largest process is refused.
+Three programs are recorded first: Python with a pool of threads, redis-server with an I/O thread, and
+a C program whose two threads never share a block. A recording whose largest process has one thread is refused.
 
 For each trace the result says how much of it had to be ordered, and what the order allows: `at_best` is the number of
 events divided by the longest chain of events that need each other. For each malloc there are the time on the wall and
@@ -50,11 +50,34 @@ redis-benchmark -s s -q -n 15000 -c 20 -P 8 -t set,get,lpush,lpop -d 300 -r 5000
 redis-cli -s s shutdown nosave
 wait
 """
-LINES = "".join(f"{i * 7919 % 1000003} {i}\n" for i in range(150_000))
+APART = """
+#include <pthread.h>
+#include <stdlib.h>
+static void *work(void *seed) {
+    void *blocks[500] = {0};
+    unsigned long state = (unsigned long)seed;
+    for (int i = 0; i < 60000; i++) {
+        state = state * 6364136223846793005ul + 1442695040888963407ul;
+        void **block = &blocks[(state >> 33) % 500];
+        free(*block);
+        *block = malloc(16 + (state >> 45) % 500);
+    }
+    for (int i = 0; i < 500; i++)
+        free(blocks[i]);
+    return NULL;
+}
+int main(void) {
+    pthread_t threads[2];
+    for (long i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, work, (void *)(i + 1));
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+}
+"""
 
 
 class Case(NamedTuple):
-    """A program to record: its command, and the files that it reads."""
+    """A program to record: its command, and the files that it needs. A C source is compiled to `program`."""
 
     name: str
     command: tuple[str, ...]
@@ -63,9 +86,9 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("python", ("python3", "pool.py"), {"pool.py": POOL}, "python3"),
+    Case("python", (os.path.realpath(sys.executable), "pool.py"), {"pool.py": POOL}, sys.executable),
     Case("redis", ("sh", "serve.sh"), {"serve.sh": SERVE}, "redis-server"),
-    Case("sort", ("sort", "--parallel=2", "-S", "2M", "lines"), {"lines": LINES}, "sort"),
+    Case("apart", ("./program",), {"program.c": APART}, "cc"),
 )
 
 
@@ -73,6 +96,8 @@ def recorded(case: Case, folder: Path) -> Path:
     """Record a case."""
     for name, text in case.files.items():
         (folder / name).write_text(text)
+        if name.endswith(".c"):
+            subprocess.run(["cc", "-O1", "-pthread", "-o", folder / "program", folder / name], check=True)
     trace = folder / f"{case.name}.hwt"
     words = [sys.executable, "-m", "heapwright", "record", "-o", str(trace), "--", *case.command]
     environment = {**os.environ, "PYTHONMALLOC": "malloc"}
@@ -84,9 +109,14 @@ def processes(paths: list[Path], folder: Path) -> Iterator[tuple[str, Process]]:
     """The recordings to replay, each with its name."""
     for path in paths:
         yield path.name, choose(open_trace(path), None)[0].process
-    for case in () if paths else CASES:
+    for case in CASES:
         if shutil.which(case.needs):
             yield case.name, choose(open_trace(recorded(case, folder)), None)[0].process
+
+
+def refuse_one_thread(name: str, process: Process) -> None:
+    if len(set(process.events.thread.tolist())) == 1:
+        sys.exit(f"{name}: its largest process has one thread")
 
 
 def measured(process: Process, mallocs: tuple[str, ...], repeats: int) -> dict[str, Any]:
@@ -95,7 +125,7 @@ def measured(process: Process, mallocs: tuple[str, ...], repeats: int) -> dict[s
     found = replayed_on_threads(process, contestants(mallocs), repeats)
     order, events = found["order"], len(process.events) - int(process.events.failed.sum())
     order["at_best"] = round(events / order["held_chain"], 2)
-    return {"command": process.command, "events": events, "load": [before, os.getloadavg()[0]], **found}
+    return {"events": events, "load": [before, os.getloadavg()[0]], **found}
 
 
 def main() -> None:
@@ -116,6 +146,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name, process in processes(options.traces, folder):
             sys.stderr.write(f"{name}\n")
+            refuse_one_thread(name, process)
             report["traces"][name] = measured(process, mallocs, options.repeats)
             options.output.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -138,7 +138,10 @@ def test_a_wrong_use_is_refused(words, message):
     ("words", "message"),
     [
         (("missing.hwt",), "missing.hwt: "),
-        (("-a", "system{MALLOC_ARENA_MAX=1}", "--", "no-such-program"), "today's malloc: "),
+        (
+            ("-a", "system{MALLOC_ARENA_MAX=1}", "--", "no-such-program"),
+            "cannot run no-such-program: there is no such program",
+        ),
         (("-a", "system{MALLOC_ARENA_MAX=1}", "--", "sh", "-c", "exit 3"), "today's malloc: ended with status 3"),
         (("-a", "nomalloc", "--", "true"), "nomalloc"),
     ],

@@ -5,6 +5,7 @@ Each malloc has a grid of settings: single options, and those that belong togeth
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -156,7 +157,12 @@ def resolved(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def todays_malloc(command: str) -> Today:
-    """The malloc that a command uses today. Raises CandidateError if none can be put in its place."""
+    """The malloc that a command uses today.
+
+    Raises CandidateError if there is no such program, or if no malloc can be put in the place of its own.
+    """
+    if not shutil.which(command):
+        raise CandidateError(f"cannot run {command}: there is no such program")
     reason = why_unserved(command)
     if reason:
         raise CandidateError(f"no malloc can be chosen for {command}: it {reason}")
