@@ -35,7 +35,7 @@ class StepperApp(App[None]):
         Binding("home", "start", "start", show=False),
         Binding("end", "end", "end", show=False),
         Binding("g", "ask", "go"),
-        Binding("j", "block(1)", "choose block", key_display="j k"),
+        Binding("j", "block(1)", "choose", key_display="j k"),
         Binding("k", "block(-1)", "block back", show=False),
         Binding("a", "follow", "follow", show=False),
         Binding("w", "stop_at_word", "stop at word"),
