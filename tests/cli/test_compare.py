@@ -200,6 +200,7 @@ def bursts(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_the_curves_step_by_time(heapwright, bursts):
     words = ("compare", bursts, "-a", "system", "-n", "1", "--curves", "--samples", "40")
     report = json.loads(heapwright(*words, "--steps", "time", "--json").stdout)

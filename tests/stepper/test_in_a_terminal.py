@@ -46,6 +46,7 @@ def test_a_script_with_a_double_free_ends_at_the_fault(tmp_path):
     assert "double free" in rest
 
 
+@pytest.mark.long
 def test_a_trace_is_stepped_from_its_first_call(tmp_path):
     path = tmp_path / "few.hwt"
     events = Events.of(op=[ALLOC, ALLOC, DEALLOC, DEALLOC], thread=[0] * 4, block=[0, 1, 0, 1], size=[24, 100, 0, 0])
@@ -62,6 +63,7 @@ def test_a_trace_is_stepped_from_its_first_call(tmp_path):
     assert "exit code 0" in rest and "4 operations" in rest
 
 
+@pytest.mark.long
 def test_a_failing_story_of_check_leads_to_its_fault(tmp_path):
     """Blocks that say half of their size: `check` saves the story, and the stepper jumps to where it breaks."""
     mine, story = tmp_path / "mine.py", tmp_path / "story.py"
