@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from heapwright import guards
 from heapwright.allocator import load
+from heapwright.conformance import CHECKS, NotApplicable, Subject
 from heapwright.errors import AllocatorError
 from heapwright.machine import Fault, start
 from heapwright.machine.fault import Kind
@@ -331,6 +332,11 @@ def test_a_heap_is_a_heap_under_it(name):
             heap.check()
 
     holds()
+
+
+def test_its_addresses_are_not_compared_between_the_worlds():
+    with pytest.raises(NotApplicable, match="it draws at random"):
+        CHECKS["same_addresses"](Subject("guarded(kr)"))
 
 
 # --- variants of a layer
