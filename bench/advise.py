@@ -27,6 +27,7 @@ from heapwright.advise.search import Plan
 from heapwright.lab.machine_facts import machine_facts
 
 ROOT = Path(__file__).resolve().parent.parent
+MEMORY = ROOT / "examples" / "memory"
 PYTHON = """
 import json, time
 rows = [json.dumps({"id": i, "name": "n" * (i % 4000), "tags": [i] * 20}) for i in range(8000)]
@@ -70,22 +71,6 @@ done
 redis-cli -s socket --scan | awk 'NR % 25 { print "DEL", $1 }' | redis-cli -s socket --pipe >/dev/null
 """
 TEXT = "".join(f"line {i * 7919 % 1000003}\n" for i in range(500_000))
-LEAK = """
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-static char *volatile answer, *volatile scratch;
-__attribute__((noinline)) static void handle(void) {
-  answer = malloc(700);
-  memset(answer, 1, 700);
-  scratch = malloc(3000);
-  free(scratch);
-}
-int main(void) {
-  for (int request = 0; request < 60000; request++) handle();
-  usleep(700000);
-}
-"""
 
 
 class Case(NamedTuple):
@@ -103,9 +88,9 @@ CASES = (
     Case("python", ("python3", "work.py"), {"work.py": PYTHON}),
     Case("all live", ("python3", "work.py"), {"work.py": LIVE}),
     Case("redis", ("redis-server", "redis.conf"), {"redis.conf": REDIS, "load.sh": LOAD}, "sh load.sh"),
-    Case("leak", ("./leak",), {"leak.c": LEAK}),
+    Case("leak", ("./leak",), {"leak.c": (MEMORY / "answers.c").read_text()}),
     Case("gzip", ("gzip", "-k", "-f", "text"), {"text": TEXT}),
-    Case("bursts", ("python3", str(ROOT / "examples" / "memory" / "bursts.py")), {}),
+    Case("bursts", ("python3", str(MEMORY / "bursts.py")), {}),
 )
 
 

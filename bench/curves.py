@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from heapwright.cli.compare import DEFAULT
-from heapwright.lab.curves.measure import curves_of_each
+from heapwright.lab.curves.measure import Plan, curves_of_each
 from heapwright.lab.machine_facts import installed_peers, machine_facts
 from heapwright.lab.naming import contestants
 from heapwright.lab.processes import choose
@@ -45,7 +45,7 @@ def tell(line: str) -> None:
 def measured(process: Process, samples: int) -> dict[str, Any]:
     """The curves of each malloc on one process's events."""
     mallocs = contestants((*DEFAULT, *installed_peers()))
-    found = curves_of_each(process, mallocs, samples, tell)
+    found = curves_of_each(process, mallocs, Plan(samples), tell)
     return {each.name: curves.as_json() for each, curves in zip(mallocs, found, strict=True)}
 
 

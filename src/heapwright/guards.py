@@ -38,6 +38,16 @@ def is_freed(slot):
     return slot.state.load() == FREED
 
 
+def has_freer(slot):
+    """Whether it is known who freed the slot's block. Another thread may be about to write that down."""
+    return is_freed(slot) and slot.freed.thread != 0
+
+
+def has_page(slot, address, page_bytes):
+    """Whether an address lies in the slot's own page, not in a protected page beside it."""
+    return slot.page <= address < slot.page + page_bytes
+
+
 def bytes_before(slot, address):
     """How many bytes before the block an address lies; 0 or less if it does not."""
     return slot.block - address

@@ -97,35 +97,16 @@ def test_nothing_helps_a_program_that_allocates_once(tmp_path):
     assert len(report["search"]) == 4 and not any(row["error"] for row in report["search"])
 
 
-LEAK = """
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-static char *volatile answer, *volatile scratch;
-__attribute__((noinline)) static void handle(void) {
-  answer = malloc(700);
-  memset(answer, 1, 700);
-  scratch = malloc(3000);
-  free(scratch);
-}
-int main(void) {
-  for (int request = 0; request < 60000; request++) handle();
-  usleep(700000);
-}
-"""
-
-
 @pytest.mark.long
 def test_a_leak_is_the_programs_and_has_a_name(tmp_path):
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
-    (tmp_path / "leak.c").write_text(LEAK)
-    subprocess.run(["gcc", "-g", "-O1", "-w", "-o", tmp_path / "leak", tmp_path / "leak.c"], check=True)
+    subprocess.run(["gcc", "-g", "-O1", "-o", tmp_path / "leak", EXAMPLES / "answers.c"], check=True)
     report = advised(tmp_path / "leak")
     assert (report["verdict"], report["recommended"]) == ("program", None)
     assert report["live_share"] > 0.9
     first = report["holders"]["callers"][0]
-    assert first["name"].startswith("handle (leak.c:") and first["share"] > 0.99
+    assert first["name"].startswith("handle (answers.c:") and first["share"] > 0.99
     assert report["holders"]["live_bytes"] == pytest.approx(60_000 * 700, rel=0.01)
 
 
@@ -157,7 +138,10 @@ def test_a_wrong_use_is_refused(words, message):
     ("words", "message"),
     [
         (("missing.hwt",), "missing.hwt: "),
-        (("-a", "system{MALLOC_ARENA_MAX=1}", "--", "no-such-program"), "today's malloc: "),
+        (
+            ("-a", "system{MALLOC_ARENA_MAX=1}", "--", "no-such-program"),
+            "cannot run no-such-program: there is no such program",
+        ),
         (("-a", "system{MALLOC_ARENA_MAX=1}", "--", "sh", "-c", "exit 3"), "today's malloc: ended with status 3"),
         (("-a", "nomalloc", "--", "true"), "nomalloc"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import count
 
 import pytest
@@ -187,3 +188,33 @@ def test_the_curves_fit_a_narrow_terminal(heapwright, work):
 
 def test_without_curves_there_are_no_samples(refused, recording):
     assert "--samples has no effect without --curves" in refused("compare", recording, "--samples", "20")
+
+
+@pytest.fixture(scope="module")
+def bursts(tmp_path_factory):
+    """Half of the blocks in the first millisecond, half after a quiet second."""
+    path, count = tmp_path_factory.mktemp("bursts") / "bursts.hwt", 400
+    times = [*range(1, count // 2 + 1), *range(1_000_001, 1_000_001 + count // 2)]
+    events = Events.of(op=[ALLOC] * count, thread=[0] * count, block=[*range(count)], size=[4000] * count, time=times)
+    write(path, Trace([Process(events, 1)]))
+    return path
+
+
+@pytest.mark.long
+def test_the_curves_step_by_time(heapwright, bursts):
+    words = ("compare", bursts, "-a", "system", "-n", "1", "--curves", "--samples", "40")
+    report = json.loads(heapwright(*words, "--steps", "time", "--json").stdout)
+    columns = report["results"][0]["curves"]["columns"]
+    assert report["steps"] == "time"
+    assert (columns["event"], columns["seconds"]) == ([200, 400], [0.000199, 1.000199])
+    [by_time, by_events] = (heapwright(*words, "--steps", each, COLUMNS="80").stdout for each in ("time", "events"))
+    assert re.search(r"^ +0 +1\.00 s$", by_time, re.M)
+    assert re.search(r"^ +0 +400 events$", by_events, re.M)
+    rows = [sum("█" * 40 in line for line in text.splitlines()) for text in (by_time, by_events)]
+    assert rows[0] == 4, "half of the bytes are live all the time"
+    assert rows[1] < 4
+
+
+def test_a_trace_without_times_has_no_steps_of_time(refused, work):
+    words = ("compare", work, "-a", "system", "--curves", "--steps", "time")
+    assert refused(*words).endswith("work.hwt has no times: use --steps events")

@@ -28,6 +28,7 @@ REFUSED = {
     "compare rep --json --memory": "--memory has no effect with --json, which always has these figures",
     "compare rep --json --map": "--map has no effect with --json, which has figures alone",
     "compare rep --samples 50": "--samples has no effect without --curves or --html",
+    "compare rep --steps time": "--steps has no effect without --curves or --html",
     "compare rep --threads --curves": "--curves has no effect with --threads",
     "compare rep --threads --latency": "--latency has no effect with --threads",
     "compare rep --process all --html out.html": "a map is of one process: choose it with --process",

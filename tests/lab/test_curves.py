@@ -9,8 +9,8 @@ from heapwright.allocator import load
 from heapwright.allocators import ALLOCATORS
 from heapwright.lab.contestant import Contestant
 from heapwright.lab.curves import measure
-from heapwright.lab.curves.columns import AFTER
-from heapwright.lab.curves.measure import LIMIT, curves_of, request_sizes, sampled_events
+from heapwright.lab.curves.columns import AFTER, EVENTS, TIME
+from heapwright.lab.curves.measure import LIMIT, Plan, curves_of, request_sizes
 from heapwright.lab.curves.merit import FLOOR, Held, merit_of
 from heapwright.lab.curves.own_view import OwnView
 from heapwright.lab.curves.parts import PARTS, Holes, IdentityError, Parts, Told
@@ -22,7 +22,7 @@ from heapwright.lab.sample import RunError
 from heapwright.machine import start
 from heapwright.native.library import stack_for
 from heapwright.spans import CACHED, FREE, UNUSED, USED
-from heapwright.traces.events import ALLOC, DEALLOC, Events, no_events
+from heapwright.traces.events import ALLOC, DEALLOC, Events, no_events, times_of
 from heapwright.traces.flat import flatten
 from heapwright.traces.synthesize import growing_vectors, random_live_set
 
@@ -79,7 +79,7 @@ def average_ratio(held, live, floor):
 
 
 def test_the_parts_are_what_the_walk_of_the_machine_says():
-    curves = curves_of(STORY, contestant("kr"), 8, 0)
+    curves = curves_of(STORY, contestant("kr"), Plan(8), 0)
     held, parts = in_machine(STORY, stack_for("kr").spec, {point.event for point in curves.points})
     assert {point.event: point.parts for point in curves.points} == parts
     assert curves.merit.is_exact
@@ -94,14 +94,14 @@ def test_the_parts_are_what_the_walk_of_the_machine_says():
 )
 def test_the_parts_of_ours_add_up_at_each_sample(name):
     for flat in (STORY, MIXED):
-        curves = curves_of(flat, contestant(name), 10, 0)
+        curves = curves_of(flat, contestant(name), Plan(10), 0)
         assert_sums(curves)
         assert all(point.parts.unknown == 0 for point in [*curves.points, *curves.after.values()])
         assert all(min(part for part in vars(point.parts).values()) >= 0 for point in curves.points)
 
 
 def test_the_parts_of_the_c_library_add_up_at_each_sample():
-    curves = curves_of(MIXED, contestant("system"), 10, 0)
+    curves = curves_of(MIXED, contestant("system"), Plan(10), 0)
     assert_sums(curves)
     assert all(point.parts.unknown == 0 for point in [*curves.points, *curves.after.values()])
     assert max(point.parts.cached for point in curves.points) > 0
@@ -115,7 +115,7 @@ def test_the_parts_of_the_c_library_add_up_at_each_sample():
 def test_the_counters_of_a_peer_do_not_exceed_what_it_holds(name):
     if name not in installed_peers():
         pytest.skip(f"{name} is not installed")
-    curves = curves_of(MIXED, contestant(name), 10, 0)
+    curves = curves_of(MIXED, contestant(name), Plan(10), 0)
     assert_sums(curves)
     assert all(point.parts.held > point.parts.requested for point in curves.points)
     assert all(point.parts.free_rest is not None for point in curves.points)
@@ -134,7 +134,7 @@ def test_a_malloc_that_nobody_can_read_still_has_its_live_and_resident_bytes(tmp
     source, library = tmp_path / "bump.c", tmp_path / "bump.so"
     source.write_text(BUMP)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
-    curves = curves_of(STORY, Contestant("bump", library), 5, 0)
+    curves = curves_of(STORY, Contestant("bump", library), Plan(5), 0)
     assert curves.source.startswith("pages alone")
     assert [point.parts.requested for point in curves.points] == [int(STORY.live[p.event - 1]) for p in curves.points]
     assert all(
@@ -167,7 +167,7 @@ def test_parts_that_do_not_add_up_are_an_error_that_names_the_sample(monkeypatch
 
     monkeypatch.setattr(OwnView, "told", skewed)
     with pytest.raises(RunError, match=r"does not add up at sample 3, after event [\d,]+: the walk finds"):
-        curves_of(STORY, contestant("kr"), 8, 0)
+        curves_of(STORY, contestant("kr"), Plan(8), 0)
 
 
 def test_parts_contradict_what_is_held_or_what_callers_have():
@@ -188,7 +188,7 @@ def test_parts_contradict_what_is_held_or_what_callers_have():
 
 def test_after_the_trace_all_is_freed_and_calls_follow(monkeypatch):
     monkeypatch.setattr(measure, "CALLS", 7)
-    curves = curves_of(STORY, contestant("kr"), 4, 1)
+    curves = curves_of(STORY, contestant("kr"), Plan(4), 1)
     assert tuple(curves.after) == AFTER
     assert (curves.idle_seconds, curves.calls) == (1, 7)
     assert curves.after["end"] == curves.points[-1]
@@ -199,14 +199,14 @@ def test_after_the_trace_all_is_freed_and_calls_follow(monkeypatch):
 
 
 def test_a_trace_without_events():
-    curves = curves_of(flatten(no_events()), contestant("kr"), 4, 0)
+    curves = curves_of(flatten(no_events()), contestant("kr"), Plan(4), 0)
     assert curves.columns()["event"] == [0]
     assert (curves.merit.peak_live, curves.merit.peak_held, curves.merit.jw1) == (0, 0, None)
 
 
 def test_requests_that_fail_are_counted():
     wild = Events.of(op=[ALLOC, ALLOC], thread=[0, 0], block=[0, 1], size=[100, 1 << 46])
-    curves = curves_of(flatten(wild), contestant("kr"), 4, 0)
+    curves = curves_of(flatten(wild), contestant("kr"), Plan(4), 0)
     assert (curves.failures, curves.merit.peak_live) == (1, 100)
 
 
@@ -216,10 +216,26 @@ def test_requests_that_fail_are_counted():
 def test_samples_are_at_equal_steps_and_at_the_peak():
     flat = flatten(growing_vectors(vectors=3, elements=64, rounds=7))
     for count in (2, 10, LIMIT):
-        events = sampled_events(flat, count)
+        events = Plan(count).events(flat, no_events().time)
         assert events == sorted(set(events))
         assert events[0] > 0 and events[-1] == len(flat) and flat.peak in events
         assert len(events) <= min(count + 1, len(flat))
+
+
+def test_samples_are_at_equal_steps_of_time():
+    """Ten events in the first millisecond, none for eight, and one at the end."""
+    events = Events.of(
+        op=[ALLOC] * 11, thread=[0] * 11, block=[*range(11)], size=[9] * 11, time=[*range(100, 1100, 100), 9100]
+    )
+    flat, times = flatten(events), times_of(events)
+    assert times.tolist() == [*range(0, 1000, 100), 9000]
+    assert Plan(9, TIME).events(flat, times) == [10, 11]
+    assert Plan(18, TIME).events(flat, times) == [6, 10, 11]
+    assert Plan(18, EVENTS).events(flat, times) == [*range(1, 12)]
+    curves = curves_of(flat, contestant("system"), Plan(18, TIME), 0, times=times)
+    assert curves.columns()["seconds"] == [0.0005, 0.0009, 0.009]
+    assert curves.after["freed"].seconds == 0.009
+    assert curves_of(flat, contestant("system"), Plan(2), 0).columns()["seconds"] == [None, None]
 
 
 def test_sizes_of_requests_are_quantiles():

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from heapwright.allocators import ALLOCATORS, kr
+from heapwright.guards import LIVE
 from heapwright.lab.inspect import inspect
 from heapwright.live.errors import InspectError
+from heapwright.live.own import damage_in, spans_of
 from heapwright.live.report import report_of
+from heapwright.spans import USED
 
 pytestmark = pytest.mark.long
 
@@ -152,24 +155,24 @@ def test_a_preloaded_malloc_is_named(library, python):
 SHAPES = Path(__file__).parent / "programs" / "shapes.c"
 
 
+@pytest.fixture
+def with_holes(program, compiled):
+    """A program on an allocator of ours: of 20,000 blocks one in nine stays. What is running, and its process."""
+
+    def run(spec):
+        made = compiled("shapes.c", SHAPES.read_text(), "-pthread")
+        running = program(sys.executable, "-m", "heapwright", "run", "-a", spec, "--", made, "holes")
+        [child] = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        return running, child
+
+    return run
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", ALLOCATORS)
-def test_our_own_allocators(spec, program, compiled):
-    """Of 20,000 blocks one in nine stays; the heap's own walk finds them over the program's memory."""
-    source = SHAPES.read_text()
-    command = [
-        sys.executable,
-        "-m",
-        "heapwright",
-        "run",
-        "-a",
-        spec,
-        "--",
-        compiled("shapes.c", source, "-pthread"),
-        "holes",
-    ]
-    running = program(*command)
-    [child] = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+@pytest.mark.parametrize("spec", [*ALLOCATORS, "guarded(hoard)"])
+def test_our_own_allocators(spec, with_holes):
+    """The heap's own walk finds the blocks over the program's memory."""
+    running, child = with_holes(spec)
     look = inspect(child)
     found = report_of(look)
     assert spec in found["allocator"]
@@ -183,6 +186,20 @@ def test_our_own_allocators(spec, program, compiled):
     assert held == 0 if spec == "pages" else held > 10 << 20  # it unmaps each block that is freed
     gained = int(running.ask("trim"))
     assert abs(found["returnable_bytes"] - gained) <= max(0.01 * gained, 64 << 10)
+
+
+@pytest.mark.slow
+def test_live_guarded_blocks_are_the_heaps(with_holes):
+    """The pool has 33 pages. Those that are not protected hold one live block each."""
+    _, child = with_holes("guarded[RATE=1](hoard)")
+    own = inspect(child).own
+    assert not list(damage_in(own))
+    end = own.heap.end.load()
+    start = end - 33 * 4096
+    found = [span for each in own.extents for span in spans_of(own, each) if start <= span[0] < end]
+    live = [slot.page for slot in own.heap.slots if slot.state.load() == LIVE]
+    assert sorted(found) == [(page, 4096, USED) for page in sorted(live)]
+    assert live
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ INSIDE_MALLOC = {
     "mmap": "a system call",
     "mprotect": "a system call",
     "munmap": "a system call",
+    "pthread_getcpuclockid": "a word of the C library's record of the thread",
     "pthread_self": "a register",
     "raise": "a system call, in the handler, whose address malloc takes",
     ANYTHING: "the program's handler, which ours calls",
@@ -131,7 +132,27 @@ def test_the_places_are_the_programs_lines(guarded, compiled):
 def test_what_is_freed_wrongly_is_reported(guarded, steps, told):
     status, [(_, block)], lines = guarded(*steps)
     offset = int(steps[-1].partition(":")[2])
-    assert (status, lines) == (-signal.SIGABRT, [f"heapwright: kr: {told.format(place_of(block, offset))}"])
+    assert (status, lines[0]) == (-signal.SIGABRT, f"heapwright: kr: {told.format(place_of(block, offset))}")
+
+
+def test_a_double_free_names_who_allocated_and_who_freed_first(guarded):
+    status, _, lines = guarded("thread", "free:0", "thread", "free:0")
+    heads, places = report_of(lines)
+    assert status == -signal.SIGABRT
+    assert [re.sub(r"\d+$", "N", head) for head in heads[1:]] == [
+        "called by thread N", "allocated by thread N", "freed by thread N",
+    ]  # fmt: skip
+    assert len({head.rpartition(" ")[2] for head in heads[1:]}) == 3
+    assert sum("/guarded" in place for place in places) >= 6  # in each thread: the step, and what called it
+
+
+def test_a_free_inside_a_live_block_names_who_allocated_it(guarded):
+    heads, _ = report_of(guarded("free:16")[2])
+    assert [head.partition(" ")[0] for head in heads[1:]] == ["called", "allocated"]
+
+
+def test_a_free_beside_all_blocks_names_nobody(guarded):
+    assert len(guarded(f"free:{PAGE}")[2]) == 1
 
 
 # --- what is missed

@@ -1,9 +1,18 @@
 """The stepper as its user sees it, in a terminal."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from screens import Screen
 
+from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace
+from heapwright.traces.format import write
+
 pytestmark = pytest.mark.timeout(300)
+MISTAKE = "    block.size = size\n", "    block.size = size // 2\n"
+FAULT = "broken invariant: U2"
 
 
 @pytest.mark.long
@@ -35,3 +44,38 @@ def test_a_script_with_a_double_free_ends_at_the_fault(tmp_path):
     status, rest = screen.end()
     assert status == 1
     assert "double free" in rest
+
+
+@pytest.mark.long
+def test_a_trace_is_stepped_from_its_first_call(tmp_path):
+    path = tmp_path / "few.hwt"
+    events = Events.of(op=[ALLOC, ALLOC, DEALLOC, DEALLOC], thread=[0] * 4, block=[0, 1, 0, 1], size=[24, 100, 0, 0])
+    write(path, Trace([Process(events, 1)]))
+    screen = Screen("simulate", path, "-a", "hoard", "--step", cwd=tmp_path)
+    screen.wait_for("call 1 of 4")
+    screen.press(*["down"] * 3)
+    screen.wait_for("call 4 of 4")
+    screen.press(*["up"] * 2)
+    screen.wait_for("call 2 of 4")
+    screen.press("q")
+    status, rest = screen.end()
+    assert status == 0
+    assert "exit code 0" in rest and "4 operations" in rest
+
+
+@pytest.mark.long
+def test_a_failing_story_of_check_leads_to_its_fault(tmp_path):
+    """Blocks that say half of their size: `check` saves the story, and the stepper jumps to where it breaks."""
+    mine, story = tmp_path / "mine.py", tmp_path / "story.py"
+    source = (Path(__file__).parents[2] / "examples" / "powers_of_two.py").read_text()
+    assert source.count(MISTAKE[0]) == 1
+    mine.write_text(source.replace(*MISTAKE))
+    words = ("check", mine, "--quick", "-x", "--save", story)
+    done = subprocess.run([sys.executable, "-m", "heapwright", *words], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 1, done.stderr
+    screen = Screen("simulate", story, "-a", mine, "--step", cwd=tmp_path)
+    screen.wait_for("call 1 of")
+    screen.press("f")
+    screen.wait_for(FAULT)
+    screen.press("q")
+    assert screen.end()[0] == 1

@@ -5,6 +5,7 @@ Each malloc has a grid of settings: single options, and those that belong togeth
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from heapwright.lab.naming import contestants, parse
 from heapwright.preload import executed, why_unserved
 
 OURS = "ours"
-OUR_MALLOCS = ("hoard", "slab")
+OUR_MALLOCS = ("wright", "hoard", "slab")
 TODAY = "today"
 SAME_MALLOC, PACKAGED, COMPILED = 0, 1, 2  # steps from today's deployment: variables, a package, a library to build
 TRIM, MMAP, PAD, ARENAS = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_ARENA_MAX"
@@ -156,7 +157,12 @@ def resolved(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def todays_malloc(command: str) -> Today:
-    """The malloc that a command uses today. Raises CandidateError if none can be put in its place."""
+    """The malloc that a command uses today.
+
+    Raises CandidateError if there is no such program, or if no malloc can be put in the place of its own.
+    """
+    if not shutil.which(command):
+        raise CandidateError(f"cannot run {command}: there is no such program")
     reason = why_unserved(command)
     if reason:
         raise CandidateError(f"no malloc can be chosen for {command}: it {reason}")

@@ -92,8 +92,9 @@ def command(
     heapwright advise server.hwt --judge monday.hwt
 
     After `--`, the program itself runs on each candidate: the C library's malloc with several settings, each installed
-    peer with its own, and heapwright's hoard and slab. A program that does not end by itself needs --load. Resident
-    memory is sampled over time. `retained` is what is resident at the end of the last 0.3 s in which no thread ran.
+    peer with its own, and heapwright's wright, hoard and slab. A program that does not end by itself needs --load.
+    Resident memory is sampled over time. `retained` is what is resident at the end of the last 0.3 s in which no thread
+    ran.
 
     Each TRACE, a recording, is replayed on one thread instead. `time` is then the processor time of a first pass that
     writes every byte, `retained` the most resident bytes that hold no live block, and `p99` the time that 99 of 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from heapwright.cli.mallocs import EPILOG, HELP
+from heapwright.cli.one_process import AS_JSON, PROCESS, TRACE, opened, show_report
 from heapwright.cli.options import Size, refuse_idle
-from heapwright.cli.terminal import progress, tell_notes
+from heapwright.cli.terminal import progress
 from heapwright.wording import duration
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ PERCENT = re.compile(r"(100|\d{1,2}(?:\.\d+)?)%")
 
 
 @click.command(epilog=EPILOG)
-@click.argument("trace", type=click.Path(dir_okay=False, path_type=Path))
+@TRACE
 @click.option(
     "-a", "--allocator", "allocators", multiple=True, default=("system",), show_default=True, help=f"{HELP} Repeatable."
 )
@@ -53,12 +53,8 @@ PERCENT = re.compile(r"(100|\d{1,2}(?:\.\d+)?)%")
     metavar="N",
     help="Rows of the table of groups.",
 )
-@click.option(
-    "--process",
-    metavar="PID|N",
-    help="Replay this process, by PID or position. Default: the one with the highest peak of live memory.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@PROCESS
+@AS_JSON
 def command(
     trace: Path,
     allocators: tuple[str, ...],
@@ -89,19 +85,14 @@ def command(
     heapwright blame demo.hwt -a kr --limit 5M
     heapwright blame demo.hwt -a jemalloc --at 50% --by age --json
     """
-    from heapwright.cli.compare import head
-    from heapwright.lab.contestant import caller_tuning
+    from heapwright.cli.blame_text import show
     from heapwright.lab.naming import contestants
-    from heapwright.lab.processes import choose_one
     from heapwright.report.blame_trace import SITE, SIZE, Options, Replay
-    from heapwright.traces.importers import open_trace
 
     if limit is not None:
         refuse_idle("with --limit, which stops at the first request that fails", "at")
-    loaded = open_trace(trace)
-    chosen = choose_one(loaded, process)
-    tell_notes(chosen.process.notes)
-    replay = Replay(loaded, chosen.process)
+    subject = opened(trace, process)
+    replay = Replay(subject.trace, subject.chosen.process)
     if by == SITE and not replay.callers.has_sites:
         raise click.UsageError("--by site: the trace has no call sites; record them with --call-sites")
     by = by or (SITE if replay.callers.has_sites else SIZE)
@@ -110,13 +101,7 @@ def command(
         result_of(replay, each, limit, lambda most: Options(stop, most, by, top)) for each in contestants(allocators)
     ]
     progress("")
-    report = {"trace": head(trace, loaded, chosen), "environment": caller_tuning(), "limit": limit, "results": results}
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        from heapwright.cli.blame_text import show
-
-        show(report)
+    show_report({**subject.head(), "limit": limit, "results": results}, as_json, show)
 
 
 def result_of(replay: Replay, contestant: Contestant, limit: int | None, options: Any) -> dict[str, Any]:

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from heapwright.cli.compare_subjects import Subject
     from heapwright.lab.cells import Cell, Place
     from heapwright.lab.contestant import Contestant
-    from heapwright.lab.processes import Chosen
-    from heapwright.traces.events import Process, Trace
+    from heapwright.traces.events import Process
 
 DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
 
@@ -56,7 +55,14 @@ DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
     show_default=True,
     type=click.IntRange(2, 1000),
     metavar="N",
-    help="Look N times, at equal steps of events. With --curves or --html.",
+    help="Look N times, at equal steps. With --curves or --html.",
+)
+@click.option(
+    "--steps",
+    default="events",
+    show_default=True,
+    type=click.Choice(["events", "time"]),
+    help="What the steps between samples are equal in. With --curves or --html.",
 )
 @click.option("--map", "with_map", is_flag=True, help="Draw each malloc's heap as text: addresses and time.")
 @click.option(
@@ -110,7 +116,8 @@ def command(traces: tuple[Path, ...], allocators: tuple[str, ...], process: str 
     cost of reading the clock is shown and not subtracted.
 
     --curves replays the trace once more on each malloc and stops at N samples. The bytes held from the kernel are split
-    into requested, internal, cached, free and own bytes, and the sum is checked: see docs/curves.md.
+    into requested, internal, cached, free and own bytes, and the sum is checked: see docs/curves.md. `--steps time`
+    spaces the samples by the recorded time, so that a quiet hour of a server is as wide as a busy one.
 
     --map and --html show where each block lies over the trace, what of the free pages is resident, and the largest
     hole: see docs/heap-map.md.
@@ -137,6 +144,7 @@ class Wanted:
     latency: bool
     curves: bool
     samples: int
+    steps: str
     with_map: bool
     html: Path | None
     on_threads: bool
@@ -166,9 +174,9 @@ class Wanted:
             refuse_idle("with --json, which always has these figures", "memory")
             refuse_idle("with --json, which has figures alone", "with_map")
         if self.on_threads:
-            refuse_idle("with --threads", "latency", "curves", "samples", "with_map", "html", "jobs", "on")
+            refuse_idle("with --threads", "latency", "curves", "samples", "steps", "with_map", "html", "jobs", "on")
         if not self.looks:
-            refuse_idle("without --curves or --html", "samples")
+            refuse_idle("without --curves or --html", "samples", "steps")
         if self.on:
             refuse_idle("with --on: the cluster's workers decide how many replays run at a time", "jobs")
             require_address(self.on)
@@ -196,6 +204,8 @@ def compare_all(paths: Sequence[Path], allocators: tuple[str, ...], process: str
         subjects = [each for path in paths for each in subjects_of(path, process, stack)]
         for each in subjects if wanted.needs_memory else ():
             each.check_memory()
+        for each in subjects if wanted.looks and wanted.steps == "time" else ():
+            each.check_times()
         mallocs = contestants(allocators or default_mallocs())
         for each in subjects:
             tell_notes(each.described.notes)
@@ -219,6 +229,7 @@ def status_of(reports: Sequence[dict[str, Any]]) -> int:
 
 def measured(subjects: Sequence[Subject], mallocs: Sequence[Contestant], wanted: Wanted) -> list[dict[str, Any]]:
     """The part of each report with the figures of each malloc on a process's events."""
+    from heapwright.lab.cells import Table
     from heapwright.lab.compare import compare
 
     def tell(cell: Cell) -> None:
@@ -230,12 +241,12 @@ def measured(subjects: Sequence[Subject], mallocs: Sequence[Contestant], wanted:
         progress("")
         place = stack.enter_context(place_of(wanted))
         advance = stack.enter_context(bar(len(subjects) * len(mallocs) * wanted.repeats))
-        found = compare(flats, mallocs, wanted.repeats, place, tell, times_calls=wanted.latency)
+        found = compare(Table(flats, mallocs, wanted.repeats, wanted.latency), place, tell)
     results = [found.results(i, each.described.summary) for i, each in enumerate(subjects)]
     if wanted.looks and not found.was_interrupted:
         for each, subject in zip(results, subjects, strict=True):
-            add_curves(each, subject.process, mallocs, wanted.looks)
-    known = {"jobs": wanted.jobs, "on": wanted.on, "interrupted": found.was_interrupted}
+            add_curves(each, subject.process, mallocs, wanted)
+    known = {"jobs": wanted.jobs, "on": wanted.on, "interrupted": found.was_interrupted, "steps": wanted.steps}
     return [known | {"results": each} for each in results]
 
 
@@ -254,15 +265,16 @@ def on_threads(subjects: Sequence[Subject], mallocs: Sequence[Contestant], wante
     return [replayed_on_threads(each.process, mallocs, wanted.repeats) for each in subjects]
 
 
-def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], samples: int) -> None:
+def add_curves(results: list[dict[str, Any]], process: Process, mallocs: Sequence[Contestant], wanted: Wanted) -> None:
     """Add the curves of each malloc that was measured to its figures, or the reason why there are none."""
     from heapwright.lab.compare import CompareError
-    from heapwright.lab.curves.measure import curves_of_each
+    from heapwright.lab.curves.measure import Plan, curves_of_each
 
+    plan = Plan(wanted.looks, wanted.steps)
     for result, malloc in zip(results, mallocs, strict=True):
         if not result["error"]:
             try:
-                [found] = curves_of_each(process, [malloc], samples, progress)
+                [found] = curves_of_each(process, [malloc], plan, progress)
                 result["curves"] = found.as_json()
             except CompareError as error:
                 result["no_curves"] = str(error)
@@ -273,16 +285,6 @@ def default_mallocs() -> tuple[str, ...]:
     from heapwright.lab.machine_facts import installed_peers
 
     return (*DEFAULT, *installed_peers())
-
-
-def head(path: Path, trace: Trace, chosen: Chosen) -> dict[str, Any]:
-    """What is replayed, of a trace in memory."""
-    from heapwright.cli.compare_subjects import facts_of
-
-    process = chosen.process
-    command = process.command or " ".join(trace.command)
-    place = chosen.number, len(trace.processes), chosen.is_default
-    return facts_of(path, command, process.pid, process.summary(), *place)
 
 
 def show(reports: list[dict[str, Any]], wanted: Wanted, is_list: bool) -> None:

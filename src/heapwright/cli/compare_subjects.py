@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heapwright.report.source import chosen, open_source
-from heapwright.traces.events import Events, Process
+from heapwright.traces.events import Events, Process, TraceError
 from heapwright.traces.format import require_memory
 from heapwright.traces.sampling import refuse_sample
 
@@ -56,6 +56,11 @@ class Subject:
     def check_memory(self) -> None:
         """Raise TraceError, before any work is done, if the events do not fit into memory."""
         require_memory(self.path, self.described.summary.events)
+
+    def check_times(self) -> None:
+        """Raise TraceError if the trace does not say when its events happened."""
+        if not self.process.events.has_times:
+            raise TraceError(f"{self.path} has no times: use --steps events")
 
     @cached_property
     def process(self) -> Process:

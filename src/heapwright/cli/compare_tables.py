@@ -47,7 +47,7 @@ def print_tables(report: dict[str, Any], memory: bool) -> None:
         latency(out, results)
     with_curves = [result for result in results if "curves" in result]
     if with_curves:
-        print_curves(out, with_curves)
+        print_curves(out, with_curves, report["steps"])
     for result in results:
         if "no_curves" in result:
             say(out, result["no_curves"])

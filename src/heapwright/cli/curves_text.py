@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from heapwright.cli.report_text import LABEL, MAX_CURVE, MIN_CURVE, resampled
+from heapwright.cli.report_text import LABEL, MAX_CURVE, MIN_CURVE
 from heapwright.cli.tables import print_table
 from heapwright.cli.terminal import say
-from heapwright.lab.curves.columns import AFTER
+from heapwright.lab.curves.columns import AFTER, EVENTS, TIME
 from heapwright.lab.curves.merit import FLOOR, REQUESTS
 from heapwright.lab.curves.parts import PARTS
-from heapwright.wording import counted, size
+from heapwright.wording import counted, duration, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 HEIGHT = 8  # rows of a chart
 MUCH = 10  # a fraction whose decimals say nothing
+AXES = {EVENTS: "event", TIME: "seconds"}  # of a chart: the column with the places of the samples
 BANDS = ("requested", "resident", "held")
 GLYPHS = "█▒░"
 RATIOS = {"jw1": "jw1", "jw2": "jw2", "jw3": "jw3", "jw4": "jw4", "resident_excess": "resident"}
@@ -30,12 +33,12 @@ SHARES = {
 MOMENTS = dict(zip(AFTER, ("end", "freed", "{idle} s later", "after calls"), strict=True))
 
 
-def print_curves(out: Console, results: list[dict[str, Any]]) -> None:
-    """Everything about the memory of several mallocs over one trace."""
+def print_curves(out: Console, results: list[dict[str, Any]], axis: str) -> None:
+    """Everything about the memory of several mallocs over one trace. `axis` is that of the charts: events or time."""
     merit(out, results)
     parts(out, results)
     after(out, results)
-    charts(out, results)
+    charts(out, results, axis)
 
 
 # --- figures of merit
@@ -107,25 +110,35 @@ def after(out: Console, results: list[dict[str, Any]]) -> None:
 # --- charts
 
 
-def charts(out: Console, results: list[dict[str, Any]]) -> None:
+def charts(out: Console, results: list[dict[str, Any]], axis: str) -> None:
     """A chart for each malloc, all with the same scale: held memory may be cut off at the top."""
     top = max(max(result["curves"]["columns"][f"{name}_bytes"]) for result in results for name in BANDS[:2])
     width = max(MIN_CURVE, min(MAX_CURVE, out.width - LABEL - 3))
     say(out, f"\n{GLYPHS[0]} requested by live blocks  {GLYPHS[1]} resident  {GLYPHS[2]} held, cut off at the top")
     for result in results:
-        chart(out, result, top, width)
+        chart(out, result, axis, top, width)
 
 
-def chart(out: Console, result: dict[str, Any], top: int, width: int) -> None:
+def chart(out: Console, result: dict[str, Any], axis: str, top: int, width: int) -> None:
     columns = result["curves"]["columns"]
-    bands = [resampled([value or 0 for value in columns[f"{name}_bytes"]], width) for name in BANDS]
+    places = columns[AXES[axis]]
+    bands = [placed([value or 0 for value in columns[f"{name}_bytes"]], places, width) for name in BANDS]
     say(out, f"\n{result['allocator']}: {result['curves']['source']}")
     for row, line in enumerate(banded(bands, top)):
         label = {0: size(top), HEIGHT // 2: size(top / 2)}.get(row, "")
         out.print(f"{label:>{LABEL}} ┤{line}", markup=False, soft_wrap=True)
-    events = counted(columns["event"][-1], "events")
+    last = duration(places[-1]) if axis == TIME else counted(places[-1], "events")
     out.print(f"{'0':>{LABEL}} ┼{'─' * width}", soft_wrap=True)
-    out.print(f"{'':>{LABEL}}  0{events:>{width - 1}}", markup=False, soft_wrap=True)
+    out.print(f"{'':>{LABEL}}  0{last:>{width - 1}}", markup=False, soft_wrap=True)
+
+
+def placed(values: Sequence[int], places: Sequence[float], width: int) -> list[int]:
+    """The highest value in each of `width` columns. A column without a sample has the value of the one before it."""
+    found: list[int | None] = [None] * width
+    for value, place in zip(values, places, strict=True):
+        column = max(0, ceil(place * width / (places[-1] or 1)) - 1)
+        found[column] = max(value, found[column] or 0)
+    return list(accumulate(found, lambda before, value: before if value is None else value, initial=0))[1:]
 
 
 def banded(bands: Sequence[Sequence[int]], top: int) -> Iterator[str]:

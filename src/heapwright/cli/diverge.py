@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from heapwright.cli.mallocs import EPILOG, HELP
-from heapwright.cli.terminal import progress, tell_notes
+from heapwright.cli.one_process import AS_JSON, PROCESS, TRACE, opened, show_report
+from heapwright.cli.terminal import progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,14 +24,10 @@ PAIR = 2
 
 
 @click.command(epilog=EPILOG)
-@click.argument("trace", type=click.Path(dir_okay=False, path_type=Path))
+@TRACE
 @click.option("-a", "--allocator", "allocators", multiple=True, help=f"{HELP} Give two.")
-@click.option(
-    "--process",
-    metavar="PID|N",
-    help="Replay this process, by PID or position. Default: the one with the highest peak of live memory.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@PROCESS
+@AS_JSON
 def command(trace: Path, allocators: tuple[str, ...], process: str | None, as_json: bool) -> None:
     """Find the first request of the recording TRACE that two mallocs serve at different places.
 
@@ -43,35 +40,22 @@ def command(trace: Path, allocators: tuple[str, ...], process: str | None, as_js
     \b
     heapwright diverge demo.hwt -a 'hoard[K=4]' -a hoard
     """
-    from heapwright.cli.compare import head
-    from heapwright.lab.contestant import caller_tuning
     from heapwright.lab.diverge import diverge
     from heapwright.lab.naming import contestants
-    from heapwright.lab.processes import choose_one
     from heapwright.lab.sample import RunError
     from heapwright.traces.flat import flatten
-    from heapwright.traces.importers import open_trace
 
     if len(allocators) != PAIR:
         raise click.UsageError("two mallocs diverge: give -a twice")
-    loaded = open_trace(trace)
-    chosen = choose_one(loaded, process)
-    tell_notes(chosen.process.notes)
+    subject = opened(trace, process)
     one, other = contestants(allocators)
     try:
-        found = diverge(flatten(chosen.process.events), (one, other), progress)
+        found = diverge(flatten(subject.events), (one, other), progress)
     except RunError as error:
         raise click.ClickException(f"a replay {error}") from error
     progress("")
-    report = {
-        "trace": head(trace, loaded, chosen),
-        "environment": caller_tuning(),
-        **as_dict(found, chosen.process.events),
-    }
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        show(report, [one.name, other.name])
+    report = {**subject.head(), **as_dict(found, subject.events)}
+    show_report(report, as_json, partial(show, names=[one.name, other.name]))
 
 
 def as_dict(found: Divergence, events: Events) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from heapwright.cli.mallocs import EPILOG, HELP
-from heapwright.cli.terminal import progress, tell_notes
+from heapwright.cli.one_process import AS_JSON, PROCESS, TRACE, opened, show_report
+from heapwright.cli.terminal import progress
 
 if TYPE_CHECKING:
     from heapwright.lab.smallest import Smallest
@@ -19,14 +19,10 @@ WIDTH = 120  # columns, if the terminal does not give a width
 
 
 @click.command(epilog=EPILOG)
-@click.argument("trace", type=click.Path(dir_okay=False, path_type=Path))
+@TRACE
 @click.option("-a", "--allocator", "allocators", multiple=True, help=f"{HELP} May be repeated.")
-@click.option(
-    "--process",
-    metavar="PID|N",
-    help="Replay this process, by PID or position. Default: the one with the highest peak of live memory.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@PROCESS
+@AS_JSON
 def command(trace: Path, allocators: tuple[str, ...], process: str | None, as_json: bool) -> None:
     """Find the smallest heap in which each malloc serves all requests of the recording TRACE.
 
@@ -45,30 +41,17 @@ def command(trace: Path, allocators: tuple[str, ...], process: str | None, as_js
     \b
     heapwright smallest demo.hwt -a kr -a dlmalloc --json
     """
-    from heapwright.cli.compare import default_mallocs, head
-    from heapwright.lab.contestant import caller_tuning
+    from heapwright.cli.compare import default_mallocs
     from heapwright.lab.naming import contestants
-    from heapwright.lab.processes import choose_one
     from heapwright.lab.smallest import smallest
     from heapwright.traces.flat import flatten
-    from heapwright.traces.importers import open_trace
 
-    loaded = open_trace(trace)
-    chosen = choose_one(loaded, process)
+    subject = opened(trace, process)
     mallocs = contestants(allocators or default_mallocs())
-    tell_notes(chosen.process.notes)
-    flat = flatten(chosen.process.events)
+    flat = flatten(subject.events)
     found = [smallest(flat, each, progress) for each in mallocs]
     progress("")
-    report = {
-        "trace": head(trace, loaded, chosen),
-        "environment": caller_tuning(),
-        "results": [as_dict(each, chosen.process.events) for each in found],
-    }
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        show(report)
+    show_report({**subject.head(), "results": [as_dict(each, subject.events) for each in found]}, as_json, show)
 
 
 def as_dict(found: Smallest, events: Events) -> dict[str, Any]:

@@ -43,6 +43,27 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What to measure: each trace on each malloc, `repeats` times."""
+
+    flats: Sequence[FlatFile]
+    mallocs: Sequence[Contestant]
+    repeats: int
+    times_calls: bool = False  # whether each replay ends with a pass that times each call separately
+
+    def files(self) -> list[Path]:
+        """The files that each place of a cell needs."""
+        return [*(each.path for each in self.flats), *(each.library for each in self.mallocs if each.library)]
+
+    def cells(self) -> Iterator[Cell]:
+        """All cells in the order of their submission."""
+        for repeat in range(self.repeats):
+            for trace in range(len(self.flats)):
+                for malloc in range(len(self.mallocs)):
+                    yield Cell(trace, malloc, repeat)
+
+
+@dataclass(frozen=True)
 class Order:
     """What to replay: all that a process needs that may run on another machine."""
 
@@ -92,26 +113,18 @@ def carry_out(order: Order) -> Done:
     return Done(replay_file(found, there, MAX_ROUNDS, times_calls=order.times_calls, crew=crew), platform.node())
 
 
-def measure(
-    flats: Sequence[FlatFile],
-    mallocs: Sequence[Contestant],
-    repeats: int,
-    place: Place,
-    progress: Callable[[Cell], None],
-    *,
-    times_calls: bool = False,
-) -> Results:
-    """Replay each trace on each malloc, `repeats` times. `progress` gets each cell when it is done.
+def measure(table: Table, place: Place, progress: Callable[[Cell], None]) -> Results:
+    """Replay all cells of a table at a place. `progress` gets each cell when it is done.
 
     An interrupt ends all processes; the results are then those of the cells that were done.
     """
     run, results = secrets.token_hex(8), Results()
-    here = place.prepare([*(each.path for each in flats), *(each.library for each in mallocs if each.library)])
-    placed = [each.with_its_environment() for each in mallocs]
+    here = place.prepare(table.files())
+    placed = [each.with_its_environment() for each in table.mallocs]
     futures: dict[Future[Done], Cell] = {}
     try:
-        for cell in cells(len(flats), len(mallocs), repeats):
-            order = Order(run, flats[cell.trace], placed[cell.malloc], times_calls, here)
+        for cell in table.cells():
+            order = Order(run, table.flats[cell.trace], placed[cell.malloc], table.times_calls, here)
             futures[place.executor.submit(carry_out, order)] = cell
         for future in as_completed(futures):
             settle(future, futures, results, (RunError, *place.lost))
@@ -124,13 +137,6 @@ def measure(
         if results.was_interrupted or len(results.done) < len(futures):
             place.dismiss(run)
     return results
-
-
-def cells(traces: int, mallocs: int, repeats: int) -> Iterator[Cell]:
-    for repeat in range(repeats):
-        for trace in range(traces):
-            for malloc in range(mallocs):
-                yield Cell(trace, malloc, repeat)
 
 
 def settle(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -10,12 +10,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from heapwright.errors import UserError
-from heapwright.lab.cells import Cell, Done, Place, Results, measure
+from heapwright.lab.cells import Cell, Done, Place, Results, Table, measure
 from heapwright.lab.sample import spread
 
 if TYPE_CHECKING:
-    from heapwright.lab.contestant import Contestant
-    from heapwright.lab.flat_file import FlatFile
     from heapwright.lab.latency import Latencies
     from heapwright.lab.replay import Replayed
     from heapwright.traces.events import Summary
@@ -117,27 +115,18 @@ class Comparison:
         return [each.as_json(summary, reference) for each in table]
 
 
-def compare(
-    flats: Sequence[FlatFile],
-    mallocs: Sequence[Contestant],
-    repeats: int,
-    place: Place,
-    progress: Callable[[Cell], None],
-    *,
-    times_calls: bool = False,
-) -> Comparison:
-    """Replay each trace on each malloc, `repeats` times, in cells that run at a place. `progress` gets each cell.
+def compare(table: Table, place: Place, progress: Callable[[Cell], None]) -> Comparison:
+    """Replay all cells of a table, which run at a place. `progress` gets each cell.
 
-    If `times_calls`, each repeat ends with a pass that times each call separately. Raises KeyboardInterrupt if an
-    interrupt comes before the first cell is done.
+    Raises KeyboardInterrupt if an interrupt comes before the first cell is done.
     """
-    found = measure(flats, mallocs, repeats, place, progress, times_calls=times_calls)
+    found, mallocs = measure(table, place, progress), list(enumerate(table.mallocs))
     if found.was_interrupted and not found.done:
         raise KeyboardInterrupt
     tables = [
-        [figures(found, trace, each, malloc.name) for each, malloc in enumerate(mallocs)] for trace in range(len(flats))
+        [figures(found, trace, each, malloc.name) for each, malloc in mallocs] for trace in range(len(table.flats))
     ]
-    plain = [place for place, malloc in enumerate(mallocs) if malloc.library is None and not malloc.settings]
+    plain = [each for each, malloc in mallocs if malloc.library is None and not malloc.settings]
     return Comparison(tables, plain[0] if plain else None, found.was_interrupted)
 
 

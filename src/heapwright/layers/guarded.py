@@ -205,7 +205,7 @@ def alloc_guarded(heap, size, align):
         return NULL
     slot.block = place_in(heap, slot.page, size, align)
     slot.size = size
-    memory.note_caller(slot.allocated.address, Caller.SIZE)
+    memory.note_caller(slot.allocated.address, 2 * Caller.SIZE)  # this clears `freed`, too: it was the last block's
     slot.state.store(LIVE)
     return slot.block
 

@@ -7,18 +7,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from heapwright.guards import bytes_after, bytes_before, is_freed
+from heapwright.guards import bytes_after, bytes_before, has_freer, has_page, is_freed
 from heapwright.wording import counted
 
 
-def explain(functions: Any, heap: Any, address: int) -> str:
-    """The explanation as the end of a sentence; "" if the allocator has none."""
+def explain(functions: Any, heap: Any, address: int, is_reported: bool) -> str:
+    """The explanation as the end of a sentence; "" if the allocator has none.
+
+    `is_reported` says that the allocator itself has reported the address, so that only the block's users are missing.
+    """
     slot = functions.slot_near(heap, address) if hasattr(functions, "slot_near") else None
     if not slot:
         return ""
-    block = f"block at {slot.block:#x} ({counted(slot.size, 'bytes')}), allocated by thread {slot.allocated.thread}"
-    freed = f", freed by thread {slot.freed.thread}" if is_freed(slot) else ""
-    return f"; guarded: {misuse(slot, address)}: {position(slot, address)} {block}{freed}"
+    if is_reported:
+        return f"; guarded: {users(slot)}" if has_page(slot, address, heap.memory.PAGE) else ""
+    block = f"block at {slot.block:#x} ({counted(slot.size, 'bytes')})"
+    return f"; guarded: {misuse(slot, address)}: {position(slot, address)} {block}, {users(slot)}"
+
+
+def users(slot: Any) -> str:
+    freed = f", freed by thread {slot.freed.thread}" if has_freer(slot) else ""
+    return f"allocated by thread {slot.allocated.thread}{freed}"
 
 
 def misuse(slot: Any, address: int) -> str:

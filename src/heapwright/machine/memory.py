@@ -365,14 +365,14 @@ class View(SharedFrames):
     def fault(self, what: str, address: int, size: int = 0) -> NoReturn:
         """Report a misuse that the allocator found."""
         known = f" ({size} bytes)" if size else ""
-        self._fault(Kind.MISUSE, f"{what}: {address:#x}{known}", address)
+        self._fault(Kind.MISUSE, f"{what}: {address:#x}{known}{self.process.explain(address, True)}", address)
 
     def _refuse(self, operation: str, address: int, size: int, bad: int | None = None) -> NoReturn:
         start = address if bad is None else bad
         kind, byte, where = diagnose(self.process, self.own, operation, start, address + size - start)
         if kind == Kind.UNMAPPED:
             self.process.space.meet_unmapped(byte)
-        told = self.process.explain(byte) if kind == Kind.PERMISSION else ""
+        told = self.process.explain(byte, False) if kind == Kind.PERMISSION else ""
         what = f"{self.who} {operation} of {size} bytes at {address:#x}, {where}{told}"
         self._fault(kind, what, byte, f"{operation} of {size} bytes")
 

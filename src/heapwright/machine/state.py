@@ -67,8 +67,8 @@ class Thread:
         return f"{name}({', '.join(texts)})"
 
 
-def nothing_known(address: int) -> str:
-    """What a heap without protected pages says of a fault."""
+def nothing_known(address: int, is_reported: bool) -> str:
+    """What a heap without protected pages says of a fault, or of an address that it has reported."""
     return ""
 
 
@@ -84,7 +84,7 @@ class ProcessState:
         self.functions: dict[int, Function] = {}  # of the program, by address: see heapwright.machine.callbacks
         self.settings: dict[int, int] = {}  # options that a heap reads when it is initialized, as from an environment
         self.clock = 0  # nanoseconds: it stands still until somebody sets it
-        self.explain: Callable[[int], str] = nothing_known  # what the heap says of a fault at an address
+        self.explain: Callable[[int, bool], str] = nothing_known  # what the heap says of a fault at an address
         self.random = random.Random(f"{kernel.seed} {self.pid}")
         self.access_observers: list[AccessObserver] = []
         self.call_observers: list[CallObserver] = []

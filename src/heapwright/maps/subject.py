@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from heapwright.report.callers import Callers, title
 from heapwright.traces.arrays import I64, np
-from heapwright.traces.events import Process, no_events
+from heapwright.traces.events import Process, times_of
 from heapwright.traces.flat import flatten
 
 if TYPE_CHECKING:
@@ -36,5 +36,4 @@ def subject_of(process: Process, stacks: Stacks) -> Subject:
         used = np.unique(frames[frames >= 0])
         sites = np.where(frames >= 0, np.searchsorted(used, frames), -1)
         names = [title(callers.frame(number)) for number in used.tolist()]
-    times = events.time - events.time[0] if events.has_times else no_events().time
-    return Subject(flat, sites, names, times, process.threads)
+    return Subject(flat, sites, names, times_of(process.events), process.threads)

@@ -27,7 +27,7 @@ from heapwright.native import (
 from heapwright.native.lean import LeanLibrary, modules_of
 from heapwright.native.portable import portable
 from heapwright.native.runtime.kernel import THREAD_WORDS
-from heapwright.native.shell import CARD, FAULTS, shell_text
+from heapwright.native.shell import CARD, FAULTS, NO_FAULTS, shell_text
 from heapwright.native.slow_paths import call_by_value, keep_apart
 
 OPTIONS = {
@@ -75,7 +75,7 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
         mangled, library = lower(export)
         shell.append(face_text(export, mangled))
         texts.update(dict.fromkeys(modules_of(library)))
-    shell += [FAULTS] if unit.handles_faults else []
+    shell.append(FAULTS if unit.handles_faults else NO_FAULTS)
     shell += [f"@{alias} = alias ptr, ptr @{name}" for alias, name in unit.aliases.items()]
     frames = with_frames if unit.has_frames else str
     module = llvm.parse_assembly(frames("\n".join(shell)))

@@ -149,6 +149,13 @@ define i64 @heapwright_fault_handler() alwaysinline {{
 @on_fault = internal alias i64 (i64, i64, i64), ptr @heapwright_on_fault
 """
 
+# For all other libraries: nothing is known of a misused block beyond its line.
+NO_FAULTS = """
+define i64 @heapwright_explain_misuse(i64 %address) alwaysinline {
+  ret i64 0
+}
+"""
+
 JOB = """
 define internal void @load() {
   %ignored = call i64 @heapwright_job()

@@ -130,6 +130,12 @@ def no_events() -> Events:
     return Events.of(op=[], thread=[], block=[], size=[])
 
 
+def times_of(events: Events) -> I64:
+    """The microseconds from the first event to each that did not fail; empty if the trace has no times."""
+    times = events.time[~events.failed]
+    return times - times[0] if events.has_times else no_events().time
+
+
 def starts(events: Events, first_block: int = 0) -> Mask:
     """Which events start a block: those whose block number is above all earlier ones (E2).
 

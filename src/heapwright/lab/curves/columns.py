@@ -9,19 +9,24 @@ from typing import Any
 from heapwright.lab.curves.merit import Merit
 from heapwright.lab.curves.parts import Parts
 
+EVENTS, TIME = "events", "time"  # what equal steps between samples are steps of
 AFTER = ("end", "freed", "idle", "called")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One sample: the number of events done, resident bytes beyond those before the first event, and the parts."""
+    """One sample: the number of events done, resident bytes beyond those before the first event, the parts, and the
+    seconds from the first event to the last one that is done; None if the trace has no times.
+    """
 
     event: int
     resident: int
     parts: Parts
+    seconds: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {"event": self.event, "resident_bytes": self.resident, **self.parts.as_json()}
+        known = {"event": self.event, "seconds": self.seconds, "resident_bytes": self.resident}
+        return known | self.parts.as_json()
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Curves:
     failures: int  # requests that were refused
 
     def columns(self) -> dict[str, list[Any]]:
-        """The samples as lists: event, resident_bytes, held_bytes, requested_bytes and the other parts."""
+        """The samples as lists: event, seconds, resident_bytes, held_bytes, requested_bytes and the other parts."""
         rows = [point.as_json() for point in self.points]
         return {name: [row[name] for row in rows] for name in rows[0]}
 

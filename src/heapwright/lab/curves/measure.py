@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heapwright.lab.compare import CompareError
-from heapwright.lab.curves.columns import AFTER, Curves, Point
+from heapwright.lab.curves.columns import AFTER, EVENTS, TIME, Curves, Point
 from heapwright.lab.curves.merit import FLOOR, Held, merit_of
 from heapwright.lab.curves.parts import Holes, IdentityError, Parts
 from heapwright.lab.curves.views import stack_of
@@ -23,12 +24,13 @@ from heapwright.lab.memory import told
 from heapwright.lab.sample import RunError
 from heapwright.native.jobs.curves_job import MAX_SAMPLES, SCALE, SIZES, Job
 from heapwright.native.library import curves_library
-from heapwright.traces.events import DEALLOC
+from heapwright.traces.events import DEALLOC, times_of
 from heapwright.traces.flat import flatten
 
 if TYPE_CHECKING:
     from heapwright.lab.contestant import Contestant
     from heapwright.traces import events as traces
+    from heapwright.traces.arrays import I64
     from heapwright.traces.flat import Flat
 
 SAMPLES = 200
@@ -39,50 +41,68 @@ TIMEOUT = 600.0  # seconds from one sample to the next
 QUANTILES = (0.5, 0.9, 0.99, 1.0)  # of the sizes of requests
 
 
+@dataclass(frozen=True)
+class Plan:
+    """When to look: `samples` times, at equal steps of EVENTS or of TIME."""
+
+    samples: int = SAMPLES
+    steps: str = EVENTS
+
+    def events(self, flat: Flat, times: I64) -> list[int]:
+        """The numbers of events after which to look, the peak of live bytes and the end among them.
+
+        `times` has the microseconds of each event since the first. A step of time without events gives no sample.
+        """
+        equal = range(1, self.samples + 1)
+        if self.steps == TIME:
+            moments = [int(times[-1]) * i // self.samples for i in equal] if len(times) else []
+            steps = set(np.searchsorted(times, moments, side="right").tolist())
+        else:
+            steps = {len(flat) * i // self.samples for i in equal}
+        return sorted((steps | {flat.peak, len(flat)}) - {0}) or [0]
+
+
 def curves_of(
     flat: Flat,
     contestant: Contestant,
-    samples: int = SAMPLES,
+    plan: Plan,
     idle: int = IDLE,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    times: I64 | None = None,
 ) -> Curves:
     """The curves of a malloc over flat events. `progress` gets the samples done and their number.
 
-    Raises RunError if the process crashes or hangs, and if the parts of a sample do not add up.
+    `times` has the microseconds of each event since the first, if they are known. Raises RunError if the process
+    crashes or hangs, and if the parts of a sample do not add up.
     """
-    events, stack = sampled_events(flat, samples), stack_of(contestant)
+    known = np.zeros(0, np.int64) if times is None else times
+    events, stack = plan.events(flat, known), stack_of(contestant)
     with curves_job(flat, events, idle) as (path, job):
         job.warms = int(not stack)
         with started(path, job, curves_library(stack), contestant, TIMEOUT) as worker:
             watch = watched(worker, contestant, stack, job, progress)
         if watch is None:
             raise RunError("ended before its last sample")
-        return curves_from(job, watch)
+        return curves_from(job, watch, known)
 
 
 def curves_of_each(
-    process: traces.Process, contestants: Iterable[Contestant], samples: int, progress: Callable[[str], None]
+    process: traces.Process, contestants: Iterable[Contestant], plan: Plan, progress: Callable[[str], None]
 ) -> Iterator[Curves]:
     """The curves of several mallocs on one process's events. `progress` gets a line about each sample.
 
     Raises CompareError if a replay crashes or hangs, or if the parts of a sample do not add up.
     """
-    flat = flatten(process.events)
+    flat, times = flatten(process.events), times_of(process.events)
     for each in contestants:
         try:
-            yield curves_of(flat, each, samples, progress=partial(tell, progress, each.name))
+            yield curves_of(flat, each, plan, progress=partial(tell, progress, each.name), times=times)
         except RunError as error:
             raise CompareError(f"{each.name}: the replay for the curves {error}") from error
 
 
 def tell(progress: Callable[[str], None], name: str, done: int, of: int) -> None:
     progress(f"{name}, curves: sample {done + 1} of {of}")
-
-
-def sampled_events(flat: Flat, samples: int) -> list[int]:
-    """The events after which to look: at equal steps, and where the most bytes are live."""
-    steps = {len(flat) * i // samples for i in range(1, samples + 1)}
-    return sorted((steps | {flat.peak, len(flat)}) - {0}) or [0]
 
 
 @contextmanager
@@ -110,9 +130,9 @@ def request_sizes(flat: Flat) -> list[int]:
 # --- the results
 
 
-def curves_from(job: Any, watch: Watch) -> Curves:
+def curves_from(job: Any, watch: Watch, times: I64) -> Curves:
     """The curves of a finished job. Raises RunError if the parts of a sample do not add up."""
-    found = [summed(watch, job.sample[number], number) for number in range(job.samples + AFTER_TRACE)]
+    found = [summed(watch, job.sample[number], number, times) for number in range(job.samples + AFTER_TRACE)]
     points = [point for point, _ in found[: job.samples]]
     at_peak, holes = max(found[: job.samples], key=lambda each: each[0].parts.requested)
     resident = max(point.resident for point in points)
@@ -127,14 +147,15 @@ def curves_from(job: Any, watch: Watch) -> Curves:
     )
 
 
-def summed(watch: Watch, sample: Any, number: int) -> tuple[Point, Holes | None]:
+def summed(watch: Watch, sample: Any, number: int, times: I64) -> tuple[Point, Holes | None]:
     """One sample with its parts, which are checked against each other."""
     try:
         known = watch.view.told(number, sample)
         parts = Parts.of(sample.live, told(sample.granted), known)
     except IdentityError as error:
         raise RunError(f"does not add up at sample {number + 1}, after event {sample.event:,}: {error}") from error
-    return Point(sample.event, watch.resident[number], parts), known.holes if known else None
+    seconds = int(times[sample.event - 1]) / 1e6 if len(times) else None
+    return Point(sample.event, watch.resident[number], parts, seconds), known.holes if known else None
 
 
 def held_over(job: Any, points: list[Point]) -> Held | None:

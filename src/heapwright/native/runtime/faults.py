@@ -1,4 +1,4 @@
-"""The report of a fault in the heap's protected pages, by the handler of SIGSEGV.
+"""The report of a fault in the heap's protected pages, by the handler of SIGSEGV; and who used a misused block.
 
     heapwright: kr: overflow: 0x7f52cd2a7000: 12 bytes after the end of the block at 0x7f52cd2a6f90 (100 bytes)
     heapwright: kr: accessed by thread 4712
@@ -12,14 +12,14 @@ reads the heap's words, formats on the stack and writes with the system call.
 
 from __future__ import annotations
 
-from heapwright.guards import Caller, bytes_after, bytes_before, is_freed
+from heapwright.guards import Caller, bytes_after, bytes_before, has_freer, has_page, is_freed
 from heapwright.layers import inner
 from heapwright.native import c
 from heapwright.native.runtime.kernel import errno, runtime, set_errno
 from heapwright.native.runtime.lines import Line, put_address, put_number, put_text, write_line
 from heapwright.native.runtime.misuse import begin_line
 from heapwright.native.runtime.signals import Info, is_sent, pass_on
-from heapwright.native.runtime.stacks.callers import note_interrupted
+from heapwright.native.runtime.stacks.callers import note_caller, note_interrupted
 from heapwright.native.runtime.stacks.places import put_place
 
 Heap = inner.Heap
@@ -56,8 +56,24 @@ def report(slot, address, context):
     write_line(line)
     note_interrupted(accessed, context)
     report_caller(c.text("accessed by thread "), accessed)
+    report_users(slot)
+
+
+def explain_misuse(heap, address):
+    """After the line about an address that the program freed or resized wrongly: who did, and who used its block."""
+    slot = inner.slot_near(heap, address)
+    if slot and has_page(slot, address, heap.memory.PAGE):
+        caller = c.on_stack(Caller)
+        note_caller(caller.address, Caller.SIZE)
+        report_caller(c.text("called by thread "), caller)
+        report_users(slot)
+    return 0
+
+
+def report_users(slot):
+    """Write who allocated the block, and who freed it."""
     report_caller(c.text("allocated by thread "), slot.allocated)
-    if is_freed(slot):
+    if has_freer(slot):
         report_caller(c.text("freed by thread "), slot.freed)
 
 

@@ -23,7 +23,6 @@ OWNERS_ALONE = 0o600
 # system calls without a plain function in the C library, or whose function is a cancellation point
 READ, WRITE, CLOSE, OPEN_AT, READ_LINK_AT, GETRANDOM = 0, 1, 3, 257, 267, 318
 REMAP = 25  # mremap, with the address to move to
-GET_THREAD = 186  # gettid
 PRCTL, SET_SECCOMP, STRICT = 157, 22, 1  # prctl: PR_SET_SECCOMP, SECCOMP_MODE_STRICT
 SET_NAME = 15  # prctl: PR_SET_NAME
 SIGACTION, SIGPROCMASK = 13, 14  # rt_sigaction, rt_sigprocmask

@@ -37,8 +37,9 @@ class Action(Struct):
 
 
 def report(what, address, size):
-    """Write the misuse, the address, the allocator, and the block's size unless it is 0; then abort."""
+    """Write the misuse, the address, the allocator, the block's size unless it is 0, and what else is known; abort."""
     say(what, address, size)
+    c.explain_misuse(address)
     state, thread = runtime(), c.thread_words()
     if state.reporter == thread and is_in_handler():
         act_by_default()

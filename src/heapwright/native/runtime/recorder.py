@@ -13,7 +13,7 @@ point.
 from __future__ import annotations
 
 from heapwright.bits import MAX_WORD
-from heapwright.layout import NULL, Atomic, Struct, Word, Word32
+from heapwright.layout import NULL, Atomic, Struct, Word
 from heapwright.locks import acquire, release
 from heapwright.native import c
 from heapwright.native.runtime import tickets
@@ -36,6 +36,7 @@ from heapwright.native.runtime.linux import (
     STRICT,
     WRITE,
 )
+from heapwright.native.runtime.process_facts import kernel_thread
 from heapwright.traces.raw import (
     CHUNK_BYTES,
     FORK,
@@ -76,10 +77,6 @@ class Recorder(Struct):
     depth: Word  # of call stacks; only with `path`
     runs: Word  # files that `open_run` has opened
     sites: Atomic[Word]  # the tables of call stacks (`stacks.state`); 0 before the first request, OFF without
-
-
-class Name(Struct):
-    clock: Word32
 
 
 class Limit(Struct):
@@ -210,7 +207,7 @@ def claim_chunk(process):
     chunk.process = process
     chunk.phase = state.header.phase.load() | 1
     chunk.thread = thread_number()
-    chunk.tid = thread_id()
+    chunk.tid = kernel_thread()
     return chunk.address
 
 
@@ -325,17 +322,10 @@ def enter():
     if state.forked_from == 0:
         introduce(process)
         if process.pid == 0:
-            process.pid = thread_id()
+            process.pid = kernel_thread()
     chunk.count.store(PROCESS_RECORDS)
     set_local(CHUNK_SLOT, chunk.address)
     state.process = number
-
-
-def thread_id():
-    """The thread's number in Linux, taken from the name of its clock, which needs no system call."""
-    name = c.on_stack(Name)
-    c.pthread_getcpuclockid(c.pthread_self(), name.address)
-    return ~(c.load_int(name.address) >> 3)
 
 
 # --- fork
@@ -350,7 +340,7 @@ def record_anew():
     state.process = 0
     state.loss = NULL
     state.has_lost.store(0)
-    state.pid = thread_id()
+    state.pid = kernel_thread()
     state.lock.store(0)
     state.threads.store(0)
     set_local(CHUNK_SLOT, NULL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
@@ -35,7 +36,7 @@ class StepperApp(App[None]):
         Binding("home", "start", "start", show=False),
         Binding("end", "end", "end", show=False),
         Binding("g", "ask", "go"),
-        Binding("j", "block(1)", "choose block", key_display="j k"),
+        Binding("j", "block(1)", "choose", key_display="j k"),
         Binding("k", "block(-1)", "block back", show=False),
         Binding("a", "follow", "follow", show=False),
         Binding("w", "stop_at_word", "stop at word"),
@@ -83,7 +84,8 @@ class StepperApp(App[None]):
 
     def show(self, message: str | None = None) -> None:
         """Draw everything anew, with a message, or with the old one."""
-        self.query_one("#title", Static).update(f" {self.program} on {self.allocator}   {self.view.title()}")
+        run = f"{without_folders(self.program)} on {without_folders(self.allocator)}"
+        self.query_one("#title", Static).update(f" {run}   {self.view.title()}")
         for pane in self.query(Pane):
             pane.refresh()
         self.query_one(SourcePane).refresh()
@@ -207,6 +209,11 @@ class StepperApp(App[None]):
             self.show(f"{name}: {error.strerror}")
             return
         self.show(f"saved {name}")
+
+
+def without_folders(text: str) -> str:
+    """A name in which each path is cut to its last part, so that the title has room for the rest."""
+    return re.sub(r"[^\s(]*/", "", text)
 
 
 def show(view: View, program: str, allocator: str) -> None:

@@ -27,8 +27,8 @@ def sort(state, address, size, count):
     if size == 1:
         return sort_bytes(state, address, count)
     if size == 4:
-        return sort_halves(state, address, count)
-    return sort_numbers(state, address, count)
+        return sort_numbers(state, Halves(state.memory, address), count)
+    return sort_numbers(state, Numbers(state.memory, address), count)
 
 
 def sort_bytes(state, address, count):
@@ -36,21 +36,8 @@ def sort_bytes(state, address, count):
     return 1
 
 
-def sort_halves(state, address, count):
-    numbers = Halves(state.memory, address)
-    used = 0
-    for i in range(count):
-        used |= numbers.at[i]
-    width = width_of(used)
-    for plane in range(width):
-        target = Bytes(state.memory, state.planes.address + plane * count)
-        for i in range(count):
-            target.at[i] = numbers.at[i] >> 8 * plane
-    return width
-
-
-def sort_numbers(state, address, count):
-    numbers = Numbers(state.memory, address)
+def sort_numbers(state, numbers, count):
+    """The same for `Halves` or `Numbers`."""
     used = 0
     for i in range(count):
         used |= numbers.at[i]

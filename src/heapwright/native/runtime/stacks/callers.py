@@ -10,7 +10,7 @@ from heapwright.guards import FRAMES, Caller
 from heapwright.layout import NULL, Struct, Word
 from heapwright.native import c
 from heapwright.native.runtime.kernel import errno, set_errno
-from heapwright.native.runtime.linux import GET_THREAD
+from heapwright.native.runtime.process_facts import kernel_thread
 from heapwright.native.runtime.stacks.bounds import enter_stack, find_own_stack
 from heapwright.native.runtime.stacks.instructions import Program
 from heapwright.native.runtime.stacks.modules import Found
@@ -70,7 +70,7 @@ def note_interrupted(caller, context):
 def note_thread(caller, walk):
     """Store the calling thread, and note where its stack is."""
     bounds = c.on_stack(Bounds)
-    caller.thread = c.syscall(GET_THREAD, 0, 0, 0, 0, 0)
+    caller.thread = kernel_thread()
     find_own_stack(bounds)
     walk.own_start = bounds.start
     walk.own_end = bounds.end
