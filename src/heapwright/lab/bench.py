@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from heapwright.lab.contestant import Contestant
+from heapwright.lab.programs import PreparedProgram
 from heapwright.lab.sample import RunError, Sample
-
-TIMEOUT = 30.0  # seconds of one run
+from heapwright.lab.share import Share
 
 
 class Row(Protocol):
-    """What is measured: a workload with its number of threads, or a program with its inputs."""
+    """What is measured: a workload with its number of threads, or a program with its inputs. A run has a time limit."""
 
     @property
     def name(self) -> str: ...
@@ -23,6 +24,8 @@ class Row(Protocol):
     def group(self) -> str: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def timeout(self) -> float: ...
 
     def parameters(self) -> dict[str, Any]: ...
     def run(self, contestant: Contestant, timeout: float, repeat: int) -> Sample: ...
@@ -30,10 +33,11 @@ class Row(Protocol):
 
 @dataclass
 class Cell:
-    """One malloc on one row: its samples, and the error if a run failed."""
+    """One malloc on one row: its samples, the error if a run failed, and malloc's share of a program's time."""
 
     samples: list[Sample] = field(default_factory=list)
     error: str = ""
+    share: Share | None = None  # malloc's, of the processor time, if it was measured
 
 
 @dataclass
@@ -63,6 +67,17 @@ def bench(
                 measure(measured.row, each, measured.cells[each.name], repeat)
 
 
+def measure_shares(table: list[Measured], contestants: Sequence[Contestant], progress: Callable[[str], None]) -> None:
+    """Run each program once more on each malloc, for malloc's share of its time. Workloads have none."""
+    for measured in table:
+        for each in contestants:
+            cell = measured.cells[each.name]
+            if isinstance(measured.row, PreparedProgram) and not cell.error:
+                progress(f"malloc's share: {measured.row.title}, {each.name}")
+                with failing(cell):
+                    cell.share = measured.row.share(each)
+
+
 def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
     """The mallocs, rotated by one for each repeat, so that none always follows a certain other."""
     first = repeat % len(contestants)
@@ -70,9 +85,15 @@ def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
 
 
 def measure(row: Row, contestant: Contestant, cell: Cell, repeat: int) -> None:
-    if cell.error:
-        return
+    if not cell.error:
+        with failing(cell):
+            cell.samples.append(row.run(contestant, row.timeout, repeat))
+
+
+@contextmanager
+def failing(cell: Cell) -> Iterator[None]:
+    """Note the failure of a run in its cell."""
     try:
-        cell.samples.append(row.run(contestant, TIMEOUT, repeat))
+        yield
     except RunError as error:
         cell.error = str(error)

@@ -1,0 +1,116 @@
+"""The report of `heapwright bench`: what JSON files hold and the tables show."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from heapwright.errors import UserError
+from heapwright.files import written_whole
+
+if TYPE_CHECKING:
+    from heapwright.cli.bench_chosen import Chosen
+    from heapwright.lab.bench import Measured
+    from heapwright.lab.contestant import Contestant
+
+MAX_WARNINGS = 5
+
+
+def report_of(table: list[Measured], contestants: list[Contestant], clock: str, chosen: Chosen) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from heapwright.lab.bench_figures import failures, figures, means, scaling, unstable
+    from heapwright.lab.contestant import caller_tuning
+    from heapwright.lab.losses import losses
+    from heapwright.lab.machine_facts import machine_facts
+
+    rows = figures(table, clock)
+    ours = [each.name for each in contestants if each.is_ours]
+    return {
+        "command": ["heapwright", *sys.argv[1:]],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine_facts(),
+        "clock": clock,
+        "environment": caller_tuning(),
+        "allocators": {each.name: each.library.name if each.library else None for each in contestants},
+        "ours": ours,
+        "means": means(rows),
+        "scaling": scaling(rows),
+        "losses": losses(rows, ours),
+        "not_installed": [each.name for each in chosen.missing],
+        "failures": [*chosen.failures, *failures(rows)],
+        "unstable": unstable(rows),
+        "rows": rows,
+    }
+
+
+def compact(report: dict[str, Any]) -> str:
+    """The report as JSON, with one line for each result."""
+    rows = [{**row, "results": None} for row in report["rows"]]
+    text = json.dumps({**report, "rows": None}, indent=1)
+    bodies = []
+    for row, full in zip(rows, report["rows"], strict=True):
+        lines = ",\n".join(f"   {json.dumps(name)}: {json.dumps(cell)}" for name, cell in full["results"].items())
+        bodies.append(json.dumps(row)[:-1].replace('"results": null', f'"results": {{\n{lines}\n  }}') + "}")
+    joined = ",\n  ".join(bodies)
+    return text.replace('"rows": null', f'"rows": [\n  {joined}\n ]') + "\n"
+
+
+def write(output: Path, report: dict[str, Any]) -> str:
+    """Write the report as JSON. Returns the error, or ""."""
+    return written(output, compact(report))
+
+
+def write_page(page: Path, report: dict[str, Any], raw: str) -> str:
+    """Write the page of results, which names the file of raw figures. Returns the error, or ""."""
+    from heapwright.cli.bench_page import page_of
+
+    return written(page, page_of(report, raw))
+
+
+def written(path: Path, text: str) -> str:
+    """Write a file. Returns the error, or "": an hour of measuring must not be lost to an exception."""
+    try:
+        with written_whole(path) as file:
+            file.write(text.encode())
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A report that `bench -o` wrote. Raises UserError if the file holds none."""
+    try:
+        report: dict[str, Any] = json.loads(path.read_bytes())
+        return report | {"ours": report["ours"], "rows": report["rows"]}
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: holds no results of `heapwright bench -o`, or those of an older one") from error
+
+
+def show(report: dict[str, Any], as_json: bool, shown: Sequence[str]) -> None:
+    from heapwright.cli.bench_tables import tables
+
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        tables(report, shown)
+    if report["interrupted"]:
+        tell(["interrupted: these are the repeats that were finished"])
+    tell(report["failures"])
+    if report["unstable"]:
+        shown_cells = ", ".join(report["unstable"][:MAX_WARNINGS])
+        more = len(report["unstable"]) - MAX_WARNINGS
+        tell([f"unstable, do not trust: {shown_cells}{f', and {more} more' if more > 0 else ''}"])
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print lines on standard error; empty ones are left out."""
+    for line in filter(None, lines):
+        click.echo(f"heapwright: {line}", err=True)
