@@ -52,7 +52,8 @@ def first_address(path: str) -> int:
 
 def functions(path: str) -> list[Symbol]:
     """The functions that the file exports, by address; none if it is damaged."""
-    found = with_data(path, lambda data: [each for each in symbols_in(data) if each.is_function], [])
+    none: list[Symbol] = []
+    found = with_data(path, lambda data: [each for each in symbols_in(data) if each.is_function], none)
     return sorted(found, key=lambda each: each.address)
 
 

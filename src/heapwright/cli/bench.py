@@ -64,7 +64,9 @@ SHOWING = ("shown", "as_json", "page", "source")
     "--clock", default="wall", show_default=True, type=click.Choice(["wall", "cpu"]), help="The clock of the ratios."
 )
 @click.option("--quick", is_flag=True, help="Do a tenth of the work, with at most 3 repeats.")
-@click.option("--share", is_flag=True, help="Measure malloc's share of the programs' time, in one more run with perf.")
+@click.option(
+    "--share", is_flag=True, help="Measure malloc's share of the programs' time, in a run of its own under perf."
+)
 @click.option(
     "--show",
     "shown",
@@ -178,9 +180,9 @@ def fill(table: list[Measured], contestants: list[Contestant], repeats: int, sha
     from heapwright.lab.bench import bench, measure_shares
 
     try:
-        bench(table, contestants, repeats, progress)
         if share:
             measure_shares(table, contestants, progress)
+        bench(table, contestants, repeats, progress)
     except KeyboardInterrupt:
         return False
     finally:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from heapwright.cli.bench_tables import BASE, Rows, cells, mean_of, mean_text
+from heapwright.cli.bench_tables import Rows, cells, mean_of, mean_text
 from heapwright.cli.mallocs import environment_line
+from heapwright.lab.bench_figures import BASE
 from heapwright.lab.losses import ENOUGH, LIMITS, WORDS, undecided
 from heapwright.lab.sample import coverage
 from heapwright.lab.vector import FIGURES, PLAIN, Figure

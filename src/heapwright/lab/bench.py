@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,6 +37,7 @@ class Cell:
     samples: list[Sample] = field(default_factory=list)
     error: str = ""
     share: Share | None = None  # malloc's, of the processor time, if it was measured
+    share_error: str = ""
 
 
 @dataclass
@@ -68,14 +68,19 @@ def bench(
 
 
 def measure_shares(table: list[Measured], contestants: Sequence[Contestant], progress: Callable[[str], None]) -> None:
-    """Run each program once more on each malloc, for malloc's share of its time. Workloads have none."""
+    """Run each program once on each malloc for malloc's share of its time. Workloads have none.
+
+    A failure costs the share alone.
+    """
     for measured in table:
         for each in contestants:
             cell = measured.cells[each.name]
-            if isinstance(measured.row, PreparedProgram) and not cell.error:
+            if isinstance(measured.row, PreparedProgram):
                 progress(f"malloc's share: {measured.row.title}, {each.name}")
-                with failing(cell):
+                try:
                     cell.share = measured.row.share(each)
+                except RunError as error:
+                    cell.share_error = str(error)
 
 
 def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
@@ -85,15 +90,9 @@ def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
 
 
 def measure(row: Row, contestant: Contestant, cell: Cell, repeat: int) -> None:
-    if not cell.error:
-        with failing(cell):
-            cell.samples.append(row.run(contestant, row.timeout, repeat))
-
-
-@contextmanager
-def failing(cell: Cell) -> Iterator[None]:
-    """Note the failure of a run in its cell."""
+    if cell.error:
+        return
     try:
-        yield
+        cell.samples.append(row.run(contestant, row.timeout, repeat))
     except RunError as error:
         cell.error = str(error)

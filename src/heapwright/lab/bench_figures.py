@@ -67,6 +67,8 @@ def program_figures(cell: Cell) -> dict[str, Any]:
     }
     if cell.share:
         found |= {"malloc_share": cell.share.part, "share_samples": cell.share.samples}
+    if cell.share_error:
+        found["share_error"] = cell.share_error
     return found
 
 
@@ -140,12 +142,12 @@ def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def failures(rows: list[dict[str, Any]]) -> list[str]:
-    return [
-        f"{row['title']} on {name}: {result['error']}"
-        for row in rows
-        for name, result in row["results"].items()
-        if result.get("error", NOT_RUN) != NOT_RUN
+    cells = [(row["title"], name, result) for row in rows for name, result in row["results"].items()]
+    runs = [f"{title} on {name}: {r['error']}" for title, name, r in cells if r.get("error", NOT_RUN) != NOT_RUN]
+    shares = [
+        f"malloc's share of {title} on {name}: {r['share_error']}" for title, name, r in cells if "share_error" in r
     ]
+    return [*runs, *shares]
 
 
 def unstable(rows: list[dict[str, Any]]) -> list[str]:

@@ -59,7 +59,7 @@ def interval(values: Sequence[float]) -> list[float] | None:
 
 def coverage(count: int, dropped: int) -> float:
     """The probability that the median lies within `count` values without the `dropped` lowest and highest ones."""
-    return 1 - 2 * sum(comb(count, i) for i in range(dropped + 1)) / 2**count
+    return 1 - 2 * sum(comb(count, i) for i in range(dropped + 1)) / float(2**count)
 
 
 def too_long(timeout: float) -> str:
