@@ -49,6 +49,7 @@ def test_a_workload_runs(row, malloc):
     assert sample.resident_bytes >= 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("malloc", ["system", "kr"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_a_program_runs(program, malloc, tmp_path):

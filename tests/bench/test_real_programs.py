@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from heapwright import elf
 from heapwright.cli import bench as cli_bench
 from heapwright.lab import program_list
 from heapwright.lab.contestant import Contestant
@@ -64,6 +65,7 @@ def write(path, text):
 # --- what is measured
 
 
+@pytest.mark.long
 def test_memory_is_read_after_a_drain_and_the_wait_is_not_the_programs(prepare):
     sample = prepare(KEEPS).run(SYSTEM, 60, repeat=0)
     assert set(sample.after) == {"1 s", "5 s"}
@@ -72,16 +74,19 @@ def test_memory_is_read_after_a_drain_and_the_wait_is_not_the_programs(prepare):
     assert all(resident < 64 * MIB <= freed.resident_bytes for resident in freed.after.values())
 
 
+@pytest.mark.long
 def test_only_the_first_repeat_waits(prepare):
     assert prepare(KEEPS).run(SYSTEM, 60, repeat=1).after == {}
 
 
+@pytest.mark.long
 def test_the_wait_does_not_count(prepare):
     began = time.monotonic()
     sample = prepare(KEEPS).run(SYSTEM, 60)
     assert sample.seconds <= time.monotonic() - began - 5
 
 
+@pytest.mark.long
 def test_the_kernels_work_is_told_apart(prepare):
     script = prepare("held = bytearray(b'x') * (64 << 20)")
     sample = script.run(SYSTEM, 60)
@@ -90,6 +95,7 @@ def test_the_kernels_work_is_told_apart(prepare):
     assert set(sample.after) <= {"1 s", "5 s", "end"}
 
 
+@pytest.mark.long
 def test_the_programs_that_drain_are_looked_at(tmp_path):
     """Each program of the list that says that it drains does so, and ends after it."""
     for program in program_list.PROGRAMS:
@@ -101,6 +107,7 @@ def test_the_programs_that_drain_are_looked_at(tmp_path):
 # --- what goes wrong
 
 
+@pytest.mark.long
 def test_a_program_that_prints_something_else_on_a_malloc_has_failed(prepare):
     script = prepare("import os; print(os.environ.get('MALLOC_TEST'))")
     script.run(SYSTEM, 60, repeat=1)
@@ -108,6 +115,7 @@ def test_a_program_that_prints_something_else_on_a_malloc_has_failed(prepare):
         script.run(Contestant("other", None, (("MALLOC_TEST", "1"),)), 60, repeat=1)
 
 
+@pytest.mark.long
 def test_a_program_without_output_of_its_own_is_not_compared(prepare):
     script = prepare("import os; print(os.environ.get('MALLOC_TEST'))", repeats_its_output=False)
     script.run(SYSTEM, 60, repeat=1)
@@ -119,6 +127,7 @@ def test_a_program_that_dies_says_how(prepare):
         prepare("raise ValueError('bad')").run(SYSTEM, 60)
 
 
+@pytest.mark.long
 def test_missing_programs_are_one_line_with_the_command_that_installs_them(heapwright, tmp_path):
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -129,6 +138,7 @@ def test_missing_programs_are_one_line_with_the_command_that_installs_them(heapw
     assert "lua" in done.stdout
 
 
+@pytest.mark.long
 def test_a_bench_of_missing_programs_alone_is_refused(heapwright, tmp_path):
     done = heapwright("-a", "system", "--no-peers", "-w", "z3", PATH=str(tmp_path))
     assert done.returncode == 2
@@ -140,6 +150,7 @@ def full(folder, scale):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.long
 def test_a_full_disk_leaves_one_program_out_and_measures_the_rest(monkeypatch, tmp_path):
     python = program_list.PROGRAMS[0]
     broken = Program("broken", (), "", ("true",), full)
@@ -163,6 +174,7 @@ def test_inputs_that_a_tool_cannot_make_are_one_line(tmp_path):
         PreparedProgram(Program("tool", (), "", ("true",), fails), tmp_path, 1.0)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_program_too(prepare):
     """The program lies in a session of its own, where a terminal's Ctrl-C does not reach it."""
     script = prepare(f"open('pid', 'w').write(str(__import__('os').getpid()))\n{WAITS}")
@@ -209,14 +221,13 @@ def test_samples_in_a_malloc_are_counted(monkeypatch):
 def test_the_c_librarys_malloc_is_found_without_debug_symbols():
     path = next(line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libc.so.6" in line)
     code = malloc_code(path)
-    from heapwright import elf
-
     inside = {each.name for each in elf.functions(path) if each.address in code}
     assert {"malloc", "free", "calloc", "realloc", "malloc_trim"} <= inside
     assert not {"printf", "memcpy", "mtrace", "obstack_free"} & inside
     assert len(code) < 100_000
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("perf"), reason="perf is not installed")
 def test_the_share_of_a_program_that_does_little_else(prepare):
     script = prepare("for i in range(40):\n  held = [bytes(600) for _ in range(30_000)]\n  del held")

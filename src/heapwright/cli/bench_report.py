@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from heapwright.lab.contestant import Contestant
 
 MAX_WARNINGS = 5
+KEYS = {"allocators", "clock", "losses", "machine", "ours", "rows", "scaling"}  # among those of a report
 
 
 def report_of(table: list[Measured], contestants: list[Contestant], clock: str, chosen: Chosen) -> dict[str, Any]:
@@ -86,12 +87,14 @@ def written(path: Path, text: str) -> str:
 def read(path: Path) -> dict[str, Any]:
     """A report that `bench -o` wrote. Raises UserError if the file holds none."""
     try:
-        report: dict[str, Any] = json.loads(path.read_bytes())
-        return report | {"ours": report["ours"], "rows": report["rows"]}
+        report = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: holds no results of `heapwright bench -o`, or those of an older one") from error
+    except ValueError:
+        report = None
+    if not isinstance(report, dict) or not set(report) >= KEYS:
+        raise UserError(f"{path}: holds no results of `heapwright bench -o`, or those of an older release")
+    return report
 
 
 def show(report: dict[str, Any], as_json: bool, shown: Sequence[str]) -> None:
