@@ -193,6 +193,32 @@ def test_results_are_shown_again(tmp_path):
     assert page.read_text() == page_of(json.loads(kept.read_text()), "kept.json")
 
 
+def test_parts_of_a_bench_are_joined(tmp_path):
+    a, b, both = (tmp_path / name for name in ("a.json", "b.json", "both.json"))
+    row = measured("quick", system=samples(1), ours=samples(0.3), peer=samples(1))
+    whole = report(slow_row(), row)
+    a.write_text(json.dumps(report(slow_row())))
+    b.write_text(json.dumps(report(row) | {"interrupted": True}))
+    done = CliRunner().invoke(cli_bench.command, ["--from", str(a), "--from", str(b), "-o", str(both)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(both.read_text())
+    assert [each["interrupted"] for each in found["parts"]] == [False, True]
+    assert found["interrupted"]
+    assert {name: found[name] for name in ("rows", "means", "losses", "unstable")} == {
+        name: json.loads(json.dumps(whole[name])) for name in ("rows", "means", "losses", "unstable")
+    }
+
+
+def test_what_is_no_part_of_the_same_bench_is_refused(tmp_path):
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    a.write_text(json.dumps(report(slow_row())))
+    b.write_text(json.dumps(report(slow_row()) | {"clock": "wall"}))
+    done = CliRunner().invoke(cli_bench.command, ["--from", str(a), "--from", str(a)])
+    assert str(done.exception).startswith("slow is in several of these files")
+    done = CliRunner().invoke(cli_bench.command, ["--from", str(a), "--from", str(b)])
+    assert str(done.exception).startswith("these files have other mallocs or another clock")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"rows": []}', '{"rows": [], "ours": []}'])
 def test_a_file_without_results_is_one_line(tmp_path, text):
     path = tmp_path / "other.json"

@@ -24,7 +24,6 @@ from heapwright.cli.bench_report import compact, read, report_of, show, tell, wr
 from heapwright.cli.mallocs import EPILOG, HELP
 from heapwright.cli.options import Real, refuse_idle
 from heapwright.cli.terminal import progress
-from heapwright.errors import UserError
 from heapwright.files import check_output
 from heapwright.lab.vector import FIGURES, PLAIN
 
@@ -37,9 +36,9 @@ QUICK = 0.1  # of each workload's work
 MAX_QUICK_REPEATS = 3
 MEASURING = (
     *("allocators", "against", "peers", "workloads", "threads", "processes"),
-    *("repeats", "clock", "quick", "scale", "share", "output"),
+    *("repeats", "clock", "quick", "scale", "share"),
 )
-SHOWING = ("shown", "as_json", "page", "source")
+SHOWING = ("shown", "as_json", "output", "page", "sources")
 
 
 @click.command(epilog=EPILOG)
@@ -86,7 +85,14 @@ SHOWING = ("shown", "as_json", "page", "source")
     help="Also write all raw figures to this file, as JSON.",
 )
 @click.option("--page", type=FILE, help="Also write the results as one page of Markdown, with what is lost.")
-@click.option("--from", "source", type=FILE, metavar="FILE", help="Show what -o wrote to FILE, and measure nothing.")
+@click.option(
+    "--from",
+    "sources",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Show what -o wrote to FILE, and measure nothing. May be repeated: the parts of a bench are joined.",
+)
 def command(
     allocators: tuple[str, ...],
     against: tuple[str, ...],
@@ -104,7 +110,7 @@ def command(
     as_json: bool,
     output: Path | None,
     page: Path | None,
-    source: Path | None,
+    sources: tuple[Path, ...],
 ) -> None:
     """Benchmark allocators on workloads and real programs, next to the installed mallocs.
 
@@ -129,9 +135,10 @@ def command(
         return list_workloads()
     for each in filter(None, (output, page)):
         check_output(each)  # before an hour of work, not after
-    if source:
+    if sources:
         refuse_idle("with --from", *MEASURING)
-        return show_again(source, as_json, shown, page)
+        raw = output or (sources[0] if len(sources) == 1 else None)
+        raise click.exceptions.Exit(0 if publish(read(sources), output, page, raw, as_json, shown) else 2)
     check_names(workloads)
     counts = threads_of(threads)
     check_threads(workloads, counts, processes)
@@ -144,30 +151,29 @@ def command(
         table = empty_table(chosen.rows, contestants)
         was_interrupted = not fill(table, contestants, min(repeats, MAX_QUICK_REPEATS) if quick else repeats, share)
     report = report_of(table, contestants, clock, chosen) | {"interrupted": was_interrupted}
-    is_lost = not publish(report, output, page, as_json, shown)
+    is_lost = not publish(report, output, page, output, as_json, shown)
     raise click.exceptions.Exit(status(report, is_lost))
 
 
 def publish(
-    report: dict[str, Any], output: Path | None, page: Path | None, as_json: bool, shown: Sequence[str]
+    report: dict[str, Any],
+    output: Path | None,
+    page: Path | None,
+    raw: Path | None,
+    as_json: bool,
+    shown: Sequence[str],
 ) -> bool:
-    """Write and show the report. Returns whether all files were written; if not, the JSON is printed as well."""
+    """Write and show the report; the page links to the raw figures.
+
+    Returns whether all files were written. If not, the JSON is printed as well.
+    """
     troubles = [write(output, report)] if output else []
-    troubles += [write_page(page, report, raw_name(page, output))] if page else []
+    troubles += [write_page(page, report, raw_name(page, raw))] if page else []
     show(report, as_json, shown)
     if any(troubles):
         click.echo("" if as_json else compact(report), nl=False)
         tell(f"{trouble}; the JSON is on standard output" for trouble in troubles if trouble)
     return not any(troubles)
-
-
-def show_again(source: Path, as_json: bool, shown: Sequence[str], page: Path | None) -> None:
-    """Show the results of an earlier bench. Raises UserError if the file has none or the page cannot be written."""
-    report = read(source)
-    show(report, as_json, shown)
-    trouble = write_page(page, report, raw_name(page, source)) if page else ""
-    if trouble:
-        raise UserError(trouble)
 
 
 def raw_name(page: Path, raw: Path | None) -> str:

@@ -34,7 +34,7 @@ def about(report: dict[str, Any], raw: str) -> str:
     lines = [
         f"Measured on {report['date'][:10]}, {counted(repeats, 'repeats')}, on {facts}. "
         f"The load at the end was {machine['load']}. [The bench]({BENCH}) says how each figure is measured.",
-        f"    {' '.join(report['command'])}",
+        "\n".join(f"    {' '.join(part['command'])}" for part in report.get("parts", [report])),
         f"The columns are mallocs. The column `{BASE}` is the C library's malloc and has absolute figures. Every other "
         f"column has multiples of them: less than 1 is better. Time is {CLOCKS[report['clock']]}. Figures are medians.",
     ]

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from heapwright.lab.contestant import Contestant
 
 MAX_WARNINGS = 5
-KEYS = {"allocators", "clock", "losses", "machine", "ours", "rows", "scaling"}  # among those of a report
+KEYS = {"allocators", "clock", "losses", "machine", "not_installed", "ours", "rows", "scaling"}  # of a report
+OF_A_PART = ("command", "date", "machine", "interrupted")  # what a joined report keeps of each
 
 
 def report_of(table: list[Measured], contestants: list[Contestant], clock: str, chosen: Chosen) -> dict[str, Any]:
@@ -84,8 +85,13 @@ def written(path: Path, text: str) -> str:
     return ""
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A report that `bench -o` wrote. Raises UserError if the file holds none."""
+def read(paths: Sequence[Path]) -> dict[str, Any]:
+    """The report of one file that `bench -o` wrote, or of several parts of a bench. Raises UserError."""
+    reports = [read_one(path) for path in paths]
+    return reports[0] if len(reports) == 1 else together(reports)
+
+
+def read_one(path: Path) -> dict[str, Any]:
     try:
         report = json.loads(path.read_bytes())
     except OSError as error:
@@ -95,6 +101,34 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(report, dict) or not set(report) >= KEYS:
         raise UserError(f"{path}: holds no results of `heapwright bench -o`, or those of an older release")
     return report
+
+
+def together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One report with the rows of several, which measured other rows on the same mallocs."""
+    from heapwright.lab.bench_figures import means, scaling
+    from heapwright.lab.losses import losses
+
+    first = reports[0]
+    rows = [row for each in reports for row in each["rows"]]
+    if any((each["clock"], each["allocators"]) != (first["clock"], first["allocators"]) for each in reports):
+        raise UserError("these files have other mallocs or another clock: only parts of one bench can be joined")
+    titles = [row["title"] for row in rows]
+    if len(set(titles)) < len(titles):
+        doubled = next(title for title in titles if titles.count(title) > 1)
+        raise UserError(f"{doubled} is in several of these files: only parts of one bench can be joined")
+    lists = {
+        name: [line for each in reports for line in each[name]] for name in ("failures", "unstable", "not_installed")
+    }
+    return {
+        **first,
+        **lists,
+        "parts": [{name: each[name] for name in OF_A_PART} for each in reports],
+        "means": means(rows),
+        "scaling": scaling(rows),
+        "losses": losses(rows, first["ours"]),
+        "interrupted": any(each["interrupted"] for each in reports),
+        "rows": rows,
+    }
 
 
 def show(report: dict[str, Any], as_json: bool, shown: Sequence[str]) -> None:
