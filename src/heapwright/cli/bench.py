@@ -147,7 +147,7 @@ def command(
     contestants = chosen_contestants(allocators, against, peers)
     with tempfile.TemporaryDirectory(prefix="heapwright-", ignore_cleanup_errors=True) as folder:
         chosen = chosen_rows(workloads, counts, processes, QUICK * scale if quick else scale, Path(folder))
-        tell([install_line(chosen.missing), *chosen.failures])
+        tell([install_line(chosen.missing)])
         table = empty_table(chosen.rows, contestants)
         was_interrupted = not fill(table, contestants, min(repeats, MAX_QUICK_REPEATS) if quick else repeats, share)
     report = report_of(table, contestants, clock, chosen) | {"interrupted": was_interrupted}
