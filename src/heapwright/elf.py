@@ -21,6 +21,7 @@ HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
 SEGMENT = struct.Struct("<IIQQQQQQ")
 SECTION = struct.Struct("<IIQQQQIIQQ")
 SYMBOL = struct.Struct("<IBBHQQ")
+KIND_OF_SYMBOL, FUNCTIONS = 15, (2, 10)  # STT_FUNC, STT_GNU_IFUNC
 
 
 class Program(NamedTuple):
@@ -28,6 +29,15 @@ class Program(NamedTuple):
     machine: int
     loader: str  # "" for a static program
     defined: frozenset[str]  # dynamic symbols
+
+
+class Symbol(NamedTuple):
+    """A dynamic symbol that the file defines."""
+
+    name: str
+    address: int  # as the file gives it
+    size: int  # bytes
+    is_function: bool
 
 
 def read(path: str) -> Program | None:
@@ -38,6 +48,13 @@ def read(path: str) -> Program | None:
 def first_address(path: str) -> int:
     """The lowest address that the file names for its own bytes; 0 if it is damaged."""
     return with_data(path, lambda data: min(address for kind, _, address, _ in segments(data) if kind == LOADED), 0)
+
+
+def functions(path: str) -> list[Symbol]:
+    """The functions that the file exports, by address; none if it is damaged."""
+    none: list[Symbol] = []
+    found = with_data(path, lambda data: [each for each in symbols_in(data) if each.is_function], none)
+    return sorted(found, key=lambda each: each.address)
 
 
 def debug_link(path: str) -> str:
@@ -89,14 +106,19 @@ def debug_link_in(data: mmap.mmap) -> str:
 
 def names_in(data: mmap.mmap) -> Iterator[str]:
     """The dynamic symbols that the file defines."""
+    return (symbol.name for symbol in symbols_in(data))
+
+
+def symbols_in(data: mmap.mmap) -> Iterator[Symbol]:
     table = list(sections(data))
     for kind, link, offset, length in table:
         if kind == DYNAMIC_SYMBOLS:
             names = table[link][2]
             for place in range(offset, offset + length, SYMBOL.size):
-                name, _, _, section, *_ = SYMBOL.unpack_from(data, place)
+                name, info, _, section, address, size = SYMBOL.unpack_from(data, place)
                 if section != 0:
-                    yield data[names + name : data.find(b"\0", names + name)].decode(errors="replace")
+                    text = data[names + name : data.find(b"\0", names + name)].decode(errors="replace")
+                    yield Symbol(text, address, size, info & KIND_OF_SYMBOL in FUNCTIONS)
 
 
 def sections(data: mmap.mmap) -> Iterator[tuple[int, int, int, int]]:

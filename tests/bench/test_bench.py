@@ -18,7 +18,8 @@ from heapwright.lab.contestant import Contestant
 from heapwright.lab.distributions import DISTRIBUTIONS
 from heapwright.lab.jobs import job_file
 from heapwright.lab.naming import contestant
-from heapwright.lab.programs import PROGRAMS, PreparedProgram
+from heapwright.lab.program_list import PROGRAMS
+from heapwright.lab.programs import PreparedProgram
 from heapwright.lab.sample import RunError, Sample, spread
 from heapwright.lab.workloads import WORKLOADS, apart, expand
 from heapwright.native.jobs.bench_job import DRAWS, MAX_ROWS, Job
@@ -48,12 +49,13 @@ def test_a_workload_runs(row, malloc):
     assert sample.resident_bytes >= 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("malloc", ["system", "kr"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_a_program_runs(program, malloc, tmp_path):
     if not program.is_installed:
         pytest.skip(f"one of {', '.join(program.needs)} is not installed")
-    sample = PreparedProgram(program, tmp_path, 0.01).run(contestant(malloc), 60)
+    sample = PreparedProgram(program, tmp_path, 0.01).run(contestant(malloc), 60, repeat=1)
     assert sample.cpu_seconds > 0
     assert sample.resident_bytes > 0
     assert sample.resident_bytes < 1 << 28, "the launcher's own memory must not count"
@@ -191,6 +193,8 @@ def test_the_table_names_every_row(heapwright):
 
 class Row:
     """A row whose samples are given."""
+
+    timeout = 30.0
 
     def __init__(self, title, threads, samples):
         self.name, self.title, self.group, self.threads = "row", title, "group", threads

@@ -7,6 +7,8 @@ from statistics import median
 
 import pytest
 
+from heapwright.cli.bench_page import page_of
+
 BENCH = Path(__file__).parent.parent.parent / "bench"
 OURS, PEERS = ("ptmalloc", "hoard", "slab"), ("jemalloc", "mimalloc", "tcmalloc")
 
@@ -106,3 +108,10 @@ def test_what_is_given_back(label: str, scenario: str) -> None:
     found = rows[f"{scenario}, blocks of 16 to 1000 bytes"]
     ratios = [found[name]["resident"] / found[name]["live"] for name in ("system", *WITH_WRIGHT)]
     assert figures(label) == [[f"{ratio:.1f}" for ratio in ratios]]
+
+
+def test_the_page_of_real_programs() -> None:
+    """The page is what the command makes of the raw figures beside it; nobody edited it."""
+    report = json.loads((BENCH / "results" / "programs.json").read_text())
+    page = (BENCH.parent / "docs" / "bench-results.md").read_text()
+    assert page == page_of(report, "../bench/results/programs.json")

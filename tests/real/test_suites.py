@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from heapwright.allocators import ALLOCATORS
-from heapwright.lab.inputs import git_repository
+from heapwright.lab.inputs.sources import git_repository
 from heapwright.native.library import library_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

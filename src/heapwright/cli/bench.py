@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from heapwright.cli.bench_chosen import (
+    check_names,
+    check_share,
+    check_threads,
+    chosen_contestants,
+    chosen_rows,
+    install_line,
+    list_workloads,
+    threads_of,
+)
+from heapwright.cli.bench_report import compact, read, report_of, show, tell, write, write_page
 from heapwright.cli.mallocs import EPILOG, HELP
 from heapwright.cli.options import Real, refuse_idle
 from heapwright.cli.terminal import progress
-from heapwright.errors import UserError, suggestion
-from heapwright.files import check_output, written_whole
+from heapwright.files import check_output
+from heapwright.lab.vector import FIGURES, PLAIN
 
 if TYPE_CHECKING:
-    from heapwright.lab.bench import Measured, Row
+    from heapwright.lab.bench import Measured
     from heapwright.lab.contestant import Contestant
 
+FILE = click.Path(dir_okay=False, path_type=Path)
 QUICK = 0.1  # of each workload's work
 MAX_QUICK_REPEATS = 3
-MAX_WARNINGS = 5
-OPTIONS = (
+MEASURING = (
     *("allocators", "against", "peers", "workloads", "threads", "processes"),
-    *("repeats", "clock", "quick", "scale", "as_json", "output"),
+    *("repeats", "clock", "quick", "scale", "share"),
 )
+SHOWING = ("shown", "as_json", "output", "page", "sources")
 
 
 @click.command(epilog=EPILOG)
@@ -51,14 +63,35 @@ OPTIONS = (
     "--clock", default="wall", show_default=True, type=click.Choice(["wall", "cpu"]), help="The clock of the ratios."
 )
 @click.option("--quick", is_flag=True, help="Do a tenth of the work, with at most 3 repeats.")
+@click.option(
+    "--share", is_flag=True, help="Measure malloc's share of the programs' time, in a run of its own under perf."
+)
+@click.option(
+    "--show",
+    "shown",
+    multiple=True,
+    type=click.Choice(list(FIGURES)),
+    default=PLAIN,
+    show_default=True,
+    help="A figure to show in the tables. May be repeated.",
+)
 @click.option("--scale", type=Real(0, 10, min_open=True), hidden=True, default=1.0)
 @click.option("--list", "is_list", is_flag=True, help="List the workloads and exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the figures to this file, as JSON.",
+    type=FILE,
+    help="Also write all raw figures to this file, as JSON.",
+)
+@click.option("--page", type=FILE, help="Also write the results as one page of Markdown, with what is lost.")
+@click.option(
+    "--from",
+    "sources",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Show what -o wrote to FILE, and measure nothing. May be repeated: the parts of a bench are joined.",
 )
 def command(
     allocators: tuple[str, ...],
@@ -70,10 +103,14 @@ def command(
     repeats: int,
     clock: str,
     quick: bool,
+    share: bool,
+    shown: tuple[str, ...],
     scale: float,
     is_list: bool,
     as_json: bool,
     output: Path | None,
+    page: Path | None,
+    sources: tuple[Path, ...],
 ) -> None:
     """Benchmark allocators on workloads and real programs, next to the installed mallocs.
 
@@ -88,36 +125,69 @@ def command(
     \b
     heapwright bench -a ptmalloc -a 'system{MALLOC_ARENA_MAX=1}' -w threads
     heapwright bench --against glibc=/opt/glibc/lib/libc_malloc.so -o bench/results/today.json
+    heapwright bench -w programs --share --clock cpu --page results.md -o results.json
+    heapwright bench --from results.json --show after_5s --show share
     """
     from heapwright.lab.bench import empty_table
 
     if is_list:
-        refuse_idle("with --list", *OPTIONS)
+        refuse_idle("with --list", *MEASURING, *SHOWING)
         return list_workloads()
-    if output:
-        check_output(output)  # before an hour of work, not after
+    for each in filter(None, (output, page)):
+        check_output(each)  # before an hour of work, not after
+    if sources:
+        refuse_idle("with --from", *MEASURING)
+        raw = output or (sources[0] if len(sources) == 1 else None)
+        raise click.exceptions.Exit(0 if publish(read(sources), output, page, raw, as_json, shown) else 2)
     check_names(workloads)
     counts = threads_of(threads)
     check_threads(workloads, counts, processes)
+    if share:
+        check_share(workloads)
     contestants = chosen_contestants(allocators, against, peers)
     with tempfile.TemporaryDirectory(prefix="heapwright-", ignore_cleanup_errors=True) as folder:
-        rows = chosen_rows(workloads, counts, processes, QUICK * scale if quick else scale, Path(folder))
-        table = empty_table(rows, contestants)
-        was_interrupted = not fill(table, contestants, min(repeats, MAX_QUICK_REPEATS) if quick else repeats)
-    report = report_of(table, contestants, clock) | {"interrupted": was_interrupted}
-    trouble = write(output, report) if output else ""
-    show(report, as_json)
-    if trouble:
+        chosen = chosen_rows(workloads, counts, processes, QUICK * scale if quick else scale, Path(folder))
+        tell([install_line(chosen.missing)])
+        table = empty_table(chosen.rows, contestants)
+        was_interrupted = not fill(table, contestants, min(repeats, MAX_QUICK_REPEATS) if quick else repeats, share)
+    report = report_of(table, contestants, clock, chosen) | {"interrupted": was_interrupted}
+    is_lost = not publish(report, output, page, output, as_json, shown)
+    raise click.exceptions.Exit(status(report, is_lost))
+
+
+def publish(
+    report: dict[str, Any],
+    output: Path | None,
+    page: Path | None,
+    raw: Path | None,
+    as_json: bool,
+    shown: Sequence[str],
+) -> bool:
+    """Write and show the report; the page links to the raw figures.
+
+    Returns whether all files were written. If not, the JSON is printed as well.
+    """
+    troubles = [write(output, report)] if output else []
+    troubles += [write_page(page, report, raw_name(page, raw))] if page else []
+    show(report, as_json, shown)
+    if any(troubles):
         click.echo("" if as_json else compact(report), nl=False)
-        click.echo(f"heapwright: {trouble}; the JSON is on standard output", err=True)
-    raise click.exceptions.Exit(status(report, trouble))
+        tell(f"{trouble}; the JSON is on standard output" for trouble in troubles if trouble)
+    return not any(troubles)
 
 
-def fill(table: list[Measured], contestants: list[Contestant], repeats: int) -> bool:
+def raw_name(page: Path, raw: Path | None) -> str:
+    """The path of the raw figures as a link from the page; "" if they are not kept."""
+    return os.path.relpath(raw, page.parent) if raw else ""
+
+
+def fill(table: list[Measured], contestants: list[Contestant], repeats: int, share: bool) -> bool:
     """Measure everything. Returns whether it ran to the end, without an interrupt."""
-    from heapwright.lab.bench import bench
+    from heapwright.lab.bench import bench, measure_shares
 
     try:
+        if share:
+            measure_shares(table, contestants, progress)
         bench(table, contestants, repeats, progress)
     except KeyboardInterrupt:
         return False
@@ -126,151 +196,8 @@ def fill(table: list[Measured], contestants: list[Contestant], repeats: int) -> 
     return True
 
 
-def status(report: dict[str, Any], trouble: str) -> int:
+def status(report: dict[str, Any], is_lost: bool) -> int:
     """The exit status: 130 if interrupted, 2 if the file was not written, 1 if a run failed, otherwise 0."""
     if report["interrupted"]:
         return 130
-    return 2 if trouble else int(bool(report["failures"]))
-
-
-# --- what was asked for
-
-
-def threads_of(text: str) -> tuple[int, ...]:
-    from heapwright.native.jobs.bench_job import MAX_THREADS
-
-    counts = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
-    if not all(1 <= n <= MAX_THREADS for n in counts):
-        raise click.ClickException(f"--threads takes numbers from 1 to {MAX_THREADS}, such as 1,2; not '{text}'")
-    return tuple(dict.fromkeys(counts))
-
-
-def chosen_contestants(allocators: tuple[str, ...], against: tuple[str, ...], peers: bool) -> list[Contestant]:
-    """`system`, then those of -a or all of heapwright's, then the installed peers, then those of --against."""
-    from heapwright.allocators import ALLOCATORS
-    from heapwright.lab.machine_facts import installed_peers
-    from heapwright.lab.naming import SYSTEM, contestants
-
-    return contestants((SYSTEM, *(allocators or ALLOCATORS), *(installed_peers() if peers else ()), *against))
-
-
-def chosen_rows(
-    wanted: tuple[str, ...], threads: tuple[int, ...], processes: bool, scale: float, folder: Path
-) -> list[Row]:
-    from heapwright.lab.programs import PROGRAMS, PreparedProgram
-    from heapwright.lab.workloads import WORKLOADS, apart, expand
-
-    native = expand(tuple(each for each in WORKLOADS if is_wanted(each, wanted)), threads, scale)
-    programs = [each for each in PROGRAMS if is_wanted(each, wanted)]
-    for each in programs:
-        if not each.is_installed:
-            click.echo(f"heapwright: {each.name} is left out: {' or '.join(each.needs)} is not installed", err=True)
-    ready = [PreparedProgram(each, folder, scale) for each in programs if each.is_installed]
-    return [*native, *(apart(native) if processes else []), *ready]
-
-
-def check_threads(wanted: tuple[str, ...], threads: tuple[int, ...], processes: bool) -> None:
-    """Refuse thread counts and --processes if no chosen workload can use them."""
-    from heapwright.lab.programs import PROGRAMS
-    from heapwright.lab.workloads import WORKLOADS, apart, expand
-
-    workloads = tuple(each for each in WORKLOADS if is_wanted(each, wanted))
-    if not any(each.is_threaded for each in workloads):
-        refuse_idle("for workloads without threads", "threads", "processes")
-    rows = expand(workloads, threads, 1.0)
-    if processes and not apart(rows):
-        refuse_idle("if no workload has several threads that are independent of each other", "processes")
-    if not rows and not any(is_wanted(each, wanted) for each in PROGRAMS):
-        raise click.ClickException(f"no chosen workload runs with --threads {', '.join(map(str, threads))}")
-
-
-def check_names(wanted: tuple[str, ...]) -> None:
-    known = names_known()
-    for name in wanted:
-        if name not in known:
-            hint = suggestion(name, known, otherwise="`heapwright bench --list` names them all")
-            raise click.ClickException(f"no workload is named '{name}': {hint}")
-
-
-def names_known() -> list[str]:
-    from heapwright.lab.programs import PROGRAMS
-    from heapwright.lab.workloads import WORKLOADS
-
-    return list(dict.fromkeys(name for each in (*WORKLOADS, *PROGRAMS) for name in (each.name, each.group)))
-
-
-def is_wanted(each: Any, wanted: tuple[str, ...]) -> bool:
-    return not wanted or each.name in wanted or each.group in wanted
-
-
-def list_workloads() -> None:
-    from heapwright.lab.programs import PROGRAMS
-    from heapwright.lab.workloads import WORKLOADS
-
-    for each in (*WORKLOADS, *PROGRAMS):
-        click.echo(f"{each.group:9} {each.name}")
-
-
-# --- the report
-
-
-def report_of(table: list[Measured], contestants: list[Contestant], clock: str) -> dict[str, Any]:
-    from datetime import UTC, datetime
-
-    from heapwright.lab.bench_figures import failures, figures, means, scaling, unstable
-    from heapwright.lab.contestant import caller_tuning
-    from heapwright.lab.machine_facts import machine_facts
-
-    rows = figures(table, clock)
-    return {
-        "command": ["heapwright", *sys.argv[1:]],
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine_facts(),
-        "clock": clock,
-        "environment": caller_tuning(),
-        "allocators": {each.name: each.library.name if each.library else None for each in contestants},
-        "means": means(rows),
-        "scaling": scaling(rows),
-        "failures": failures(rows),
-        "unstable": unstable(rows),
-        "rows": rows,
-    }
-
-
-def compact(report: dict[str, Any]) -> str:
-    """The report as JSON, with one line for each result."""
-    rows = [{**row, "results": None} for row in report["rows"]]
-    text = json.dumps({**report, "rows": None}, indent=1)
-    bodies = []
-    for row, full in zip(rows, report["rows"], strict=True):
-        lines = ",\n".join(f"   {json.dumps(name)}: {json.dumps(cell)}" for name, cell in full["results"].items())
-        bodies.append(json.dumps(row)[:-1].replace('"results": null', f'"results": {{\n{lines}\n  }}') + "}")
-    joined = ",\n  ".join(bodies)
-    return text.replace('"rows": null', f'"rows": [\n  {joined}\n ]') + "\n"
-
-
-def write(output: Path, report: dict[str, Any]) -> str:
-    """Write the report to a file. Returns the error, or "": an hour of measuring must not be lost to an exception."""
-    try:
-        with written_whole(output) as file:
-            file.write(compact(report).encode())
-    except UserError as error:
-        return str(error)
-    return ""
-
-
-def show(report: dict[str, Any], as_json: bool) -> None:
-    from heapwright.cli.bench_tables import tables
-
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        tables(report)
-    if report["interrupted"]:
-        click.echo("heapwright: interrupted: these are the repeats that were finished", err=True)
-    for line in report["failures"]:
-        click.echo(f"heapwright: {line}", err=True)
-    if report["unstable"]:
-        shown = ", ".join(report["unstable"][:MAX_WARNINGS])
-        more = len(report["unstable"]) - MAX_WARNINGS
-        click.echo(f"heapwright: unstable, do not trust: {shown}{f', and {more} more' if more > 0 else ''}", err=True)
+    return 2 if is_lost else int(bool(report["failures"]))

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from heapwright.lab.contestant import Contestant
+from heapwright.lab.programs import PreparedProgram
 from heapwright.lab.sample import RunError, Sample
-
-TIMEOUT = 30.0  # seconds of one run
+from heapwright.lab.share import Share
 
 
 class Row(Protocol):
-    """What is measured: a workload with its number of threads, or a program with its inputs."""
+    """What is measured: a workload with its number of threads, or a program with its inputs. A run has a time limit."""
 
     @property
     def name(self) -> str: ...
@@ -23,6 +23,8 @@ class Row(Protocol):
     def group(self) -> str: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def timeout(self) -> float: ...
 
     def parameters(self) -> dict[str, Any]: ...
     def run(self, contestant: Contestant, timeout: float, repeat: int) -> Sample: ...
@@ -30,10 +32,12 @@ class Row(Protocol):
 
 @dataclass
 class Cell:
-    """One malloc on one row: its samples, and the error if a run failed."""
+    """One malloc on one row: its samples, the error if a run failed, and malloc's share of a program's time."""
 
     samples: list[Sample] = field(default_factory=list)
     error: str = ""
+    share: Share | None = None  # malloc's, of the processor time, if it was measured
+    share_error: str = ""
 
 
 @dataclass
@@ -63,6 +67,22 @@ def bench(
                 measure(measured.row, each, measured.cells[each.name], repeat)
 
 
+def measure_shares(table: list[Measured], contestants: Sequence[Contestant], progress: Callable[[str], None]) -> None:
+    """Run each program once on each malloc for malloc's share of its time. Workloads have none.
+
+    A failure costs the share alone.
+    """
+    for measured in table:
+        for each in contestants:
+            cell = measured.cells[each.name]
+            if isinstance(measured.row, PreparedProgram):
+                progress(f"malloc's share: {measured.row.title}, {each.name}")
+                try:
+                    cell.share = measured.row.share(each)
+                except RunError as error:
+                    cell.share_error = str(error)
+
+
 def turned(contestants: Sequence[Contestant], repeat: int) -> list[Contestant]:
     """The mallocs, rotated by one for each repeat, so that none always follows a certain other."""
     first = repeat % len(contestants)
@@ -73,6 +93,6 @@ def measure(row: Row, contestant: Contestant, cell: Cell, repeat: int) -> None:
     if cell.error:
         return
     try:
-        cell.samples.append(row.run(contestant, TIMEOUT, repeat))
+        cell.samples.append(row.run(contestant, row.timeout, repeat))
     except RunError as error:
         cell.error = str(error)

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from heapwright.lab.bench import Cell, Measured
-from heapwright.lab.sample import Sample, spread
+from heapwright.lab.sample import Sample, interval, spread
 
 BASE = "system"  # the C library's malloc: ratios are to it
 UNSTABLE = 0.15  # a spread above it deserves a warning
@@ -24,7 +24,7 @@ def figures(table: list[Measured], clock: str) -> list[dict[str, Any]]:
 def row_figures(measured: Measured, clock: str) -> dict[str, Any]:
     row = measured.row
     results = {name: cell_figures(cell, clock) for name, cell in measured.cells.items()}
-    add_ratios(results)
+    add_ratios(results, clock)
     return {
         "name": row.name,
         "title": row.title,
@@ -40,7 +40,7 @@ def cell_figures(cell: Cell, clock: str) -> dict[str, Any]:
     if cell.error or not cell.samples:
         return {"error": cell.error or NOT_RUN}
     times = [time_of(sample, clock) for sample in cell.samples]
-    return {
+    return program_figures(cell) | {
         "wall": [round(sample.seconds, 6) for sample in cell.samples],
         "cpu": [round(sample.cpu_seconds, 6) for sample in cell.samples],
         "resident": [sample.resident_bytes for sample in cell.samples],
@@ -52,21 +52,47 @@ def cell_figures(cell: Cell, clock: str) -> dict[str, Any]:
     }
 
 
+def program_figures(cell: Cell) -> dict[str, Any]:
+    """What only programs have: the kernel's work, the memory after a drain or at the end, and malloc's share."""
+    kernel = [each.system_seconds for each in cell.samples if each.system_seconds is not None]
+    faults = [each.faults for each in cell.samples if each.faults is not None]
+    if not kernel:
+        return {}
+    found: dict[str, Any] = {
+        "system": [round(each, 6) for each in kernel],
+        "faults": faults,
+        "system_seconds": median(kernel),
+        "minor_faults": median(faults),
+        "resident_after": dict(next((each.after for each in cell.samples if each.after), {})),
+    }
+    if cell.share:
+        found |= {"malloc_share": cell.share.part, "share_samples": cell.share.samples}
+    if cell.share_error:
+        found["share_error"] = cell.share_error
+    return found
+
+
 def time_of(sample: Sample, clock: str) -> float:
     return sample.cpu_seconds if clock == "cpu" else sample.seconds
 
 
-def add_ratios(results: dict[str, dict[str, Any]]) -> None:
-    """Add the ratios of time and memory to those of the C library's malloc."""
+def add_ratios(results: dict[str, dict[str, Any]], clock: str) -> None:
+    """Add the ratios of time and memory to those of the C library's malloc, and the intervals of these ratios.
+
+    An interval is of the ratios of each repeat, whose runs were close in time.
+    """
     base = results.get(BASE, {"error": NOT_RUN})
     for each in results.values():
         if "error" not in each and "error" not in base:
             each["time_ratio"] = each["seconds"] / base["seconds"] if base["seconds"] else None
-            each["resident_ratio"] = floored(each) / floored(base)
+            each["resident_ratio"] = floored(each["peak_resident_bytes"]) / floored(base["peak_resident_bytes"])
+            each["time_interval"] = interval([a / b for a, b in zip(each[clock], base[clock], strict=False) if b])
+            peaks = zip(each["resident"], base["resident"], strict=False)
+            each["resident_interval"] = interval([floored(a) / floored(b) for a, b in peaks])
 
 
-def floored(result: dict[str, Any]) -> int:
-    return max(int(result["peak_resident_bytes"]), MIN_RESIDENT)
+def floored(resident: float) -> float:
+    return max(resident, MIN_RESIDENT)
 
 
 # --- all rows together
@@ -116,12 +142,12 @@ def scaling(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def failures(rows: list[dict[str, Any]]) -> list[str]:
-    return [
-        f"{row['title']} on {name}: {result['error']}"
-        for row in rows
-        for name, result in row["results"].items()
-        if result.get("error", NOT_RUN) != NOT_RUN
+    cells = [(row["title"], name, result) for row in rows for name, result in row["results"].items()]
+    runs = [f"{title} on {name}: {r['error']}" for title, name, r in cells if r.get("error", NOT_RUN) != NOT_RUN]
+    shares = [
+        f"malloc's share of {title} on {name}: {r['share_error']}" for title, name, r in cells if "share_error" in r
     ]
+    return [*runs, *shares]
 
 
 def unstable(rows: list[dict[str, Any]]) -> list[str]:

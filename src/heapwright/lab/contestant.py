@@ -17,6 +17,7 @@ class Contestant:
     name: str
     library: Path | None
     settings: tuple[tuple[str, str], ...] = ()
+    is_ours: bool = False  # whether heapwright compiled it
     inherits: bool = True  # whether variables of the process that starts it reach the malloc
 
     @property

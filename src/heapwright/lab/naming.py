@@ -140,7 +140,7 @@ def library_path(spec: Spec) -> Path:
 
 
 def compiled(spec: Spec, counted: bool) -> Contestant:
-    return Contestant(spec.name, library_of(spec.malloc, counted).resolve(), spec.settings)
+    return Contestant(spec.name, library_of(spec.malloc, counted).resolve(), spec.settings, is_ours=True)
 
 
 def require_malloc(contestant: Contestant) -> None:

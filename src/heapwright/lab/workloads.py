@@ -21,6 +21,7 @@ KIB, MIB = 1 << 10, 1 << 20
 PAIRS, ALONE, THREADS, PROCESSES = "pairs", "alone", "threads", "processes"
 GROWING = ("vectors", "strings")  # bodies that call realloc
 SLOTS_OF_A_BATCH = Batch.SIZE // Slot.SIZE
+TIMEOUT = 30.0  # seconds of one run
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Workload:
     @property
     def is_threaded(self) -> bool:
         return self.threads > 0
+
+    @property
+    def timeout(self) -> float:
+        return TIMEOUT
 
     @property
     def title(self) -> str:
