@@ -87,7 +87,9 @@ def workloads(folder: Path, percent: int = 100) -> dict[str, tuple[list[str], di
 def seconds(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """The wall-clock time of a command, and the processor time of its processes."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, env=os.environ | environment, capture_output=True, check=True)
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command} ended with status {done.returncode}: {done.stderr}")
     took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
