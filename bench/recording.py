@@ -1,13 +1,14 @@
 """What a recording costs: programs bare, under `heapwright record`, whole and as a sample, and under others, in turns.
 
-    python bench/recording.py [ROUNDS] [EVENTS] > bench/results/recording.json
+    python bench/recording.py [ROUNDS] [EVENTS] [PERCENT] > bench/results/recording.json
 
+PERCENT makes the programs' work smaller, for a busy machine; the fixed costs then count for more.
 Each row has the best wall-clock seconds of a program, end to end, from the command to the complete trace, and its
 ratios to the bare program. `cpu_x` is the ratio of processor times, which a busy machine disturbs less. `fixed_s` is
 what a recorder adds to a program that does nothing; each row contains it. heaptrack records call stacks too, which it
-cannot leave out, and no child processes: where a shell or a driver starts the program, it records only that one. memray
-records Python programs, with its own stacks. Needs heaptrack, sqlite3, redis-server, redis-benchmark and gcc; memray is
-run if it is installed beside Python.
+cannot leave out, and no child processes: so each process that g++ starts has a heaptrack of its own. Of redis, each
+recorder records the server only. memray records Python programs, with its own stacks. Needs heaptrack, sqlite3,
+redis-server, redis-benchmark and gcc; memray is run if it is installed beside Python.
 """
 
 from __future__ import annotations
@@ -29,28 +30,27 @@ from heapwright.traces.format import TraceFile
 PYTHON = """
 import json
 import sys
-rows = [{"id": i, "name": f"item{i}", "tags": [str(i), str(i + 1)], "value": i * 1.5} for i in range(100_000)]
+count = 1000 * int(sys.argv[2])
+rows = [{"id": i, "name": f"item{i}", "tags": [str(i), str(i + 1)], "value": i * 1.5} for i in range(count)]
 for _ in range(int(sys.argv[1])):
     rows = json.loads(json.dumps(rows))
 """
 SQL = """
 create table t(a integer primary key, b text, c real);
-with recursive n(x) as (select 1 union all select x + 1 from n where x < 600000)
+with recursive n(x) as (select 1 union all select x + 1 from n where x < COUNT)
 insert into t select x, 'row ' || x, x * 1.5 from n;
 create index i on t(b);
 select count(*), sum(c) from t where b like 'row 1%';
 select b, count(*) from t group by substr(b, 1, 6) order by 2 limit 3;
 """
 REDIS = """
-redis-server --port 7399 --save '' --daemonize no >/dev/null & pid=$!
+$UNDER redis-server --port 7399 --save '' --daemonize no >/dev/null & pid=$!
 until redis-cli -p 7399 ping >/dev/null 2>&1; do sleep 0.02; done
-redis-benchmark -p 7399 -q -n 100000 -P 16 -t set,lpush,hset -r 100000 >/dev/null
+redis-benchmark -p 7399 -q -n $COUNT -P 16 -t set,lpush,hset -r 100000 >/dev/null
 redis-cli -p 7399 shutdown nosave >/dev/null 2>&1
 wait $pid
 """
-SOURCE = "#include <map>\n#include <string>\n#include <regex>\n" + "".join(
-    f"std::map<std::string, std::regex> m{i};\n" for i in range(40)
-)
+SOURCE = "#include <map>\n#include <string>\n#include <regex>\n"
 LONG, TRACE = "python3, long", "trace.hwt"
 MEMRAY = Path(sys.executable).with_name("memray")
 LOOP = r"""
@@ -67,18 +67,19 @@ int main(int count, char **arguments) {
 """
 
 
-def workloads(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """The programs, each with its environment."""
+def workloads(folder: Path, percent: int = 100) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """The programs, each with its environment, with a part of the usual work."""
+    maps = "".join(f"std::map<std::string, std::regex> m{i};\n" for i in range(40 * percent // 100))
     (folder / "work.py").write_text(PYTHON)
-    (folder / "work.sql").write_text(SQL)
-    (folder / "work.cpp").write_text(SOURCE)
+    (folder / "work.sql").write_text(SQL.replace("COUNT", str(6000 * percent)))
+    (folder / "work.cpp").write_text(SOURCE + maps)
     python = [os.path.realpath(sys.executable), str(folder / "work.py")]
     return {
-        "python3": ([*python, "5"], {}),
-        "python3, PYTHONMALLOC=malloc": ([*python, "5"], {"PYTHONMALLOC": "malloc"}),
-        LONG: ([*python, "16"], {}),
-        "sqlite3": (["sh", "-c", f"sqlite3 :memory: < {folder}/work.sql"], {}),
-        "redis-server": (["sh", "-c", REDIS], {}),
+        "python3": ([*python, "5", str(percent)], {}),
+        "python3, PYTHONMALLOC=malloc": ([*python, "5", str(percent)], {"PYTHONMALLOC": "malloc"}),
+        LONG: ([*python, "16", str(percent)], {}),
+        "sqlite3": (["sqlite3", ":memory:", f".read {folder}/work.sql"], {}),
+        "redis-server": (["sh", "-c", REDIS], {"COUNT": str(1000 * percent)}),
         "gcc": (["g++", "-O1", "-c", str(folder / "work.cpp"), "-o", str(folder / "work.o")], {}),
     }
 
@@ -86,9 +87,20 @@ def workloads(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
 def seconds(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """The wall-clock time of a command, and the processor time of its processes."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, env=os.environ | environment, capture_output=True, check=True)
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command} ended with status {done.returncode}: {done.stderr}")
     took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def under(recorder: list[str], command: list[str]) -> list[str]:
+    """The command that runs a program under a recorder."""
+    if command[-1] == REDIS:
+        return ["env", f"UNDER={' '.join(recorder)}", *command]
+    if command[0] == "g++" and recorder[0] == "heaptrack":
+        return [*command, "-wrapper", ",".join(recorder)]
+    return [*recorder, *command]
 
 
 def runs(command: list[str], environment: dict[str, str], folder: Path) -> dict[str, list[str]]:
@@ -96,9 +108,9 @@ def runs(command: list[str], environment: dict[str, str], folder: Path) -> dict[
     record = [sys.executable, "-m", "heapwright", "record"]
     found = {
         "bare": command,
-        "record": [*record, "-o", str(folder / TRACE), "--", *command],
-        "sample": [*record, "--sample", "512K", "-o", str(folder / "sample.hwt"), "--", *command],
-        "heaptrack": ["heaptrack", "-o", str(folder / "heaptrack"), *command],
+        "record": under([*record, "-o", str(folder / TRACE), "--"], command),
+        "sample": under([*record, "--sample", "512K", "-o", str(folder / "sample.hwt"), "--"], command),
+        "heaptrack": under(["heaptrack", "-o", str(folder / "heaptrack")], command),
     }
     if MEMRAY.exists() and command[0] == os.path.realpath(sys.executable):
         small = ["--trace-python-allocators"] if environment else []
@@ -158,7 +170,7 @@ def long_run(folder: Path, events: int) -> dict[str, object]:
     }
 
 
-def main(rounds: int = 3, events: int = 500_000_000) -> None:
+def main(rounds: int = 3, events: int = 500_000_000, percent: int = 100) -> None:
     needed = [each for each in ("heaptrack", "sqlite3", "redis-server", "gcc") if not shutil.which(each)]
     if needed:
         sys.exit(f"install {', '.join(needed)}")
@@ -170,8 +182,9 @@ def main(rounds: int = 3, events: int = 500_000_000) -> None:
             "date": datetime.now(UTC).isoformat("T", "seconds"),
             "python": platform.python_version(),
             "rounds": rounds,
+            "percent": percent,
             "fixed_s": fixed(folder, rounds),
-            "programs": [measure(name, *each, folder, rounds) for name, each in workloads(folder).items()],
+            "programs": [measure(name, *each, folder, rounds) for name, each in workloads(folder, percent).items()],
             "long": long_run(folder, events),
             "load": [before, os.getloadavg()],
         }

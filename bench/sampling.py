@@ -1,13 +1,13 @@
 """What `heapwright record --sample` costs a program: instructions, and processor time in pairs of runs.
 
-    python bench/sampling.py [PAIRS] [BYTES] > bench/results/sampling.json
+    python bench/sampling.py [PAIRS] [BYTES] [PERCENT] > bench/results/sampling.json
 
 Instructions are those of the whole program in user mode, counted by valgrind: an exact figure that does not depend on
 what else runs. Processor time is the program's own, user and system, of a run without and a run with the sampler, one
 directly after the other; the ratio is the median of the pairs, and its spread the distance between their quartiles. The
 collector's time is that of the process that reads the ring. redis-server has jemalloc in it, which every preloaded
-malloc replaces, so its runs without the sampler use the C library's malloc, too. Needs valgrind and the programs of
-bench/recording.py.
+malloc replaces, so its runs without the sampler use the C library's malloc, too. PERCENT makes the programs' work
+smaller. Needs valgrind and the programs of bench/recording.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from recording import workloads
+from recording import LONG, workloads
 
 from heapwright.lab.collector import Collector, is_clock_common
 from heapwright.native.clock import processor_clock
@@ -115,14 +115,23 @@ def measure(
     }
 
 
-def main(pairs: int = 9, rate: int = USUAL_SAMPLE_BYTES) -> None:
+def main(pairs: int = 9, rate: int = USUAL_SAMPLE_BYTES, percent: int = 100) -> None:
     needed = [each for each in ("valgrind", "sqlite3", "redis-server", "gcc") if not shutil.which(each)]
     if needed:
         sys.exit(f"install {', '.join(needed)}")
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        rows = [measure(name, *each, folder, pairs, rate) for name, each in workloads(folder).items()]
-    result = {"pairs": pairs, "bytes": rate, "call_sites": USUAL_DEPTH, "load": os.getloadavg(), "programs": rows}
+        programs = workloads(folder, percent)
+        del programs[LONG]  # the same as the first
+        rows = [measure(name, *each, folder, pairs, rate) for name, each in programs.items()]
+    result = {
+        "pairs": pairs,
+        "bytes": rate,
+        "percent": percent,
+        "call_sites": USUAL_DEPTH,
+        "load": os.getloadavg(),
+        "programs": rows,
+    }
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 

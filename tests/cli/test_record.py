@@ -9,12 +9,18 @@ import sys
 import time
 from contextlib import nullcontext
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+from heapwright.cli import record
+from heapwright.lab import collector
 from heapwright.lab.collector import MIN_AHEAD, Collector, is_clock_common
 from heapwright.lab.recorded import REASONS
+from heapwright.native import library
+from heapwright.native.own_sources import PACKAGE
 from heapwright.traces import raw
+from heapwright.traces.conversion import passes
 from heapwright.traces.events import INHERITED, check
 from heapwright.traces.importers import open_trace
 from heapwright.traces.raw_stacks import VARIABLE
@@ -343,3 +349,13 @@ def test_no_program_waits_for_large_imports(tmp_path, options, expected):
     subprocess.run(command, capture_output=True, check=True)  # compiles the libraries
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected
+
+
+def test_what_the_collector_calls_is_compiled_before_the_program_starts(monkeypatch):
+    asked = []
+    monkeypatch.setattr(collector, "is_clock_common", lambda: False)
+    monkeypatch.setattr(library, "cached", lambda name, key, *rest: asked.append(name) or Path(name))
+    record.tools(None)
+    assert asked == ["heapwright-traces-conversion-passes", "recorder"]
+    assert library.place_of(*library.functions_key(passes.__name__, Path(passes.__file__))).name.startswith(asked[0])
+    assert Path(passes.__file__) == PACKAGE / "traces" / "conversion" / "passes.py"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
 from heapwright.traces import raw, raw_stacks
-from heapwright.traces.call_sites import CUT, LOST, Explained, Translation, explains
+from heapwright.traces.call_sites import CUT, LOST, translate
+from heapwright.traces.explained import Explained, explains
 from heapwright.traces.stacks import PYTHON, UNKNOWN, Frame
 from heapwright.traces.structs import dtype_of
 from heapwright.traces.symbols import ModuleFile
@@ -45,9 +48,8 @@ MODULE = [*text(raw_stacks.PATH, 1, b"/usr/lib/libfirst.so.1"), *text(raw_stacks
 
 
 def translated(explained, *sites):
-    translation = Translation(symbols)
-    found = translation.translate(explained, np.array(sites, "u4"))
-    return [[frame.function for frame in translation.stacks.of(site)] for site in found.tolist()]
+    stacks, [found] = translate([(explained, np.array(sites, "u4"))], symbols)
+    return [[frame.function for frame in stacks.of(site)] for site in found.tolist()]
 
 
 @pytest.fixture
@@ -106,9 +108,8 @@ def test_python(width, coding, name):
     code = {"op": raw_stacks.CODE, "site": 7, "block": 30}
     lines = text(raw_stacks.LINE_TABLE, 7, bytes([0x80 | 11 << 3, 0, 0, 0x80 | 12 << 3, 0, 0]))
     found.add(records(code, *name_record, *text(raw_stacks.FILE_NAME + 1, 7, b"a.py"), *lines, stack(1, value)))
-    translation = Translation(symbols)
-    [site] = translation.translate(found, np.array([1], "u4")).tolist()
-    assert translation.stacks.of(site) == [Frame(name, "a.py", 33, language=PYTHON)]
+    stacks, [[site]] = translate([(found, np.array([1], "u4"))], symbols)
+    assert stacks.of(site) == [Frame(name, "a.py", 33, language=PYTHON)]
 
 
 def test_missing_records_leave_the_rest(explained):
@@ -127,11 +128,36 @@ def test_a_damaged_number_does_no_harm():
 
 
 def test_processes_share_the_stacks_of_a_trace(explained):
-    translation = Translation(symbols)
     other = Explained()
     other.add(records(*MODULE, stack(5, in_module(1, 0x11))))
-    first, second = (translation.translate(each, np.array([n], "u4")) for each, n in ((explained, 1), (other, 5)))
+    _, (first, second) = translate([(each, np.array([n], "u4")) for each, n in ((explained, 1), (other, 5))], symbols)
     assert first.tolist() == second.tolist() != [UNKNOWN]
+
+
+def test_equal_stacks_are_one_however_they_were_found(explained):
+    twice = records(stack(3, in_module(1, 0x11)), stack(4, in_module(1, 0x21), 3), stack(5, in_module(1, 0x31), 4))
+    explained.add(twice)
+    explained.add(records(stack(6, in_module(1, 0x9A), 5), stack(7, in_module(1, 0x9A), 2)))
+    stacks, [found] = translate([(explained, np.array([2, 4, 6, 7, 1, 3], "u4"))], symbols)
+    assert found[0] == found[1] and found[4] == found[5] and len(set(found.tolist())) == 4
+    assert len(stacks) == 1 + 3 + 2 + 2
+    pairs = list(zip(stacks.parents, stacks.innermost, strict=True))[1:]
+    assert len(set(pairs)) == len(pairs)
+    assert all(parent < number for number, parent in enumerate(stacks.parents[1:], 1))
+
+
+def test_thousands_of_stacks_are_those_that_were_recorded():
+    chance, found, expected = random.Random(5), Explained(), [[]]
+    rows = []
+    for number in range(1, 3000):
+        caller, value = chance.randrange(max(0, number - 40), number), in_module(1, chance.randrange(1, 30))
+        rows.append(stack(number, value, caller))
+        expected.append([f"/usr/lib/libfirst.so.1:{(value & 0xFF) - 1:x}", *expected[caller]])
+    chance.shuffle(rows)
+    found.add(records(*MODULE, *rows[:1000]))
+    found.add(records(*rows[1000:]))
+    asked = chance.sample(range(3000), 700)
+    assert translated(found, *asked) == [expected[number] for number in asked]
 
 
 def test_which_records_explain():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
 import pytest
 
 from heapwright import elf
+from heapwright.traces import symbol_cache
 from heapwright.traces.stacks import Frame
+from heapwright.traces.symbol_cache import SymbolCache
 from heapwright.traces.symbols import ModuleFile, Symbols, demangled
 
 SOURCE = "int other(int n) { return n; }\n__attribute__((noinline)) int known(int n) {\n    return other(n) * 3;\n}\n"
@@ -132,3 +135,75 @@ def test_a_file_that_is_none_has_no_symbols(tmp_path, content):
 )
 def test_names_are_as_a_programmer_writes_them(symbol, name):
     assert demangled(symbol) == name
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A cache of symbols that keeps small files, too."""
+    monkeypatch.setattr(symbol_cache, "LARGE", 1)
+    return SymbolCache(tmp_path / "kept")
+
+
+def tables(kept):
+    return sorted(each.name for each in kept.folder.glob("*"))
+
+
+@needs_tools
+def test_a_table_that_was_kept_serves_when_the_file_is_gone(library, kept):
+    module, address = library
+    expected = Symbols(kept=kept).frames(module, address)
+    assert tables(kept) == [f"{module.build_id}.symcache"]
+    os.unlink(module.path)
+    assert Symbols(kept=kept).frames(module, address) == expected
+    assert [frame.function for frame in expected] == ["known"]
+    assert Symbols(kept=kept).frames(module._replace(build_id="00" * 20), address)[0].function.startswith("liba.so+")
+
+
+@needs_tools
+def test_a_table_without_debug_information_is_not_kept(library, kept):
+    module, address = library
+    strip(module.path)
+    assert Symbols(kept=kept).frames(module, address) == [Frame("known", module=module.path)]
+    assert tables(kept) == []
+
+
+@needs_tools
+def test_a_small_file_has_its_table_made_anew(library, tmp_path):
+    module, address = library
+    kept = SymbolCache(tmp_path / "kept")
+    assert Symbols(kept=kept).frames(module, address)[0].line == 2
+    assert tables(kept) == []
+
+
+@needs_tools
+@pytest.mark.parametrize("damage", [b"", b"SYMC", b"text" * 100])
+def test_a_damaged_table_is_replaced(library, kept, damage):
+    module, address = library
+    expected = Symbols(kept=kept).frames(module, address)
+    place = kept.folder / f"{module.build_id}.symcache"
+    whole = place.read_bytes()
+    place.write_bytes(damage)
+    assert Symbols(kept=kept).frames(module, address) == expected
+    assert place.read_bytes() == whole
+
+
+@needs_tools
+def test_symbols_need_no_cache_that_can_be_written(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(symbol_cache, "LARGE", 1)
+    (tmp_path / "file").write_text("")
+    module, address = library
+    assert Symbols(kept=SymbolCache(tmp_path / "file" / "kept")).frames(module, address)[0].line == 2
+
+
+@needs_tools
+def test_the_tables_that_were_not_used_for_longest_make_room(library, kept, monkeypatch):
+    module, address = library
+    Symbols(kept=kept).frames(module, address)
+    own = kept.folder / f"{module.build_id}.symcache"
+    for name, used in ("old", 3), ("new", 9):
+        (kept.folder / f"{name}.symcache").write_bytes(bytes(1000))
+        os.utime(kept.folder / f"{name}.symcache", (used, used))
+    monkeypatch.setattr(symbol_cache, "ROOM", own.stat().st_size + 1500)
+    own.unlink()
+    Symbols(kept=kept).frames(module, address)
+    assert tables(kept) == sorted([own.name, "new.symcache"])

@@ -24,6 +24,7 @@ from heapwright.traces.raw_stacks import MAX_DEPTH, USUAL_DEPTH, VARIABLE
 from heapwright.wording import about, counted, when_recorded
 
 MEMORY, MEMORY_ROOM = Path("/dev/shm"), 1 << 28  # noqa: S108  a folder of ours lies in it
+CONVERSION = "heapwright.traces.conversion.passes"  # what the collector calls; not imported here: that takes a while
 PLACES = Path("/var/tmp"), Path("/tmp")  # for the ring of root's recordings, if other users cannot reach the others
 
 
@@ -129,11 +130,16 @@ def command(
 
 
 def tools(sample: int | None) -> tuple[Path, Callable[[], int] | None]:
-    """The library to preload, and the processor's clock if it may be used."""
+    """The library to preload, and the processor's clock if it may be used.
+
+    The library of the conversion is compiled here, too, if it is not there: a program would not wait so long for it.
+    """
     from heapwright.lab.collector import is_clock_common
     from heapwright.native.clock import processor_clock
-    from heapwright.native.library import recorder_library, sampler_library
+    from heapwright.native.library import functions_library_at, recorder_library, sampler_library
+    from heapwright.native.own_sources import PACKAGE
 
+    functions_library_at(CONVERSION, PACKAGE.joinpath(*CONVERSION.split(".")[1:]).with_suffix(".py"))
     library = sampler_library() if sample else recorder_library()
     return library, processor_clock() if is_clock_common() else None
 

@@ -7,13 +7,17 @@ their own, which no two processes share, and the trace says at its end which sta
 from __future__ import annotations
 
 import gc
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from heapwright.native.library import cache
 from heapwright.traces.arrays import I64, U32, np
-from heapwright.traces.call_sites import Explained, Translation
-from heapwright.traces.stacks import UNKNOWN, Stacks
+from heapwright.traces.call_sites import translate
+from heapwright.traces.explained import Explained
+from heapwright.traces.stacks import UNKNOWN, Stacks, as_numbers
+from heapwright.traces.symbol_cache import SymbolCache
 from heapwright.traces.symbols import Symbols
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ class Sites:
     def __init__(self) -> None:
         self._explained: dict[int, Explained] = {}
         self._numbers: dict[int, U32] = {}  # for each process, the site of each of its own numbers; 0 for none so far
-        self._owners: list[tuple[int, int]] = [(0, 0)]  # for each site its process and that one's number
+        self._count = 1  # of sites, with 0
         self._requests: I64 | None = None  # of each site; None before the first
 
     def explain(self, process: int, records: NDArray[Any]) -> None:
@@ -40,38 +44,40 @@ class Sites:
         if not numbers.any():
             return numbers
         known = self._numbers.get(process, np.zeros(1, np.uint32))
-        known = np.append(known, np.zeros(max(0, int(numbers.max()) + 1 - len(known)), np.uint32))
+        if (lacking := int(numbers.max()) + 1 - len(known)) > 0:
+            known = self._numbers[process] = np.append(known, np.zeros(max(lacking, len(known)), np.uint32))
         fresh = np.unique(numbers[(known[numbers] == 0) & (numbers != 0)])
-        known[fresh] = len(self._owners) + np.arange(len(fresh))
-        self._owners += [(process, number) for number in fresh.tolist()]
-        self._numbers[process] = known
+        known[fresh] = self._count + np.arange(len(fresh))
+        self._count += len(fresh)
         sites: U32 = known[numbers]
-        counts = np.bincount(sites, minlength=len(self._owners))
+        counts = np.bincount(sites, minlength=self._count)
         if self._requests is not None:
             counts[: len(self._requests)] += self._requests
         self._requests = counts
         return sites
 
-    def stacks(self, parents: Mapping[int, int]) -> tuple[Stacks, list[int], dict[int, Counter[str]]]:
+    def stacks(self, parents: Mapping[int, int]) -> tuple[Stacks, array[int], dict[int, Counter[str]]]:
         """The stacks, the stack of each site, and notes about the processes. `parents` has those that were forked."""
+        if self._requests is None:
+            return Stacks(), as_numbers(()), {}
         gc.disable()  # what is made here stays, and there is much of it to look through
         try:
-            return self._stacks(parents)
+            return self._stacks(parents, self._requests)
         finally:
             gc.enable()
 
-    def _stacks(self, parents: Mapping[int, int]) -> tuple[Stacks, list[int], dict[int, Counter[str]]]:
-        translation, found = Translation(Symbols().frames), [UNKNOWN] * len(self._owners)
+    def _stacks(self, parents: Mapping[int, int], requests: I64) -> tuple[Stacks, array[int], dict[int, Counter[str]]]:
+        numbers = {process: np.flatnonzero(self._numbers[process]).astype("u4") for process in sorted(self._numbers)}
+        asked = [(self._explanations(process, parents), each) for process, each in numbers.items()]
+        stacks, translated = translate(asked, Symbols(kept=SymbolCache(cache() / "symbols")).frames)
+        found = np.full(self._count, UNKNOWN, "u4")
         notes: dict[int, Counter[str]] = {}
-        for process in sorted(self._numbers):
-            numbers = np.flatnonzero(self._numbers[process]).astype("u4")
-            sites = self._numbers[process][numbers]
-            translated = translation.translate(self._explanations(process, parents), numbers)
-            for site, stack in zip(sites.tolist(), translated.tolist(), strict=True):
-                found[site] = stack
-            lacking = int(self._requests[sites[translated == UNKNOWN]].sum()) if self._requests is not None else 0
+        for (process, each), stack in zip(numbers.items(), translated, strict=True):
+            sites = self._numbers[process][each]
+            found[sites] = stack
+            lacking = int(requests[sites[stack == UNKNOWN]].sum())
             notes[process] = Counter({UNEXPLAINED: lacking} if lacking else {})
-        return translation.stacks, found if len(found) > 1 else [], notes
+        return stacks, as_numbers(found), notes
 
     def _explanations(self, process: int, parents: Mapping[int, int]) -> Explained:
         """What explains a process's numbers: its own records, and those of the processes that it was forked from."""

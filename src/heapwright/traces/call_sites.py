@@ -1,141 +1,173 @@
-"""The call stacks of a recording: from what its processes recorded (`raw_stacks`) to the stacks of a trace.
+"""The call stacks of a recording: from what its processes recorded (`explained`) to the stacks of a trace.
 
-Two processes have one trace's stacks in common. Each process has its own numbers, so each event's number is exchanged.
+The processes have one trace's stacks in common. Each process has its own numbers, so each event's number is exchanged.
+A program has hundreds of thousands of stacks. So all steps but the look-up of functions work on whole arrays.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 from heapwright.traces import raw_stacks
-from heapwright.traces.arrays import U32, np
-from heapwright.traces.code import Code
-from heapwright.traces.stacks import UNKNOWN, Frame, Stacks
+from heapwright.traces.arrays import I64, U32, np
+from heapwright.traces.code import lines_of
+from heapwright.traces.explained import Explained
+from heapwright.traces.stacks import PYTHON, Frame, Stacks, as_numbers
 from heapwright.traces.symbols import ModuleFile
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CUT = Frame("[more callers]")
 LOST = Frame("[unknown callers]")
 MARKS = {raw_stacks.CUT_FRAME: CUT, raw_stacks.LOST_FRAME: LOST}
-CODINGS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 Symbolizer = Callable[[ModuleFile, int], list[Frame]]
 
 
-def explains(records: NDArray[Any]) -> Any:
-    """A mask of the records that explain call stacks."""
-    return (records["op"] >= raw_stacks.STACK) & (records["op"] <= raw_stacks.TEXT)
+class Needed(NamedTuple):
+    """The stacks of a process that its events name, with all their callers. The first one is the empty stack."""
+
+    callers: I64  # their places here, which are lower
+    values: I64
+    asked: I64  # the place of each stack that an event names; 0 for what nothing explains
 
 
-@dataclass
-class Explained:
-    """What one process recorded about its call stacks, and its parent before it was forked."""
+class Tree(NamedTuple):
+    """Frames, each called from another one; 0 is not a frame, and the callers of the outermost ones."""
 
-    parent: Explained | None = None
-    stacks: dict[int, tuple[int, int]] = field(default_factory=dict)  # the caller's stack, and the frame's value
-    codes: dict[int, int] = field(default_factory=dict)  # the first lines
-    texts: defaultdict[tuple[int, int], bytearray] = field(default_factory=lambda: defaultdict(bytearray))
-    _found: dict[int, Code] = field(default_factory=dict)  # codes, as far as they are asked for
-
-    def add(self, records: NDArray[Any]) -> None:
-        """Take in records of any kind and in any order."""
-        self._found.clear()
-        stacks = records[records["op"] == raw_stacks.STACK]
-        callers, values = stacks["old"].tolist(), stacks["block"].astype(np.int64).tolist()
-        self.stacks.update(zip(stacks["site"].tolist(), zip(callers, values, strict=True), strict=True))
-        codes = records[records["op"] == raw_stacks.CODE]
-        self.codes.update(zip(codes["site"].tolist(), codes["block"].tolist(), strict=True))
-        for text in records[records["op"] == raw_stacks.TEXT]:
-            self._add_text(text)
-
-    def _add_text(self, record: Any) -> None:
-        offset, length = divmod(int(record["block"]), 1 << 32)
-        if not 0 <= offset < length <= raw_stacks.MAX_TEXT:
-            return
-        text = self.texts[int(record["log2_align"]), int(record["site"])]
-        text.extend(bytes(max(0, length - len(text))))
-        part = np.array([record["old"], record["size"]]).view("u1").tobytes()
-        text[offset : offset + raw_stacks.PIECE] = part[: length - offset]
-
-    def stack(self, number: int) -> tuple[int, int] | None:
-        """The caller's stack, and the frame's value."""
-        found = self.stacks.get(number)
-        return found or (self.parent.stack(number) if self.parent else None)
-
-    def module(self, number: int) -> ModuleFile:
-        path, build_id = (self._text(kind, number) for kind in (raw_stacks.PATH, raw_stacks.BUILD_ID))
-        return ModuleFile(path.decode(errors="surrogateescape"), build_id.hex())
-
-    def code(self, number: int) -> Code:
-        """A code object. What is missing is empty."""
-        if number not in self._found:
-            self._found[number] = self._code(number)
-        return self._found[number]
-
-    def _code(self, number: int) -> Code:
-        first_line = self.codes.get(number)
-        if first_line is None:
-            return self.parent.code(number) if self.parent else Code("?", "", 0, b"")
-        name, file = (self._string(kind, number) for kind in (raw_stacks.CODE_NAME, raw_stacks.FILE_NAME))
-        return Code(name or "?", file, first_line, self._text(raw_stacks.LINE_TABLE, number))
-
-    def _text(self, kind: int, number: int) -> bytes:
-        found = self.texts.get((kind, number))
-        if found is None and self.parent:
-            return self.parent._text(kind, number)
-        return bytes(found or b"")
-
-    def _string(self, kind: int, number: int) -> str:
-        for width, coding in CODINGS.items():
-            if text := self._text(kind + width, number):
-                return text.decode(coding, errors="replace")
-        return ""
+    callers: I64  # lower than the frame
+    frames: I64
 
 
-class Translation:
-    """The stacks of a trace, made from those of its processes."""
+def translate(asked: Iterable[tuple[Explained, U32]], symbolize: Symbolizer) -> tuple[Stacks, list[U32]]:
+    """The stacks of a trace, and for the stacks that each process asks for, their numbers there.
+
+    A number is 0 for what nothing explains. All processes are translated at once.
+    """
+    names = Names(cache(symbolize))  # the processes of a run share modules
+    callers, runs, ends = [np.zeros(1, "i8")], [np.zeros(1, "i8")], [0]
+    places = []
+    for explained, numbers in asked:
+        needed = needed_for(explained, numbers)
+        shift = ends[-1]
+        callers.append(shifted(needed.callers[1:], shift))
+        places.append(shifted(needed.asked, shift))
+        runs.append(names.runs_of(explained, needed.values[1:]))
+        ends.append(shift + len(needed.values) - 1)
+    tree, innermost = expanded(np.concatenate(callers), np.concatenate(runs), names)
+    stacks, numbers_of = unified(tree, list(names.numbers))
+    return stacks, [numbers_of[innermost[each]].astype("u4") for each in places]
+
+
+def shifted(places: I64, by: int) -> I64:
+    """Places of one process as places of all; 0 stays 0."""
+    moved: I64 = np.where(places, places + by, 0)
+    return moved
+
+
+def needed_for(explained: Explained, numbers: U32) -> Needed:
+    """What a process needs to explain the stacks with these numbers."""
+    callers, values = explained.stacks()
+    known = np.where(numbers < len(values), numbers, 0)
+    known[values[known] == 0] = 0
+    is_needed = np.zeros(len(values), bool)
+    is_needed[0] = True
+    more = known
+    while len(more := np.unique(more[~is_needed[more]])):
+        is_needed[more] = True
+        more = callers[more]
+    found, places = np.flatnonzero(is_needed), np.cumsum(is_needed) - 1
+    return Needed(places[callers[found]], values[found], places[known])
+
+
+class Names:
+    """The frames of a trace, and the runs of frames that the values of stacks stand for: one and its inlined ones."""
 
     def __init__(self, symbolize: Symbolizer):
-        self.stacks = Stacks()
-        self._symbolize = cache(symbolize)  # the processes of a run share modules
+        self._symbolize = symbolize
+        self.numbers: dict[Frame, int] = {}
+        self.runs: list[list[int]] = [[]]  # numbers of frames, the outermost first; the first run is that of no value
 
-    def translate(self, explained: Explained, sites: U32) -> U32:
-        """The numbers in the trace's stacks for numbers of a process; UNKNOWN for what nothing explains."""
-        numbers, places = np.unique(sites, return_inverse=True)
-        known, frames = {UNKNOWN: UNKNOWN}, dict[int, list[int]]()
-        for number in numbers.tolist():
-            self._add(explained, number, known, frames)
-        found: U32 = np.array([known[number] for number in numbers.tolist()], "u4")[places]
-        return found
+    def runs_of(self, explained: Explained, values: I64) -> I64:
+        """The number of the run of each value of a process."""
+        each, places = np.unique(values, return_inverse=True)
+        is_python = each & raw_stacks.PYTHON_FRAME != 0
+        runs = np.zeros(len(each), "i8")
+        for which, frames in (
+            (~is_python, [native_frames(explained, value, self._symbolize) for value in each[~is_python].tolist()]),
+            (is_python, [[frame] for frame in python_frames(explained, each[is_python])]),
+        ):
+            runs[which] = np.arange(len(self.runs), len(self.runs) + len(frames))
+            self.runs += [[self._number_of(frame) for frame in reversed(run)] for run in frames]
+        return runs[places.reshape(-1)]
 
-    def _add(self, explained: Explained, number: int, known: dict[int, int], frames: dict[int, list[int]]) -> None:
-        """Find out the stack of a number, after those of its callers. `frames` has those of each value."""
-        path = []
-        own = explained.stacks.get
-        while number not in known:
-            caller, value = own(number) or explained.stack(number) or (UNKNOWN, 0)
-            path.append((number, value))
-            number = caller if value and caller < number else UNKNOWN
-        stack = known[number]
-        for each, value in reversed(path):
-            if value not in frames:
-                frames[value] = [*map(self.stacks.number_of, self._frames_of(explained, value))][::-1]
-            known[each] = stack = self.stacks.under_numbers(stack, frames[value])
+    def _number_of(self, frame: Frame) -> int:
+        return self.numbers.setdefault(frame, len(self.numbers))
 
-    def _frames_of(self, explained: Explained, value: int) -> list[Frame]:
-        """The frames that a value stands for, the innermost first: inlined functions have frames, too."""
-        if not value:
-            return []
-        if value in MARKS:
-            return [MARKS[value]]
-        if value & raw_stacks.PYTHON_FRAME:
-            code, offset = divmod(value - raw_stacks.PYTHON_FRAME, 1 << raw_stacks.CODE_SHIFT)
-            return [explained.code(code).frame(offset)]
-        module, offset = divmod(value, 1 << raw_stacks.MODULE_SHIFT)
-        return self._symbolize(explained.module(module), offset - 1) if module else [Frame(f"{value:#x}")]
+
+def native_frames(explained: Explained, value: int, symbolize: Symbolizer) -> list[Frame]:
+    """The frames that a value stands for, the innermost first: inlined functions have frames, too."""
+    if value in MARKS:
+        return [MARKS[value]]
+    module, offset = divmod(value, 1 << raw_stacks.MODULE_SHIFT)
+    return symbolize(explained.module(module), offset - 1) if module else [Frame(f"{value:#x}")]
+
+
+def python_frames(explained: Explained, values: I64) -> list[Frame]:
+    """The frames that values of Python stand for."""
+    numbers, offsets = np.divmod(values - raw_stacks.PYTHON_FRAME, 1 << raw_stacks.CODE_SHIFT)
+    distinct, which = np.unique(numbers, return_inverse=True)
+    codes = [explained.code(number) for number in distinct.tolist()]
+    which = which.reshape(-1)
+    lines = lines_of(codes, which, offsets).tolist()
+    chosen = [codes[place] for place in which.tolist()]
+    return [Frame(code.name, code.file, line, language=PYTHON) for code, line in zip(chosen, lines, strict=True)]
+
+
+def expanded(callers: I64, runs: I64, names: Names) -> tuple[Tree, I64]:
+    """The tree of the frames of stacks, each of which is a run of frames under its caller; and their innermost frames.
+
+    Stack 0, which is empty, has frame 0.
+    """
+    lengths, frames = np.array([len(run) for run in names.runs]), [number for run in names.runs for number in run]
+    length = lengths[runs]
+    ends = np.cumsum(length)
+    innermost = np.where(length, ends, 0)
+    starts = np.cumsum(lengths) - lengths
+    places = np.repeat(starts[runs] - ends + length, length) + np.arange(ends[-1])
+    outer = np.arange(ends[-1])
+    has_frames = length > 0
+    outer[(ends - length)[has_frames]] = innermost[callers[has_frames]]
+    numbers = np.array([0, *frames], "i8")
+    return Tree(np.concatenate(([0], outer)), np.concatenate(([0], numbers[1 + places]))), innermost
+
+
+def unified(tree: Tree, frames: list[Frame]) -> tuple[Stacks, I64]:
+    """Stacks, of which each is there once, and the number of the stack of each node of the tree.
+
+    Equal stacks have equally many frames and the same caller, so those with fewer frames come first.
+    """
+    depth = depths(tree.callers)
+    order = np.argsort(depth, kind="stable")
+    levels = np.split(order, np.searchsorted(depth[order], np.arange(1, depth.max() + 1)))
+    number = np.zeros(len(depth), "i8")
+    found, count = [np.zeros(1, "i8")], 1
+    for level in levels[1:]:
+        pairs = number[tree.callers[level]] * len(frames) + tree.frames[level]
+        fresh, places = np.unique(pairs, return_inverse=True)
+        number[level] = count + places.reshape(-1)
+        found.append(fresh)
+        count += len(fresh)
+    callers, innermost = np.divmod(np.concatenate(found), max(1, len(frames)))
+    return Stacks(frames, as_numbers(callers), as_numbers(innermost)), number
+
+
+def depths(callers: I64) -> I64:
+    """The number of frames from each node of a tree to its root. The path that is counted doubles with each step."""
+    depth = np.ones(len(callers), "i8")
+    depth[0] = 0
+    jump = callers
+    while jump.any():
+        depth += depth[jump]
+        jump = jump[jump]
+    return depth

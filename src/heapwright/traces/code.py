@@ -5,70 +5,74 @@ Source: CPython InternalDocs/code_objects.md (earlier Objects/locations.md), the
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from operator import itemgetter
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from heapwright.traces.stacks import PYTHON, Frame
+from heapwright.traces.arrays import I64, np
 
 UNIT = 2  # bytes of an instruction
-SHORT_END, ONE_LINE, NO_COLUMN, LONG, NO_PLACE = 10, 10, 13, 14, 15
+BEGINS = 0x80  # the first byte of an entry has this bit, the others have not
+ONE_LINE, NO_COLUMN, LONG, NO_PLACE = 10, 13, 14, 15  # forms; those below have no difference of lines
+PARTS = 6  # of a number of 32 bits
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(NamedTuple):
     name: str
     file: str
     first_line: int
     lines: bytes  # co_linetable
 
-    def frame(self, offset: int) -> Frame:
-        """The frame of this code at the instruction `offset` bytes from its start."""
-        place = bisect_right(self._ends, offset, key=itemgetter(0))
-        line = self._ends[place][1] if place < len(self._ends) else 0
-        return Frame(self.name, self.file, line or self.first_line, language=PYTHON)
 
-    @cached_property
-    def _ends(self) -> list[tuple[int, int]]:
-        """Where each range of instructions ends, and its line; 0 if it has none."""
-        return list(ranges(self.lines, self.first_line))
+def lines_of(codes: Sequence[Code], which: I64, offsets: I64) -> I64:
+    """The lines of instructions: for each one, its code's place in `codes`, and its offset there in bytes.
 
-
-def ranges(table: bytes, line: int) -> Iterator[tuple[int, int]]:
-    """The end and the line of each range of a line table. A damaged table ends early."""
-    place = end = 0
-    while place < len(table):
-        form, length = table[place] >> 3 & 15, (table[place] & 7) + 1
-        step, place = line_step(table, place + 1, form)
-        line += step
-        end += length * UNIT
-        yield end, 0 if form == NO_PLACE else line
+    Where a table has no line for an instruction, that is the code's first line.
+    """
+    owners, ends, lines = ranges([code.lines for code in codes], [code.first_line for code in codes])
+    place = np.searchsorted(owners << 32 | ends, which << 32 | offsets, side="right")
+    is_there = np.append(owners, -1)[place] == which
+    line = np.where(is_there, np.append(lines, 0)[place], 0)
+    first_lines = np.array([code.first_line for code in codes], "i8")
+    found: I64 = np.where(line, line, first_lines[which])
+    return found
 
 
-def line_step(table: bytes, place: int, form: int) -> tuple[int, int]:
-    """The difference of lines that an entry of this form has at `place`, and the place of the next entry."""
-    if form < SHORT_END:
-        return 0, place + 1
-    if form < NO_COLUMN:
-        return form - ONE_LINE, place + 2
-    if form == NO_PLACE:
-        return 0, place
-    step, place = number(table, place)
-    for _ in range(3 if form == LONG else 0):
-        _, place = number(table, place)
-    return (-(step >> 1) if step & 1 else step >> 1), place
+def ranges(tables: Sequence[bytes], first_lines: Sequence[int]) -> tuple[I64, I64, I64]:
+    """The table, the end and the line of each range of instructions; the line is 0 if a range has none."""
+    data = b"".join(tables)
+    numbered = np.frombuffer(data, "u1")
+    starts = np.flatnonzero(numbered & BEGINS)
+    table_starts = np.cumsum([0, *map(len, tables)])[:-1]
+    owners = np.searchsorted(table_starts, starts, side="right") - 1
+    form, length = numbered[starts] >> 3 & 15, (numbered[starts] & 7).astype("i8") + 1
+    ends = within(owners, length * UNIT)
+    lines = np.array(first_lines, "i8")[owners] + within(owners, line_steps(data, starts, form))
+    return owners, ends, np.where(form == NO_PLACE, 0, lines)
 
 
-def number(table: bytes, place: int) -> tuple[int, int]:
-    """A number in parts of 6 bits, the lowest first, and the place after it."""
-    found = shift = 0
-    while place < len(table):
-        part = table[place]
-        place += 1
-        found |= (part & 63) << shift
-        shift += 6
-        if not part & 64:
-            break
-    return found, place
+def within(owners: I64, steps: I64) -> I64:
+    """The running sum of steps, which begins anew with each owner."""
+    total = np.cumsum(steps)
+    first = np.searchsorted(owners, owners)
+    summed: I64 = total - (total - steps)[first]
+    return summed
+
+
+def line_steps(data: bytes, starts: I64, form: I64) -> I64:
+    """The difference of lines of each entry: none, that of its form, or a number after its first byte."""
+    steps = np.where((form >= ONE_LINE) & (form < NO_COLUMN), form.astype("i8") - ONE_LINE, 0)
+    has_number = (form == NO_COLUMN) | (form == LONG)
+    number = numbers(data, starts[has_number] + 1)
+    steps[has_number] = np.where(number & 1, -(number >> 1), number >> 1)
+    return steps
+
+
+def numbers(data: bytes, places: I64) -> I64:
+    """The numbers at places of tables, in parts of 6 bits, the lowest first."""
+    parts = np.frombuffer(data + bytes(PARTS), "u1").astype("i8")
+    found, more = np.zeros(len(places), "i8"), np.ones(len(places), bool)
+    for part in range(PARTS):
+        piece = parts[places + part]
+        found |= np.where(more, (piece & 63) << 6 * part, 0)
+        more &= (piece & 64) != 0
+    return found

@@ -23,7 +23,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from heapwright.traces.arrays import I64, Mask, np
@@ -47,6 +47,7 @@ STARTS = 8
 COUNT, TIME, SITE = b"cts"
 COLUMN = struct.Struct("<BII")  # bytes per number, count of numbers, compressed bytes
 WIDTHS = 1, 2, 4, 8
+SHORT = 4096  # numbers: numpy takes longer to import
 ARRAY_TYPES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
@@ -110,8 +111,10 @@ def encode_column(numbers: NDArray[Any], level: int = LEVEL) -> bytes:
     return packed_column(width, len(numbers), compressor(level)(planes.tobytes()))
 
 
-def encode_list(numbers: Sequence[int]) -> bytes:
-    """The same for a list, without numpy."""
+def encode_numbers(numbers: bytes | array[int]) -> bytes:
+    """The same for bytes or an array of Python's; if there are few, without numpy."""
+    if len(numbers) > SHORT:
+        return encode_column(np.array(memoryview(numbers)))
     width = next(w for w in WIDTHS if max(numbers, default=0) < 1 << 8 * w)
     data = array(ARRAY_TYPES[width], numbers).tobytes()
     planes = b"".join(data[plane::width] for plane in range(width))

@@ -18,8 +18,9 @@ from __future__ import annotations
 import json
 import os
 import struct
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ from heapwright.files import written_whole
 from heapwright.traces import columns
 from heapwright.traces.arrays import U32, np
 from heapwright.traces.events import Events, Process, Summary, Trace, TraceError, live, no_events, starts, summarize
-from heapwright.traces.stacks import Frame, Stacks
+from heapwright.traces.stacks import Frame, Stacks, as_numbers
 from heapwright.wording import size
 
 MAGIC = b"HWTRACE\0"
@@ -46,6 +47,7 @@ LENGTH = struct.Struct("<Q")
 RUN_FACTS = "source", "program", "command", "date", "host"
 PROCESS_FACTS = "pid", "parent", "execs", "command", "threads", "sample"
 BYTES_IN_USE = 200  # for each event, while a command works on a whole trace in memory
+NO_SITES = as_numbers(())
 AGAIN = "copy the file again, or record again"
 
 
@@ -89,7 +91,11 @@ class Writer:
         self._index.append(Chunk(offset, process, events, blocks, live_bytes, live_blocks))
 
     def finish(
-        self, header: dict[str, Any], stacks: Stacks, places: Mapping[int, int] | None = None, sites: Sequence[int] = ()
+        self,
+        header: dict[str, Any],
+        stacks: Stacks,
+        places: Mapping[int, int] | None = None,
+        sites: array[int] = NO_SITES,
     ) -> None:
         """Add what is known at the end, and write everything.
 
@@ -141,10 +147,11 @@ def add_all(writer: Writer, process: int, events: Events) -> None:
         writer.flush()
 
 
-def encode_stacks(stacks: Stacks, sites: Sequence[int] = ()) -> bytes:
+def encode_stacks(stacks: Stacks, sites: array[int] = NO_SITES) -> bytes:
     """The content of STCK."""
     frames = as_json([list(frame) for frame in stacks.frames])
-    return b"".join(map(columns.encode_list, (stacks.parents, stacks.innermost, frames, sites)))
+    content: list[bytes | array[int]] = [stacks.parents, stacks.innermost, frames, sites]
+    return b"".join(map(columns.encode_numbers, content))
 
 
 def decode_stacks(content: bytes) -> tuple[Stacks, U32]:
@@ -160,7 +167,7 @@ def decode_stacks(content: bytes) -> tuple[Stacks, U32]:
         raise columns.Damaged("its stacks make no sense")
     if (sites >= len(parents)).any():
         raise columns.Damaged("its sites make no sense")
-    return Stacks(frames, parents.tolist(), innermost.tolist()), sites.astype("u4")
+    return Stacks(frames, as_numbers(parents), as_numbers(innermost)), sites.astype("u4")
 
 
 def header_of(trace: Trace) -> dict[str, Any]:

@@ -11,9 +11,11 @@ The first frame of a stack is the function that called malloc.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from heapwright.traces.arrays import U32, np
 
@@ -37,20 +39,28 @@ class Frame(NamedTuple):
         return f"{self.file}:{self.line}" if self.line else self.file or self.module
 
 
+def as_numbers(numbers: Any = (UNKNOWN,)) -> array[int]:
+    """Numbers in four bytes each, which grow like a list."""
+    return array("I", np.asarray(numbers, np.uint32).tobytes() if hasattr(numbers, "dtype") else numbers)
+
+
 @dataclass(eq=False)
 class Stacks:
     """The frames and the call stacks of a trace. Each frame and each stack is there once."""
 
     frames: list[Frame] = field(default_factory=list)
-    parents: list[int] = field(default_factory=lambda: [UNKNOWN])  # one element for each stack
-    innermost: list[int] = field(default_factory=lambda: [UNKNOWN])  # the number of its frame; stack 0 has none
-    _frame_numbers: dict[Frame, int] = field(default_factory=dict, repr=False)
-    _numbers: dict[tuple[int, int], int] = field(default_factory=dict, repr=False)
+    parents: array[int] = field(default_factory=as_numbers)  # one element for each stack
+    innermost: array[int] = field(default_factory=as_numbers)  # the number of its frame; stack 0 has none
 
-    def __post_init__(self) -> None:
-        self._frame_numbers = {frame: number for number, frame in enumerate(self.frames)}
-        pairs = list(zip(self.parents, self.innermost, strict=True))
-        self._numbers = {pair: number for number, pair in enumerate(pairs) if number != UNKNOWN}
+    @cached_property
+    def _frame_numbers(self) -> dict[Frame, int]:
+        return {frame: number for number, frame in enumerate(self.frames)}
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[int, int], int]:
+        """The number of each stack, by its parent and its innermost frame."""
+        pairs = zip(self.parents, self.innermost, strict=True)
+        return {pair: number for number, pair in enumerate(pairs) if number != UNKNOWN}
 
     def __len__(self) -> int:
         """The number of stacks, with the empty one."""

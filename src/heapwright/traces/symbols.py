@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from heapwright import elf
 from heapwright.traces.stacks import Frame
+from heapwright.traces.symbol_cache import SymbolCache
 
 DEBUG = Path("/usr/lib/debug")
 COPY = re.compile(r"\.(?:cold|constprop|isra|part|lto_priv|llvm)(?:\.\w+)*$")
@@ -30,11 +31,12 @@ class ModuleFile(NamedTuple):
 
 
 class Symbols:
-    """Looks up addresses. Each module is read once."""
+    """Looks up addresses. Each module is read once, and a large one only in the first run, if there is a cache."""
 
-    def __init__(self, debug_folder: Path = DEBUG):
-        self._debug_folder = debug_folder
+    def __init__(self, debug_folder: Path = DEBUG, kept: SymbolCache | None = None):
+        self._debug_folder, self._kept = debug_folder, kept
         self._table = cache(self._open)
+        self._demangled = cache(demangled)
 
     def frames(self, module: ModuleFile, address: int) -> list[Frame]:
         """The function at an address of a module's file, after the functions that are inlined there."""
@@ -43,27 +45,43 @@ class Symbols:
         frames = [self._frame(module, place, place is not found[-1]) for place in found if place.symbol]
         return frames or [Frame(f"{Path(module.path).name or '?'}+{address:#x}", module=module.path)]
 
-    @staticmethod
-    def _frame(module: ModuleFile, place: Any, is_inlined: bool) -> Frame:
-        return Frame(demangled(place.symbol), place.full_path or "", place.line, module.path, is_inlined=is_inlined)
+    def _frame(self, module: ModuleFile, place: Any, is_inlined: bool) -> Frame:
+        name = self._demangled(place.symbol)
+        return Frame(name, place.full_path or "", place.line, module.path, is_inlined=is_inlined)
 
     def _open(self, module: ModuleFile) -> Table | None:
         """The best table of symbols for a module; None if there is none."""
-        own = open_object(Path(module.path))
+        if self._kept and (found := self._kept.find(module.build_id)):
+            return Table(found, elf.first_address(module.path))
+        best = self._best(module)
+        if not best:
+            return None
+        source, file = best
+        table = file.make_symcache()
+        if self._kept and "debug" in file.features:  # without it, debug information may still be installed
+            self._kept.keep(module.build_id, source, table)
+        return Table(table, elf.first_address(module.path))
+
+    def _best(self, module: ModuleFile) -> tuple[Path, Any] | None:
+        """The file that says most about a module, and its object of `symbolic`."""
+        path = Path(module.path)
+        own = open_object(path)
         if own and module.build_id and own.code_id != module.build_id:
             own = None
-        files = () if own and "debug" in own.features else debug_files(module, self._debug_folder)
-        others = (each for each in map(open_object, files) if each and each.code_id == module.build_id)
-        best = next((each for each in others if "debug" in each.features), own)
-        return Table(best, elf.first_address(module.path)) if best else None
+        if not own or "debug" not in own.features:
+            for each in debug_files(module, self._debug_folder):
+                found = open_object(each)
+                if found and found.code_id == module.build_id and "debug" in found.features:
+                    return each, found
+        return (path, own) if own else None
 
 
 class Table:
     """The symbols of one file."""
 
-    def __init__(self, file: Any, base: int):
+    def __init__(self, symbols: Any, base: int):
         self.base = base  # `symbolic` counts from the file's first loaded byte
-        self.lookup = file.make_symcache().lookup
+        self.lookup = symbols.lookup
 
 
 def open_object(path: Path) -> Any:
