@@ -8,10 +8,10 @@ the memory again, and it may not call the allocator again either. So the reserve
 thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. It grows only when that was
 wrong:
 
-    released  ->  needed again in the same epoch  ->  the credit grows by half
+    released  ->  needed again in the same epoch  ->  the credit grows by a quarter; for a huge block, by half
     an epoch ends                                 ->  the credit shrinks to what came and went in it, at most by half
 
-A heap that swings by 100 MiB thus pays for two swings in all and keeps the memory from then on; one that drains keeps
+A heap that swings by 100 MiB thus pays for four swings in all and keeps the memory from then on; one that drains keeps
 little. Threads that fill and drain one after another look like swings, and therefore it takes more than one. On a busy
 machine few calls fall into an epoch, and therefore a quiet one ends no more than half of the credit. This is the
 working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that only a mistake makes it grow.
@@ -29,7 +29,7 @@ from heapwright.layout import Struct, Word
 SLACK = 1 << 19  # bytes that may always stay
 LOG2_SHARE = 5  # and a thirty-second of the live ones
 LOG2_EXCESS = 2  # a release makes room for a quarter of what may stay
-LOG2_LESSON = 1  # half of what was released by mistake may stay next time
+TILES, HUGE = 2, 1  # a quarter of what was released by mistake may stay next time, or a half: binary logarithms
 EPOCH = 200_000_000  # nanoseconds
 
 
@@ -96,11 +96,14 @@ def note_use(heap):
     heap.reserve.least = min(heap.reserve.least, size(heap))
 
 
-def note_fresh(heap, taken):
-    """Note bytes that the kernel must fill with zeros; a release in this epoch was wrong by as much."""
+def note_fresh(heap, taken, lesson):
+    """Note bytes that the kernel must fill with zeros; a release in this epoch was wrong by as much.
+
+    `lesson` is TILES or HUGE. Tiles teach less, because threads that fill and drain in turn need many of them.
+    """
     reserve = heap.reserve
     if taken > 0 and reserve.released > 0:
         end_epoch_if_over(heap)
         regretted = min(taken, reserve.released)
         reserve.released -= regretted
-        reserve.credit += regretted >> LOG2_LESSON
+        reserve.credit += regretted >> lesson

@@ -272,7 +272,7 @@ def map_range(heap, size, boundary):
         start = mappings.map_at_multiple(heap.memory, size, boundary)
     if start == NULL:
         return heap.huge.unused.at(NULL)
-    reserve.note_fresh(heap, size)
+    reserve.note_fresh(heap, size, reserve.HUGE)
     found = note(heap, start, size)
     found.is_fresh = 1
     return found

@@ -188,7 +188,7 @@ def occupy(heap, run, tiles):
     new = bits.count_bits(fresh)
     heap.pages.dirty -= tiles - new
     reserve.note_use(heap)
-    reserve.note_fresh(heap, new << records.LOG2_TILE)
+    reserve.note_fresh(heap, new << records.LOG2_TILE, reserve.TILES)
 
 
 def describe(run, tiles, tag):
