@@ -296,7 +296,8 @@ def check(heap, start, end):
     if records.MESHED != 0:
         mesh_checks.check_meshes(heap, [slab for each in segments for slab in runs_of(each) if records.is_slab(slab)])
     check_huge(heap)
-    check_reserve(heap)
+    kept = heap.reserve
+    assert 0 <= kept.least <= reserve.size(heap) and kept.credit >= 0 and kept.released >= 0, W13
 
 
 def check_segments(heap, segments):
@@ -390,11 +391,6 @@ def check_huge(heap):
     assert len(list(chained(store.unused))) + len(ranges) == store.records, W10
     live = [each.size for each in ranges if not each.is_kept]
     assert len(live) == store.blocks and sum(live) == store.live <= store.peak, W11
-
-
-def check_reserve(heap):
-    kept = heap.reserve
-    assert 0 <= kept.least <= reserve.size(heap) and kept.credit >= 0 and kept.released >= 0, W13
 
 
 def chained(found):
