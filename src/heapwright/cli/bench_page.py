@@ -16,7 +16,7 @@ from heapwright.wording import counted
 BENCH = "../bench/README.md"
 CLOCKS = {"cpu": "the processor time of all threads and children", "wall": "wall-clock time"}
 REPEATED = {"cpu": FIGURES["cpu"], "wall": FIGURES["wall"]}  # by clock, what `time` is already
-MADE = "<!-- Made by `heapwright bench --page`: run that again. -->"
+MADE = "<!-- Made by `heapwright bench --page FILE`: run that again. -->"
 
 
 def page_of(report: dict[str, Any], raw: str) -> str:
