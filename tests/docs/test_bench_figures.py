@@ -55,6 +55,24 @@ def test_call_stacks(label: str) -> None:
         assert bool(ratios) == bool(figures(row))
 
 
+def test_a_sample() -> None:
+    programs = json.loads((BENCH / "results" / "sampling.json").read_text())["programs"]
+    for row in programs:
+        percent, spread = 100 * (row["instructions_x"] - 1), 100 * row["cpu_x_spread"]
+        expected = [f"+ {percent:.1f} %", f"{row['cpu_x']:.2f}", f"{spread:.0f} %", f"{row['collector_cpu_s']:.2f} s"]
+        assert figures(row["program"].replace("gcc", "g++"), "## A sample")[0] == expected
+
+
+def test_recordings_beside_heaptrack() -> None:
+    programs = json.loads((BENCH / "results" / "recording_part.json").read_text())["programs"]
+    wall, cpu = ("record_x", "heaptrack_x"), ("record_cpu_x", "sample_cpu_x", "heaptrack_cpu_x", "memray_cpu_x")
+    for row in programs:
+        ratios = [f"{row[name]:.2f}" for name in (*wall, *cpu) if name in row]
+        name = row["program"].replace("gcc", "g++")
+        [found] = [each for each in figures(name, "heaptrack on the program itself") if len(each) == 8]
+        assert [cell for cell in found if cell != "-"] == [f"{row['events']:,}", f"{row['bare_s']:.2f} s", *ratios]
+
+
 ADVISED = {"redis": "redis-server", "python": "python3", "sqlite": "sqlite3"}
 
 

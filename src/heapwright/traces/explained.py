@@ -36,11 +36,13 @@ class Explained:
     _first_lines: dict[int, int] = field(default_factory=dict)  # of code objects
     _texts: list[NDArray[Any]] = field(default_factory=list)
     _codes: dict[int, Code] = field(default_factory=dict)  # as far as they are asked for
+    _modules: dict[int, ModuleFile] = field(default_factory=dict)  # the same
     _joined: dict[tuple[int, int], bytearray] | None = None  # the texts, by kind and owner; None: not yet made
 
     def add(self, records: NDArray[Any]) -> None:
         """Take in records of any kind and in any order."""
         self._codes.clear()
+        self._modules.clear()
         self._joined = None
         stacks = records[(records["op"] == raw_stacks.STACK) & (records["site"] < MAX_STACKS)]
         if len(stacks):
@@ -70,8 +72,11 @@ class Explained:
         return callers, values
 
     def module(self, number: int) -> ModuleFile:
-        path, build_id = (self._text(kind, number) for kind in (raw_stacks.PATH, raw_stacks.BUILD_ID))
-        return ModuleFile(path.decode(errors="surrogateescape"), build_id.hex())
+        """A binary or library. What is missing is empty."""
+        if number not in self._modules:
+            path, build_id = (self._text(kind, number) for kind in (raw_stacks.PATH, raw_stacks.BUILD_ID))
+            self._modules[number] = ModuleFile(path.decode(errors="surrogateescape"), build_id.hex())
+        return self._modules[number]
 
     def code(self, number: int) -> Code:
         """A code object. What is missing is empty."""
