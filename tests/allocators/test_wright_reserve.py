@@ -68,6 +68,37 @@ def test_a_huge_block_needed_again_is_kept_in_the_end(heap):
     assert len(calls) == before
 
 
+def test_a_freed_huge_block_touches_the_next_one(heap):
+    """Two that are no multiples of 1 MiB serve one of their sizes together."""
+    others = [heap.alloc(2 * MIB + 300 * KIB) for _ in range(8)]
+    heap.state.reserve.credit = 16 * MIB
+    for block in others:
+        heap.dealloc(block)
+    heap.check()
+    assert heap.state.huge.ranges == 1
+    assert heap.alloc(7 * MIB) in others
+    heap.check()
+
+
+def test_an_epoch_of_few_huge_frees_lasts_longer(heap):
+    state = heap.state.reserve
+    heap.dealloc(heap.alloc(5 * MIB))
+    heap.process.clock += reserve.EPOCH
+    heap.dealloc(heap.alloc(5 * MIB))
+    assert state.frees == 2 and state.since == 0 and state.credit > MIB, "the first release was a mistake"
+    heap.process.clock += reserve.LONGEST_EPOCH
+    heap.dealloc(heap.alloc(5 * MIB))
+    assert state.since == heap.process.clock
+
+
+def test_an_epoch_of_many_huge_frees_is_over_after_a_fifth_of_a_second(heap):
+    heap.state.reserve.frees = reserve.FREES - 1
+    heap.dealloc(heap.alloc(5 * MIB))
+    heap.process.clock += reserve.EPOCH
+    heap.dealloc(heap.alloc(5 * MIB))
+    assert heap.state.reserve.since == heap.process.clock
+
+
 # --- holes
 
 

@@ -33,7 +33,9 @@ def dealloc_huge(heap, address):
     locks.acquire(heap.memory, heap.pages.lock)
     freed = live_huge(heap, address)
     slots.count(heap.huge, -1, -freed.size)
+    heap.reserve.frees += 1
     freed.is_fresh = 0
+    slots.widen(heap, freed)
     slots.keep(heap, freed)
     tiles.settle(heap)
     locks.release(heap.memory, heap.pages.lock)

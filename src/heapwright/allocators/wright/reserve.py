@@ -12,13 +12,15 @@ wrong:
     an epoch ends                                 ->  the credit shrinks to what came and went in it, at most by half
 
 A heap that swings by 100 MiB thus pays for four swings in all and keeps the memory from then on; one that drains keeps
-little. Threads that fill and drain one after another look like swings, and therefore it takes more than one. On a busy
-machine few calls fall into an epoch, and therefore a quiet one ends no more than half of the credit. This is the
-working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that only a mistake makes it grow.
+little. Threads that fill and drain one after another look like swings, and therefore it takes more than one. What huge
+blocks move counts twice: few kept ranges fit a request, so a reserve in full use does not swing to its ends. This is
+the working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that only a mistake makes it grow.
 
-An epoch is a fifth of a second. The clock is read only where memory is released, or fresh memory is taken soon after.
-In the machine it stands still, so an epoch lasts until a test ends it. The caller of every function here holds the lock
-of `pages`.
+An epoch is a fifth of a second. If huge blocks are freed in it, it lasts until there were 256 of them, or five seconds:
+a program that writes to all of a huge block, or waits for a busy machine, frees few in a fifth of a second. For the
+same reason an epoch ends no more than half of the credit. The clock is read only where memory is released, or fresh
+memory is taken soon after. In the machine it stands still, so an epoch lasts until a test ends it. The caller of every
+function here holds the lock of `pages`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ LOG2_SHARE = 5  # and a thirty-second of the live ones
 LOG2_EXCESS = 2  # a release makes room for a quarter of what may stay
 TILES, HUGE = 2, 1  # a quarter of what was released by mistake may stay next time, or a half: binary logarithms
 EPOCH = 200_000_000  # nanoseconds
+LONGEST_EPOCH = 25 * EPOCH
+FREES = 256  # of huge blocks: so many show what is needed
 
 
 class Reserve(Struct):
@@ -39,6 +43,7 @@ class Reserve(Struct):
     least: Word  # the fewest bytes of the reserve in this epoch
     most: Word  # and the most, when it was last compared with what may stay
     since: Word  # the clock when the epoch began
+    frees: Word  # of huge blocks in this epoch
     gone: Word  # bytes that ever went back to the kernel
 
 
@@ -77,12 +82,24 @@ def target(heap):
 
 def end_epoch_if_over(heap):
     reserve, now = heap.reserve, heap.memory.clock()
-    if now - reserve.since >= EPOCH:
-        reserve.credit = min(reserve.credit, max(reserve.most - reserve.least, reserve.credit >> 1))
+    if is_over(reserve, now - reserve.since):
+        reserve.credit = min(reserve.credit, max(needed(reserve), reserve.credit >> 1))
         reserve.least = size(heap)
         reserve.most = size(heap)
         reserve.released = 0
+        reserve.frees = 0
         reserve.since = now
+
+
+def needed(reserve):
+    """What came and went in the epoch; twice as much if huge blocks did, because few kept ranges fit exactly."""
+    came_and_went = reserve.most - reserve.least
+    return came_and_went << 1 if reserve.frees > 0 else came_and_went
+
+
+def is_over(reserve, lasted):
+    """Whether an epoch is over that lasted so many nanoseconds."""
+    return lasted >= LONGEST_EPOCH or (lasted >= EPOCH and (reserve.frees == 0 or reserve.frees >= FREES))
 
 
 def note_gone(heap, size):

@@ -10,7 +10,8 @@ table leads to them:
              40 | next, previous     |  among the kept ones, the highest first
                 +--------------------+
 
-Page faults dominate the cost of huge blocks, so freed ranges are kept for later requests. Kept ranges that touch merge.
+Page faults dominate the cost of huge blocks, so freed ranges are kept for later requests. A freed one is extended to a
+multiple of 1 MiB, for kept ranges that touch merge.
 A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. What is
 too much (reserve) goes back to the kernel, from the highest range on. If the kernel refuses to unmap a range, its
 frames are released and it stays kept.
@@ -166,6 +167,13 @@ def absorb(heap, lower):
         heap.huge.kept += upper.size
         lower.is_fresh &= upper.is_fresh
         forget(heap, upper)
+
+
+def widen(heap, freed):
+    """Extend a range to a multiple of 1 MiB, so that it touches the next one; the kernel may refuse."""
+    whole = bits.align_up(freed.size, records.SEGMENT)
+    if whole != freed.size and heap.memory.mremap(freed.start, freed.size, whole, 0) != -1:
+        freed.size = whole
 
 
 def keep(heap, freed):
