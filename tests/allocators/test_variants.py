@@ -22,6 +22,7 @@ EXAMPLES = (
     "slab[WARM=1,MAX_ROUNDS=2]",
     "dlmalloc[FOOTERS=1]",
     "ptmalloc[VERSION=236]",
+    "wright[HARDENED=1]",
 )
 MINE = '''"""Mine."""
 
@@ -62,7 +63,8 @@ def held_after_one(spec):
 )
 def test_a_variant_is_a_heap(spec):
     subject = Subject(spec)
-    checks = checks_for(("lint", "numbered", "own_invariants", "U", "double_free", "foreign_free", "sizes"))
+    misuse = "double_free", "foreign_free", "interior_free", "wrong_size"
+    checks = checks_for(("lint", "numbered", "own_invariants", "U", *misuse, "sizes"))
     failed = [each for each in run(subject, checks) if each.verdict is Verdict.FAILS]
     assert failed == []
 

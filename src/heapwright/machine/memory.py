@@ -14,7 +14,7 @@ from heapwright.machine.fault import Fault, Kind, diagnose
 from heapwright.machine.names import contents
 from heapwright.machine.pages import Page
 from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, NOT_THE_HEAPS, REPEAT, USER, WRITTEN, codes_with
-from heapwright.machine.state import ProcessState
+from heapwright.machine.state import RANDOM_BITS, ProcessState
 
 if TYPE_CHECKING:
     from heapwright.layout import Struct
@@ -341,7 +341,7 @@ class View:
             self.process.scheduler.relax()
 
     def random(self) -> int:
-        return self.process.random.getrandbits(63)
+        return self.process.random.getrandbits(RANDOM_BITS)
 
     def clock(self) -> int:
         return self.process.clock

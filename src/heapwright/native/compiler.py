@@ -27,7 +27,7 @@ from heapwright.native import (
 from heapwright.native.lean import LeanLibrary, modules_of
 from heapwright.native.portable import portable
 from heapwright.native.runtime.kernel import THREAD_WORDS
-from heapwright.native.shell import CARD, FAULTS, shell_text
+from heapwright.native.shell import CARD, FAULTS, NO_FAULTS, shell_text
 from heapwright.native.slow_paths import call_by_value, keep_apart
 
 OPTIONS = {
@@ -65,17 +65,19 @@ class Unit(NamedTuple):
     name: str = ""  # of the allocator, for its reports
     spec: str = ""  # of the stack, for the library's card
     handles_faults: bool = False  # it has pages that it protects, and a handler of SIGSEGV
+    expects_sizes: bool = False  # it checks the size that a caller says of a block that it frees
     has_frames: bool = False  # all functions keep a frame pointer, so that the library finds who called it
 
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:
     """One optimised LLVM module in which only the unit's exports are visible."""
-    shell, texts = [shell_text(unit.heap_bytes, unit.thread_words, unit.is_heap, unit.name, unit.spec)], {}
+    words = unit.heap_bytes, unit.thread_words
+    shell, texts = [shell_text(*words, unit.is_heap, unit.name, unit.spec, unit.expects_sizes)], {}
     for export in unit.exports:
         mangled, library = lower(export)
         shell.append(face_text(export, mangled))
         texts.update(dict.fromkeys(modules_of(library)))
-    shell += [FAULTS] if unit.handles_faults else []
+    shell.append(FAULTS if unit.handles_faults else NO_FAULTS)
     shell += [f"@{alias} = alias ptr, ptr @{name}" for alias, name in unit.aliases.items()]
     frames = with_frames if unit.has_frames else str
     module = llvm.parse_assembly(frames("\n".join(shell)))

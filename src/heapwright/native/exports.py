@@ -18,7 +18,7 @@ LIFECYCLE = {
     "end": 0,
 }
 FAULTS = {"on_fault": 3}  # of a stack that has protected pages: the handler of SIGSEGV
-KERNEL = {"limit": 1, "set_clock": 1}
+KERNEL = {"limit": 1, "set_clock": 1, "set_chance": 1}
 SILENT = (  # they return nothing
     *("dealloc", "fork_prepare", "fork_parent", "fork_child", "thread_exit"),
 )
