@@ -181,6 +181,19 @@ def test_calloc_is_zero_even_where_nobody_checks(size):
         heap.alloc_zeroed(size)  # the machine looks
 
 
+def test_a_resize_within_its_tiles_leaves_the_run_behind_alone():
+    """That run is a slab on tiles that were used before, so its blocks must be cleared when they are carved."""
+    heap = fresh()
+    old = [heap.alloc(40_000) for _ in range(3)]
+    heap.process.poke(old[1], b"x" * 40_000)
+    heap.dealloc(old[1])
+    block = heap.alloc(1000)
+    assert block // (1 << 14) == old[1] // (1 << 14)
+    heap.realloc(old[0], 41_000)
+    for _ in range(100):
+        heap.alloc(1000)
+
+
 def test_memory_that_a_large_block_left_is_cleared():
     heap = fresh()
     block = heap.alloc(400_000)

@@ -17,12 +17,13 @@ from heapwright.layout import NULL, Array, Atomic, Struct, Word
 
 WORDS = 1 << 10
 BEFORE_TILES, BEHIND_TILES = 1, 2  # the two guards of a segment, as bits
+STEP = bits.wrapping_mul(chance.GAMMA, 2)  # from one secret to the next; odd ones stay odd
 LOG2_SEGMENT = bits.floor_log2(records.SEGMENT)
 
 
 class Known(Struct):
     segments: Array[Atomic[Segment], WORDS * hardened.HARDENED]
-    secret: Array[Word, hardened.HARDENED]
+    secret: Array[Word, hardened.HARDENED]  # of the segment that was entered last; 0 before the first
     inverses: Array[Word, classes.CLASSES * hardened.HARDENED]  # of the block sizes, times 2**LOG2_INVERSE, rounded up
 
 
@@ -71,7 +72,8 @@ def enter(heap, segment):
     """Enter a new segment, with a secret of its own, and protect its guards. The lock is held."""
     if heap.known.secret[0] == 0:
         open_once(heap)
-    segment.key = chance.mixed(heap.known.secret[0] ^ segment.address)
+    heap.known.secret[0] = bits.wrapping_add(heap.known.secret[0], STEP)
+    segment.key = chance.mixed(heap.known.secret[0])
     link(word_for(heap, segment.address), segment)
     segment.guards = 0
     guard(heap, segment, BEFORE_TILES, 1)

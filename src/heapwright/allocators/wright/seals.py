@@ -3,7 +3,7 @@
          small block -> +---------------------+        large block -> +---------------------+
                         | the caller's bytes  |                       | the caller's bytes  |
          size asked for +---------------------+        size asked for +---------------------+
-                        | pattern             |  up to 16 bytes       | pattern             |  8 to 15 bytes
+                        | pattern             |  up to 71 bytes       | pattern             |  8 to 71 bytes
                         | zeros               |                       | anything            |
            its last 8 B | seal                |                       +---------------------+
                         +---------------------+          the size is in the record of its first tile
@@ -24,7 +24,8 @@ from heapwright.allocators.wright import hardened, homes, records
 from heapwright.allocators.wright.records import Block
 from heapwright.layout import NULL, Atomic, Byte, Struct, Word, Word16, Word32
 
-CHECKED = 1 << 10
+CHECKED = 1 << 10  # bytes
+EDGE = 64  # bytes
 COMMON = 1 << 10  # bytes of a block that waits among many
 NO_ZERO = 0x0101010101010101  # bits of each pattern
 SIZE = 48  # position of the size in a seal
@@ -79,7 +80,7 @@ def part(pattern, place):
 
 
 def draw_edge(memory, end, limit, pattern):
-    """Write the pattern behind the end of a block: up to the next word, and in that unless it is at the limit.
+    """Write the pattern behind the end of a block: up to the next word, and in EDGE bytes from there, up to a limit.
 
     The word around the end is not touched as a whole, because the caller's bytes in it need not be written yet.
     """
@@ -92,8 +93,8 @@ def draw_edge(memory, end, limit, pattern):
     if third & 4 != 0:
         Quarter(memory, third).quarter = part(pattern, third) & 0xFFFFFFFF
     word = bits.align_up(third, 8)
-    if word < limit:
-        Edge(memory, word).word = pattern
+    for place in range(word, min(word + EDGE, limit), 8):
+        Edge(memory, place).word = pattern
 
 
 def has_edge(memory, end, limit, pattern):
@@ -108,8 +109,8 @@ def has_edge(memory, end, limit, pattern):
     if third & 4 != 0:
         changed |= (Quarter(memory, third).quarter ^ part(pattern, third)) & 0xFFFFFFFF
     word = bits.align_up(third, 8)
-    if word < limit:
-        changed |= Edge(memory, word).word ^ pattern
+    for place in range(word, min(word + EDGE, limit), 8):
+        changed |= Edge(memory, place).word ^ pattern
     return changed == 0
 
 
@@ -274,13 +275,13 @@ def end_wait(heap, home, place):
 
 
 def carve_shuffled(slab, first, count):
-    """List new blocks in a random order, which follows from the secret and the place.
+    """List new blocks in a random order, which follows from the secret and the place in the segment.
 
     Their second words hold the order meanwhile (R. Durstenfeld, Algorithm 235: Random permutation, 1964).
     """
     if slab.is_fresh == 0:
         slab.memory.fill(first, count * slab.size, 0)
-    state = hardened.key_of(slab.memory, first) ^ first
+    state = hardened.key_of(slab.memory, first) ^ (first & (records.SEGMENT - 1))
     for i in range(count):
         nth(slab, first, i).second = i
     for i in range(count - 1, 0, -1):

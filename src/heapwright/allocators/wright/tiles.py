@@ -238,7 +238,7 @@ def resize_run(heap, run, tiles):
         vacate(heap, run.at(run.address + tiles * records.RECORD), run.tiles - tiles)
         run.tiles = tiles
         settle(heap)
-    elif can_grow(run, tiles):
+    elif tiles > run.tiles and can_grow(run, tiles):
         behind, tag = run.at(run.address + run.tiles * records.RECORD), run.tag.load()
         occupy(heap, behind, tiles - run.tiles)
         for i in range(run.tiles, tiles):

@@ -347,10 +347,7 @@ class Chance(Struct):
 
 
 def random():
-    """An unpredictable number. If the kernel has none so early, the address of the heap's words.
-
-    In our own region it is what somebody set, so that addresses are the same as in the machine.
-    """
+    """An unpredictable number, or a heap address if there is none so early; in our own region, what somebody set."""
     if runtime().mappings:
         return runtime().chance
     saved = errno()
