@@ -19,7 +19,7 @@ from typing import Any
 
 PLAIN, HARDENED = "wright", "wright[HARDENED=1]"
 GROUPS = ("alone", "threads", "programs")
-REPEATS = 5
+REPEATS = 3
 
 
 def raw_figures() -> dict[str, Any]:

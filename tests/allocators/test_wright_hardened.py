@@ -75,6 +75,13 @@ def test_and_of_an_aligned_one(align):
     assert block % align == 0 and reported(free, heap, block) == "written behind its end"
 
 
+@pytest.mark.parametrize("align", [1 << 17, 1 << 18, 1 << 19, 1 << 20])
+def test_the_largest_alignments_have_room_before_the_guard(align):
+    heap = fresh()
+    blocks = [heap.alloc(size, align) for size in (100, 200_000, 500_000)]
+    assert all(block and block % align == 0 for block in blocks)
+
+
 def test_usable_bytes_are_the_requested_ones():
     heap = fresh()
     for size in (0, 1, 24, 1000, 5000, 40_000, 500_000):

@@ -128,6 +128,7 @@ RETAINS = 1 << 15  # a home, and the records of huge blocks
 FEW_TILES, LOG2_CHANGED = 8, 3  # a home may lose so many tiles and an eighth before its lists go home
 
 MAX_LARGE = tiles.MAX_RUN * records.TILE
+MAX_ALIGN = MAX_LARGE >> hardened.HARDENED  # no run of MAX_RUN tiles at a multiple of as many has room before the guard
 
 
 class Heap(Struct):
@@ -167,7 +168,7 @@ def alloc_slowly(heap, size, align):
 
 
 def alloc_once(heap, rounded, align):
-    if align > MAX_LARGE or rounded > MAX_LARGE:
+    if align > MAX_ALIGN or rounded > MAX_LARGE:
         return huge_ranges.alloc_huge(heap, rounded, align)
     if align > records.TILE or rounded > classes.MAX_SMALL:
         return alloc_large(heap, rounded, align)
