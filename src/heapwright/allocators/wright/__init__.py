@@ -39,6 +39,9 @@ when threads go idle.
 A variant, `wright[MESHED=1]`, lets pages of slabs share a frame if their live blocks lie at different places: when
 memory is trimmed or drains (meshes, meshing). It hands out the blocks of a new page in scattered order.
 
+The variant `wright[HARDENED=1]` reports misuse: a block ends with a seal, links are encoded, freed blocks are cleared
+and checked, and segments have protected pages (hardened, seals, known).
+
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
     W2  in a slab, blocks out of it and free ones sum to the carved ones, and `left` counts down to the next event
@@ -57,6 +60,8 @@ Invariants
     W15 the pages that share a frame form a circle, which is counted
     W16 of the pages that share a frame, at most one has a block that is not sunk at each place
     W17 only a slab of one tile, carved to its end, has meshed pages; a sunk block touches one, and is not on a list
+    W18 hardened: exactly the live blocks in slabs end with a seal
+    W19 hardened: the table of segments has each one in its list, once
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
 Each of the first 16 threads has at most two spares of 128 KiB.
@@ -72,15 +77,18 @@ from __future__ import annotations
 from heapwright import bits, locks
 from heapwright.allocators.wright import (
     classes,
+    hardened,
     homes,
     huge_ranges,
     inspect,
+    known,
     lives,
     meshes,
     meshing,
     records,
     remote,
     reserve,
+    seals,
     slabs,
     slots,
     spares,
@@ -102,7 +110,8 @@ DEALLOC_COST = "O(1), a lock once in half a list"
 GIVES_BACK = "tiles, segments and huge blocks"
 
 THREADS = "own"
-RACES = ()
+RACES = hardened.RACES
+DETECTS = hardened.DETECTS
 SLOW_PATHS = (
     *("alloc_medium", "alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc"),
     # Each of these has several callers. One copy keeps the library small: all its pages count in a small program.
@@ -119,16 +128,21 @@ SLOW_PATHS = (
     ),
     *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment", "spares.put"),
     *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
+    # What only a hardened heap has.
+    *("is_linked", "known.enter", "known.remove", "carve_shuffled", "resize_sealed", "checked_large", "close_large"),
+    *("send_waiting", "put_waiting_home", "require_huge_size"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
     *("meshing.mesh", "mesh_after_drain", "for_each_ring"),
     *("part_all", "meshes.sunk_in", "raise_sunk", "carve_scattered"),
 )
-TUNABLES = (("MESHED", "records.MESHED", (0, 1)),)
+TUNABLES = (("HARDENED", "hardened.HARDENED", (0, 1)), ("MESHED", "records.MESHED", (0, 1)))
+EXCLUSIVE = ("HARDENED", "MESHED")  # encoded links are not known to the pages that share a frame
 RECLAIMS = True  # when memory runs out, kept memory is released
 RETAINS = 1 << 15  # a home, and the records of huge blocks
 FEW_TILES, LOG2_CHANGED = 8, 3  # a home may lose so many tiles and an eighth before its lists go home
 
 MAX_LARGE = tiles.MAX_RUN * records.TILE
+MAX_ALIGN = MAX_LARGE >> hardened.HARDENED  # no run of MAX_RUN tiles at a multiple of as many has room before the guard
 
 
 class Heap(Struct):
@@ -137,6 +151,7 @@ class Heap(Struct):
     huge: Inline[slots.Huge]
     reserve: Inline[reserve.Reserve]
     meshes: Inline[meshes.Meshes]
+    known: Inline[known.Known]
 
 
 # --- the slow paths
@@ -168,7 +183,7 @@ def alloc_slowly(heap, size, align):
 
 
 def alloc_once(heap, rounded, align):
-    if align > MAX_LARGE or rounded > MAX_LARGE:
+    if align > MAX_ALIGN or rounded > MAX_LARGE:
         return huge_ranges.alloc_huge(heap, rounded, align)
     if align > records.TILE or rounded > classes.MAX_SMALL:
         return alloc_large(heap, rounded, align)
@@ -285,6 +300,8 @@ def dealloc_large(heap, home, run):
 def live_record(heap, address):
     """The record of the tile of a block; report a tile that no block of this kind can begin in."""
     record = records.record_of(heap, address)
+    if hardened.IS_HARDENED and not known.is_ours(heap, address):
+        heap.memory.fault("not a block of this heap", address)
     tag = record.tag.load()
     if records.segment_of(record).magic != records.SEGMENT_MAGIC or tag == records.SEGMENT_MAGIC:
         heap.memory.fault("not a block of this heap", address)
@@ -300,26 +317,23 @@ def usable_size(heap, address):
         return huge_ranges.huge_size(heap, address)
     record = live_record(heap, address)
     run = records.head_of(record)
+    if hardened.IS_HARDENED:
+        return seals.size_of_small(heap, address, run) if records.is_slab(run) else run.left
     return run.size if records.is_slab(run) else records.bytes_of(run)
 
 
-# --- the allocator
-
-
-def alloc(heap, size, align):
+def take(heap, size, align):
     """Take a block from this thread's list. The class of a size rounded up to `align` has that alignment."""
     align = max(align, ALIGN)
     rounded = bits.wrapping_add(size, align - 1) & -align  # an absurd size wraps around, to class 0 or beyond the limit
     if bits.unsigned_less(rounded, heap.memory.local(homes.LIMIT)):  # the limit is 0 before the thread's first call
         hot = homes.Hot(heap.memory, heap.memory.local(homes.MINE) + rounded)
-        block = hot.first
-        if block:
-            hot.first = block.next
-            return block.address
+        if hot.first:
+            return homes.hand_out(hot)
     return alloc_medium(heap, size, align)
 
 
-def dealloc(heap, address, size, align):
+def put(heap, address):
     """Free into the list that the tile's tag names, if that is this thread's and has room."""
     offset = records.offset_of(address)
     if offset != 0:
@@ -330,12 +344,119 @@ def dealloc(heap, address, size, align):
             hot.room = bits.wrapping_add(room, -1)
             if room != 0:
                 block = records.Block(heap.memory, address)
-                block.next = hot.first
+                records.link(block, hot.first)
                 hot.first = block
             else:
                 dealloc_home(heap, address, tag)
             return
     dealloc_slowly(heap, address)
+
+
+# --- a hardened heap
+
+
+def alloc_sealed(heap, size, align):
+    """Take a block that is full of zeros, if it is small, and mark its end."""
+    if bits.is_absurd(size, align):
+        return NULL
+    address = take(heap, seals.padded(size), align)
+    if address != NULL and not bits.is_aligned(address, records.SEGMENT):
+        run = records.head_of(records.record_of(heap, address))
+        if records.is_slab(run):
+            seals.require_clear(heap, address, run.size)
+            seals.close(heap.memory, address, run.size, size)
+        else:
+            seals.close_large(heap, address, run, size)
+    return address
+
+
+def dealloc_sealed(heap, address, size, align):
+    """Check a block and clear it. Free the one that has waited longest in its stead."""
+    if bits.is_aligned(address, records.SEGMENT):
+        require_huge_size(heap, address, size, align)
+    else:
+        run = records.head_of(live_record(heap, address))
+        if records.is_slab(run):
+            require_size(heap, address, size, seals.checked_small(heap, address, run))
+            seals.clear(heap, address, run.size)
+            address = seals.wait(heap, address, run.size)
+        else:
+            require_size(heap, address, size, seals.checked_large(heap, address, run))
+    if address != NULL:
+        put(heap, address)
+
+
+def expect_size(heap, address, size, align):
+    """Report that a caller, who is about to free a block of ours, says a wrong size. Ignore other addresses."""
+    if bits.is_aligned(address, records.SEGMENT):
+        if huge_ranges.is_live(heap, address):
+            require_huge_size(heap, address, size, align)
+    elif known.is_ours(heap, address):
+        require_size(heap, address, size, usable_size(heap, address))
+
+
+def require_size(heap, address, said, size):
+    """The same for the size of a block that is not huge. C's `free` says 0."""
+    if said not in (0, size):
+        heap.memory.fault("wrong size", address, size)
+
+
+def require_huge_size(heap, address, said, align):
+    """The same for a huge block, of which only the whole megabytes are known."""
+    size = huge_ranges.huge_size(heap, address)
+    if said > size or 0 < bits.align_up(bits.align_up(said, max(align, ALIGN)), records.SEGMENT) < size:
+        heap.memory.fault("wrong size", address, size)
+
+
+def realloc_sealed(heap, address, align, new_size):
+    """Stay if the block's class is that of the new size, or if a large block can be resized where it is; else move."""
+    is_huge = bits.is_aligned(address, records.SEGMENT)
+    size = huge_ranges.huge_size(heap, address) if is_huge else checked_size(heap, address)
+    if not bits.is_absurd(new_size, align) and resize_sealed(heap, address, size, align, new_size):
+        return address
+    target = alloc(heap, new_size, align)
+    if target != NULL:
+        heap.memory.copy(target, address, min(size, new_size))
+        dealloc(heap, address, 0, align)
+    return target
+
+
+def checked_size(heap, address):
+    """The size of a live block that is not huge, after a look at the bytes around it."""
+    run = records.head_of(live_record(heap, address))
+    return seals.checked_small(heap, address, run) if records.is_slab(run) else seals.checked_large(heap, address, run)
+
+
+def resize_sealed(heap, address, size, align, new_size):
+    """Resize a block in place; return whether that was possible."""
+    if bits.is_aligned(address, records.SEGMENT):
+        return resize(heap, address, new_size)
+    run, rounded = records.head_of(records.record_of(heap, address)), bits.align_up(seals.padded(new_size), align)
+    if not records.is_slab(run):
+        if not resize(heap, address, rounded):
+            return False
+        seals.close_large(heap, address, run, new_size)
+        return True
+    if rounded > classes.MAX_SMALL or classes.class_of(rounded) != records.class_in(run):
+        return False
+    seals.reclose(heap, address, run.size, size, new_size)
+    return True
+
+
+# --- the allocator
+
+
+def alloc(heap, size, align):
+    """Take a block from this thread's list."""
+    return alloc_sealed(heap, size, align) if hardened.IS_HARDENED else take(heap, size, align)
+
+
+def dealloc(heap, address, size, align):
+    """Put a block into this thread's list, if it is one of its home's."""
+    if hardened.IS_HARDENED:
+        dealloc_sealed(heap, address, size, align)
+    else:
+        put(heap, address)
 
 
 def alloc_zeroed(heap, size, align):
@@ -350,11 +471,15 @@ def is_zero(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
         return huge_ranges.is_zero(heap, address)
     record = records.record_of(heap, address)
+    if hardened.IS_HARDENED and records.is_slab(record):
+        return records.head_of(record).size <= seals.CHECKED
     return record.tag.load() == records.LARGE_TAG and record.is_fresh != 0
 
 
 def realloc(heap, address, size, align, new_size):
     """Stay if the block fits and is half full, or can shrink or grow where it is; else move."""
+    if hardened.IS_HARDENED:
+        return realloc_sealed(heap, address, align, new_size)
     usable = usable_size(heap, address)
     if usable >> 1 <= new_size <= usable:
         return address

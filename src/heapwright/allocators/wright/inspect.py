@@ -9,13 +9,17 @@ from heapwright import bits, locks, spans, stats
 from heapwright.allocators.parts import chains, object_bitmap
 from heapwright.allocators.wright import (
     classes,
+    contents,
+    hardened,
     holes,
     homes,
+    known,
     mesh_checks,
     meshes,
     records,
     remote,
     reserve,
+    seals,
     slabs,
     slots,
     spares,
@@ -77,6 +81,8 @@ def walk_segment(heap, segment):
                 for span in walk_slab(heap, record):  # noqa: UP028  `yield from` does not compile
                     yield span
         tile += count
+    if records.TILES < records.RECORDS:
+        yield segment.address + records.TILES * records.TILE, hardened.GUARD_TILES * records.TILE, spans.OWN
 
 
 def kind_of_free(segment, tile):
@@ -113,7 +119,7 @@ def window(chain, start, size):
     found = 0
     while chain:
         found |= object_bitmap.bit_for(chain.address, start, size)
-        chain = chain.next
+        chain = records.next_of(chain)
     return found
 
 
@@ -126,11 +132,13 @@ def cached_window(heap, slab, start, size):
         slot = remote.slot_for(home, slab)
         if slot.slab == slab:
             found |= window_of(slot.first, slot.count, start, size)
+        if hardened.IS_HARDENED:
+            found |= waiting_window(home, start, size)
         home = home.older
     batch = remote.newest_batch(owner)
     while batch:
         found |= batch_window(batch, start, size)
-        batch = batch.next
+        batch = records.next_of(batch)
     return found
 
 
@@ -139,14 +147,21 @@ def window_of(chain, count, start, size):
     found = 0
     for _ in range(count):
         found |= object_bitmap.bit_for(chain.address, start, size)
-        chain = chain.next
+        chain = records.next_of(chain)
+    return found
+
+
+def waiting_window(home, start, size):
+    """The same for the blocks that wait in a home."""
+    found = 0
+    for i in range(hardened.WAITING):
+        found |= object_bitmap.bit_for(home.waiting[i], start, size)
     return found
 
 
 def batch_window(batch, start, size):
-    found = object_bitmap.bit_for(batch.address, start, size)
-    second = batch.at(batch.second & remote.ADDRESS)
-    return found | window_of(second, (batch.second >> remote.COUNT) - 1, start, size)
+    found, word = object_bitmap.bit_for(batch.address, start, size), records.second_of(batch)
+    return found | window_of(batch.at(word & remote.ADDRESS), (word >> remote.COUNT) - 1, start, size)
 
 
 # --- statistics
@@ -186,79 +201,31 @@ def survey_segment(segment, account):
         tile += 1 if is_free else record.tiles
 
 
-# --- for `lists` and `check` only
-
-
-def homes_of(heap):
-    home = heap.roster.youngest
-    while home:
-        yield home
-        home = home.older
-
-
-def segments_of(heap):
-    return list(chains.chain_of(heap.pages.first))
-
-
-def runs_of(segment):
-    """The first record of each run of a segment."""
-    tile = 1
-    while tile < records.TILES:
-        record = records.Record(segment.memory, segment.address + tile * records.RECORD)
-        is_free = record.tag.load() == records.FREE_TAG
-        if not is_free:
-            yield record
-        tile += 1 if is_free else max(record.tiles, 1)
-
-
-def addresses_in(block):
-    return [each.address for each in chains.chain_of(block)]
-
-
-def first_in(block, count):
-    """The addresses of the first blocks of a chain."""
-    found = []
-    for _ in range(count):
-        found.append(block.address)
-        block = block.next
-    return found
-
-
-def batches_of(home):
-    """The blocks of each batch in a home's inbox."""
-    for batch in chains.chain_of(remote.newest_batch(home)):
-        second, count = batch.at(batch.second & remote.ADDRESS), batch.second >> remote.COUNT
-        yield [batch.address, *first_in(second, count - 1)]
-
-
-def posted_in(home):
-    """(slab, addresses) of each place of a home's outbox that is in use."""
-    for i in range(homes.SLOTS):
-        slot = home.outbox[i]
-        if slot.slab:
-            yield slot.slab, first_in(slot.first, slot.count)
+# --- lists
 
 
 def lists(heap):
     """Yield (name, addresses) for the lists and boxes of each home, and the free blocks of each slab."""
-    for home in homes_of(heap):
+    for home in contents.homes_of(heap):
         name = f"home {home.address:#x}"
         for size_class in range(1, classes.CLASSES):
             size = classes.size_of_class(size_class)
             if home.limits[size_class] or home.hot[size_class].first:
-                yield f"{name}, {size} bytes", addresses_in(home.hot[size_class].first)
+                yield f"{name}, {size} bytes", contents.addresses_in(home.hot[size_class].first)
             partial = [records.start_of(slab) for slab in chains.chain_of(home.partial[size_class])]
             if partial:
                 yield f"{name}, slabs of {size} bytes that are partly free", partial
-        for slab, blocks in posted_in(home):
+        for slab, blocks in contents.posted_in(home):
             yield f"{name}, outbox for slab {records.start_of(slab):#x}", blocks
-        for blocks in batches_of(home):
+        for blocks in contents.batches_of(home):
             yield f"{name}, inbox", blocks
         if spares.of(home):
             yield f"{name}, spares", [records.start_of(run) for run in spares.of(home)]
-    for segment in segments_of(heap):
-        for slab in filter(records.is_slab, runs_of(segment)):
-            yield f"slab {records.start_of(slab):#x}", addresses_in(slab.free)
+        if hardened.IS_HARDENED:
+            yield f"{name}, waiting", contents.waiting_in(home)
+    for segment in contents.segments_of(heap):
+        for slab in filter(records.is_slab, contents.runs_of(segment)):
+            yield f"slab {records.start_of(slab):#x}", contents.addresses_in(slab.free)
     yield "huge ranges kept", [kept.start for kept in chains.chain_of(heap.huge.first)]
 
 
@@ -280,24 +247,29 @@ W11 = "W11 live huge blocks sum up to the count, at most the peak"
 W12 = "W12 a home counts the tiles of its slabs; the spares of all homes are the large runs in no use, each once"
 W13 = "W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative"
 W14 = "W14 only a slab that is awake or current has holes, and no block in one is in use or on a list"
+W18 = "W18 hardened: exactly the live blocks in slabs end with a seal"
+W19 = "W19 hardened: the table of segments has each one in its list, once"
 
 
 def check(heap, start, end):
-    segments = segments_of(heap)
+    segments = contents.segments_of(heap)
     check_segments(heap, segments)
     out = {}
-    for home in homes_of(heap):
+    for home in contents.homes_of(heap):
         check_home(heap, home, out)
     for segment in segments:
         if start <= segment.address < end:
             check_runs(heap, segment, out)
     check_tiles_of_homes(heap, segments)
-    assert spares.are_complete(homes_of(heap), [run for segment in segments for run in runs_of(segment)]), W12
+    runs = [run for segment in segments for run in contents.runs_of(segment)]
+    assert spares.are_complete(contents.homes_of(heap), runs), W12
     if records.MESHED != 0:
-        mesh_checks.check_meshes(heap, [slab for each in segments for slab in runs_of(each) if records.is_slab(slab)])
+        mesh_checks.check_meshes(heap, [run for run in runs if records.is_slab(run)])
     check_huge(heap)
     kept = heap.reserve
     assert 0 <= kept.least <= reserve.size(heap) and kept.credit >= 0 and kept.released >= 0, W13
+    if hardened.IS_HARDENED:
+        assert known.beside(heap, segments) == [segment.address for segment in segments], W19
 
 
 def check_segments(heap, segments):
@@ -315,27 +287,29 @@ def check_home(heap, home, out):
     for size_class in range(1, classes.CLASSES):
         hot, tag = home.hot[size_class], home.address + (size_class << records.LOG2_STEP)
         assert hot.room <= home.limits[size_class] <= homes.final_limit(size_class), W5
-        claim(heap, out, addresses_in(hot.first), tag)
+        claim(heap, out, contents.addresses_in(hot.first), tag)
         awake = list(chains.chain_of(home.partial[size_class]))
         assert chains.is_linked_back(home.partial[size_class]), W7
         assert all(slab.state == records.AWAKE and slab.tag.load() == tag for slab in awake), W7
         assert all(slab.free or slab.holes for slab in awake), W7
         current = home.current[size_class]
         assert not current or (current.state == records.CURRENT and current.tag.load() == tag), W7
-    for slab, blocks in posted_in(home):
+    for slab, blocks in contents.posted_in(home):
         assert len(blocks) < remote.BATCH_BLOCKS and len(blocks) * slab.size < remote.BATCH_BYTES, W4
         claim(heap, out, blocks, slab.tag.load())
-    for blocks in batches_of(home):
+    for address in contents.waiting_in(home):
+        claim(heap, out, [address], records.record_of(heap, address).tag.load())
+    for blocks in contents.batches_of(home):
         claim(heap, out, blocks, records.record_of(heap, blocks[0]).tag.load())
         assert records.home_address(records.record_of(heap, blocks[0])) == home.address, W4
 
 
 def check_tiles_of_homes(heap, segments):
-    held = {home.address: 0 for home in homes_of(heap)}
+    held = {home.address: 0 for home in contents.homes_of(heap)}
     for segment in segments:
-        for slab in filter(records.is_slab, runs_of(segment)):
+        for slab in filter(records.is_slab, contents.runs_of(segment)):
             held[records.home_address(slab)] += slab.tiles
-    assert all(home.tiles == held[home.address] <= home.most for home in homes_of(heap)), W12
+    assert all(home.tiles == held[home.address] <= home.most for home in contents.homes_of(heap)), W12
 
 
 def claim(heap, out, blocks, tag):
@@ -347,7 +321,7 @@ def claim(heap, out, blocks, tag):
 
 def check_runs(heap, segment, out):
     seen = 0
-    for run in runs_of(segment):
+    for run in contents.runs_of(segment):
         mask = tiles.mask_of(records.tile_of(run), run.tiles)
         assert seen & mask == 0 and run.tiles > 0, W8
         seen |= mask
@@ -363,7 +337,7 @@ def check_runs(heap, segment, out):
 
 
 def check_slab(heap, slab, out):
-    first, size, free = records.start_of(slab), slab.size, addresses_in(slab.free)
+    first, size, free = records.start_of(slab), slab.size, contents.addresses_in(slab.free)
     blocks = range(first, first + slab.carved * size, size)
     assert size == classes.size_of_class(records.class_in(slab)), W2
     assert slab.capacity == records.bytes_of(slab) // size >= slab.carved, W2
@@ -375,6 +349,9 @@ def check_slab(heap, slab, out):
     assert slab.state != records.ASLEEP or 0 < slab.left <= slabs.wake_of(slab), W2
     assert all(address in blocks for address in [*free, *out]) and len(set(free)) == len(free), W3
     assert not out & set(free) and len(out) <= slabs.out_of(slab), W4
+    if hardened.IS_HARDENED:
+        live = [address for address in blocks if address not in {*out, *free, *sunk}]
+        assert seals.sealed_among(heap.memory, blocks, size) == live, W18
     home, size_class = homes.Home(heap.memory, records.home_address(slab)), records.class_in(slab)
     listed = [each.address for each in chains.chain_of(home.partial[size_class])]
     assert (slab.address in listed) == (slab.state == records.AWAKE), W7
