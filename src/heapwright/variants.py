@@ -5,8 +5,8 @@
 A tunable consists of the name in brackets, the constant that it sets, and the permitted values, a range or a tuple. The
 constant is in the allocator's main module (`NAME`), in a room (`room.NAME`), or in a module that several allocators
 share (`parts.module.NAME`). The modules of a variant are executed again with these constants instead of those in the
-source. So compiled code has them folded, and there is no test at run time. Of the tunables named in EXCLUSIVE, a variant
-may set one to another value than 0.
+source. So compiled code has them folded, and there is no test at run time. A variant may set one of the tunables that
+EXCLUSIVE names to another value than 0.
 """
 
 from __future__ import annotations
