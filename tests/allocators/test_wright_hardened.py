@@ -191,12 +191,12 @@ def test_calloc_is_zero_even_where_nobody_checks(size):
 def test_a_resize_within_its_tiles_leaves_the_run_behind_alone():
     """That run is a slab on tiles that were used before, so its blocks must be cleared when they are carved."""
     heap = fresh()
-    old = [heap.alloc(40_000) for _ in range(3)]
-    heap.process.poke(old[1], b"x" * 40_000)
+    old = [heap.alloc(150_000) for _ in range(3)]
+    heap.process.poke(old[1], b"x" * 150_000)
     heap.dealloc(old[1])
     block = heap.alloc(1000)
     assert block // (1 << 14) == old[1] // (1 << 14)
-    heap.realloc(old[0], 41_000)
+    heap.realloc(old[0], 151_000)
     for _ in range(100):
         heap.alloc(1000)
 
@@ -228,7 +228,7 @@ def test_segments_end_with_a_protected_tile_and_open_it_when_they_go():
     behind = (block | (MIB - 1)) - 7
     assert reported(heap.user.store, behind, 8, 1).startswith("user store")
     segment = WRIGHT.records.segment_of(WRIGHT.records.record_of(heap.state, block))
-    assert segment.guards == WRIGHT.known.BEFORE_TILES | WRIGHT.known.BEHIND_TILES
+    assert segment.guards == WRIGHT.state.known_segments.BEFORE_TILES | WRIGHT.state.known_segments.BEHIND_TILES
     heap.dealloc(block)
     heap.trim()
     huge = heap.alloc(MIB)  # may be where the segment was
@@ -236,7 +236,7 @@ def test_segments_end_with_a_protected_tile_and_open_it_when_they_go():
 
 
 def test_segments_that_share_a_word_of_the_table(monkeypatch):
-    monkeypatch.setattr(WRIGHT.known, "WORDS", 1)
+    monkeypatch.setattr(WRIGHT.state.known_segments, "WORDS", 1)
     heap = fresh()
     rng, blocks = random.Random(3), [heap.alloc(30_000) for _ in range(120)]
     rng.shuffle(blocks)
@@ -264,6 +264,6 @@ def test_the_guards_are_where_the_kernel_grants_them():
 
 def test_plain_wright_has_none_of_it():
     plain = allocator.load("wright").parts[-1]
-    assert plain.DETECTS == () and plain.hardened.WAITING == 0 and plain.known.Known.SIZE == 0
+    assert plain.DETECTS == () and plain.hardened.WAITING == 0 and plain.state.known_segments.Known.SIZE == 0
     assert (plain.records.TILES, WRIGHT.records.TILES) == (64, 63)
     assert plain.records.Segment.key.offset == plain.hardened.KEY

@@ -40,7 +40,7 @@ A variant, `wright[MESHED=1]`, lets pages of slabs share a frame if their live b
 memory is trimmed or drains (meshes, meshing). It hands out the blocks of a new page in scattered order.
 
 The variant `wright[HARDENED=1]` reports misuse: a block ends with a seal, links are encoded, freed blocks are cleared
-and checked, and segments have protected pages (hardened, seals, known).
+and checked, and segments have protected pages (hardened, seals, known_segments).
 
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
@@ -74,37 +74,35 @@ lists of threads that sleep: they go home at the thread's next refill.
 
 from __future__ import annotations
 
-from heapwright import bits, locks
+from heapwright import bits
 from heapwright.allocators.wright import (
+    claims,
     classes,
     hardened,
     homes,
     huge_ranges,
     inspect,
-    known,
     lives,
-    meshes,
-    meshing,
     records,
     remote,
-    reserve,
+    runs,
     seals,
-    slabs,
-    slots,
-    spares,
-    tiles,
+    state,
+    supply,
 )
-from heapwright.layout import NULL, Inline, Struct
+from heapwright.layout import NULL
 
+Heap = state.Heap
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
 survey = inspect.survey
+usable_size, expect_size = claims.usable_size, claims.expect_size
 thread_exit, release_held = lives.thread_exit, lives.release_held
 fork_prepare, fork_parent, fork_child = lives.fork_prepare, lives.fork_parent, lives.fork_child
 
 OVERHEAD = 0
 OVERHEAD_ELSEWHERE = "64 bytes for each tile of 16 KiB"
 SMALLEST = 16
-ALIGN = 16
+ALIGN = records.ALIGN
 ALLOC_COST = "O(1), a lock once in a page"
 DEALLOC_COST = "O(1), a lock once in half a list"
 GIVES_BACK = "tiles, segments and huge blocks"
@@ -129,7 +127,15 @@ SLOW_PATHS = (
     *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment", "spares.put"),
     *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
     # What only a hardened heap has.
-    *("is_linked", "known.enter", "known.remove", "carve_shuffled", "resize_sealed", "checked_large", "close_large"),
+    *(
+        "is_linked",
+        "known_segments.enter",
+        "known_segments.remove",
+        "carve_shuffled",
+        "resize_sealed",
+        "checked_large",
+        "close_large",
+    ),
     *("send_waiting", "put_waiting_home", "require_huge_size"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
     *("meshing.mesh", "mesh_after_drain", "for_each_ring"),
@@ -139,19 +145,8 @@ TUNABLES = (("HARDENED", "hardened.HARDENED", (0, 1)), ("MESHED", "records.MESHE
 EXCLUSIVE = ("HARDENED", "MESHED")  # encoded links are not known to the pages that share a frame
 RECLAIMS = True  # when memory runs out, kept memory is released
 RETAINS = 1 << 15  # a home, and the records of huge blocks
-FEW_TILES, LOG2_CHANGED = 8, 3  # a home may lose so many tiles and an eighth before its lists go home
-
-MAX_LARGE = tiles.MAX_RUN * records.TILE
-MAX_ALIGN = MAX_LARGE >> hardened.HARDENED  # no run of MAX_RUN tiles at a multiple of as many has room before the guard
-
-
-class Heap(Struct):
-    pages: Inline[tiles.Pages]
-    roster: Inline[homes.Roster]
-    huge: Inline[slots.Huge]
-    reserve: Inline[reserve.Reserve]
-    meshes: Inline[meshes.Meshes]
-    known: Inline[known.Known]
+# In a hardened heap, no run of MAX_RUN tiles at a multiple of as many has room before the guard.
+MAX_ALIGN = runs.MAX_LARGE >> hardened.HARDENED
 
 
 # --- the slow paths
@@ -183,90 +178,14 @@ def alloc_slowly(heap, size, align):
 
 
 def alloc_once(heap, rounded, align):
-    if align > MAX_ALIGN or rounded > MAX_LARGE:
+    if align > MAX_ALIGN or rounded > runs.MAX_LARGE:
         return huge_ranges.alloc_huge(heap, rounded, align)
     if align > records.TILE or rounded > classes.MAX_SMALL:
-        return alloc_large(heap, rounded, align)
+        return runs.alloc_large(heap, rounded, align)
     home, size_class = homes.this_home(heap), classes.class_of(rounded)
     if not home or homes.is_trying(home, size_class):
-        return alloc_common(heap, size_class)
-    return alloc_small(heap, home, size_class)
-
-
-def alloc_large(heap, rounded, align):
-    count, home = (rounded + records.TILE - 1) >> records.LOG2_TILE, homes.this_home(heap)
-    if home and align <= records.TILE:
-        spare = spares.take(home, count)
-        if spare:
-            return records.start_of(spare)
-    run = tiles.take_run(heap, count, max(align >> records.LOG2_TILE, 1), records.LARGE_TAG)
-    return records.start_of(run) if run else NULL
-
-
-def alloc_small(heap, home, size_class):
-    """Take a block from a home's list, after refilling it if it is empty; NULL when memory is exhausted."""
-    hot = home.hot[size_class]
-    if not hot.first:
-        lives.post_all(heap, home)
-        locks.acquire(heap.memory, home.lock)
-        refill(heap, home, size_class)
-        locks.release(heap.memory, home.lock)
-    return homes.hand_out(hot) if hot.first else NULL
-
-
-def refill(heap, home, size_class):
-    """Fetch all free blocks of the current slab, or a page of new ones. The home is locked."""
-    remote.drain(heap, home)
-    empty_lists(heap, home)
-    home.returned = 0
-    slab = slabs.ready_slab(heap, home, size_class)
-    if slab:
-        home.hot[size_class].first = slabs.detach(slab)
-        homes.open_room(home, size_class)
-
-
-def empty_lists(heap, home):
-    """Put the lists home if few blocks in them may keep many slabs from becoming empty."""
-    taken, trims = heap.pages.taken.load(), heap.roster.trims.load()
-    home.seen = min(home.seen, taken)
-    if is_draining(home) or home.heeded != trims:
-        home.heeded = trims
-        slabs.give_up_unused(heap, home)
-        if records.MESHED != 0:
-            meshing.mesh_after_drain(heap, home)
-    elif taken > home.seen + (home.seen >> LOG2_CHANGED) + records.TILES:
-        slabs.flush(heap, home)
-
-
-def is_draining(home):
-    """Whether an eighth of the home became free, as slabs or, since the last refill, as blocks."""
-    shrunk, few = home.most - home.tiles, FEW_TILES << records.LOG2_TILE
-    if shrunk > (home.most >> LOG2_CHANGED) + FEW_TILES:
-        return True
-    return home.returned > (home.tiles << (records.LOG2_TILE - LOG2_CHANGED)) + few
-
-
-def alloc_common(heap, size_class):
-    """Allocate for a thread without a home, or for one of a crowd."""
-    locks.acquire(heap.memory, heap.roster.lock)
-    home = homes.common_home(heap)
-    address = alloc_small(heap, home, size_class) if home else NULL
-    locks.release(heap.memory, heap.roster.lock)
-    return address
-
-
-def dealloc_home(heap, address, tag):
-    """Free a block of the thread's own whose list has no room: half of the list goes home first."""
-    home, hot = homes.Home(heap.memory, bits.align_down(tag, records.HOME_BOUNDARY)), homes.Hot(heap.memory, tag)
-    block = records.Block(heap.memory, address)
-    locks.acquire(heap.memory, home.lock)
-    slabs.put_cold_home(heap, home, (tag - home.address) >> records.LOG2_STEP)
-    if hot.room > 0:
-        homes.put_in(hot, block)
-    else:
-        slabs.put_home(heap, home, records.head_of(records.record_of(heap, address)), block)
-    empty_lists(heap, home)
-    locks.release(heap.memory, home.lock)
+        return supply.alloc_common(heap, size_class)
+    return supply.alloc_small(heap, home, size_class)
 
 
 def dealloc_slowly(heap, address):
@@ -274,52 +193,20 @@ def dealloc_slowly(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
         huge_ranges.dealloc_huge(heap, address)
         return
-    record = live_record(heap, address)
+    record = claims.live_record(heap, address)
     home = homes.this_home(heap)
     if not records.is_slab(record):
-        dealloc_large(heap, home, record)
+        runs.dealloc_large(heap, home, record)
         return
     slab, block = records.head_of(record), records.Block(heap.memory, address)
     if not home:
         remote.send(heap, slab, block, block, 1)
     elif records.home_address(slab) == home.address:  # the thread has just taken over this home
-        dealloc_home(heap, address, record.tag.load())
+        supply.dealloc_home(heap, address, record.tag.load())
     else:
         home.busy = 1
         remote.put(heap, home, slab, block)
         home.busy = 0
-
-
-def dealloc_large(heap, home, run):
-    if home and spares.is_wanted(home, run):
-        spares.put(heap, home, run)
-    else:
-        tiles.free_run(heap, run)
-
-
-def live_record(heap, address):
-    """The record of the tile of a block; report a tile that no block of this kind can begin in."""
-    record = records.record_of(heap, address)
-    if hardened.IS_HARDENED and not known.is_ours(heap, address):
-        heap.memory.fault("not a block of this heap", address)
-    tag = record.tag.load()
-    if records.segment_of(record).magic != records.SEGMENT_MAGIC or tag == records.SEGMENT_MAGIC:
-        heap.memory.fault("not a block of this heap", address)
-    if tag == records.LARGE_TAG and (record.back != 0 or not bits.is_aligned(address, records.TILE)):
-        heap.memory.fault("no block begins here", address)
-    if tag == records.FREE_TAG or records.is_spare(record):
-        heap.memory.fault("double free", address)
-    return record
-
-
-def usable_size(heap, address):
-    if bits.is_aligned(address, records.SEGMENT):
-        return huge_ranges.huge_size(heap, address)
-    record = live_record(heap, address)
-    run = records.head_of(record)
-    if hardened.IS_HARDENED:
-        return seals.size_of_small(heap, address, run) if records.is_slab(run) else run.left
-    return run.size if records.is_slab(run) else records.bytes_of(run)
 
 
 def take(heap, size, align):
@@ -347,7 +234,7 @@ def put(heap, address):
                 records.link(block, hot.first)
                 hot.first = block
             else:
-                dealloc_home(heap, address, tag)
+                supply.dealloc_home(heap, address, tag)
             return
     dealloc_slowly(heap, address)
 
@@ -373,45 +260,23 @@ def alloc_sealed(heap, size, align):
 def dealloc_sealed(heap, address, size, align):
     """Check a block and clear it. Free the one that has waited longest in its stead."""
     if bits.is_aligned(address, records.SEGMENT):
-        require_huge_size(heap, address, size, align)
+        claims.require_huge_size(heap, address, size, align)
     else:
-        run = records.head_of(live_record(heap, address))
+        run = records.head_of(claims.live_record(heap, address))
         if records.is_slab(run):
-            require_size(heap, address, size, seals.checked_small(heap, address, run))
+            claims.require_size(heap, address, size, seals.checked_small(heap, address, run))
             seals.clear(heap, address, run.size)
             address = seals.wait(heap, address, run.size)
         else:
-            require_size(heap, address, size, seals.checked_large(heap, address, run))
+            claims.require_size(heap, address, size, seals.checked_large(heap, address, run))
     if address != NULL:
         put(heap, address)
-
-
-def expect_size(heap, address, size, align):
-    """Report that a caller, who is about to free a block of ours, says a wrong size. Ignore other addresses."""
-    if bits.is_aligned(address, records.SEGMENT):
-        if huge_ranges.is_live(heap, address):
-            require_huge_size(heap, address, size, align)
-    elif known.is_ours(heap, address):
-        require_size(heap, address, size, usable_size(heap, address))
-
-
-def require_size(heap, address, said, size):
-    """The same for the size of a block that is not huge. C's `free` says 0."""
-    if said not in (0, size):
-        heap.memory.fault("wrong size", address, size)
-
-
-def require_huge_size(heap, address, said, align):
-    """The same for a huge block, of which only the whole megabytes are known."""
-    size = huge_ranges.huge_size(heap, address)
-    if said > size or 0 < bits.align_up(bits.align_up(said, max(align, ALIGN)), records.SEGMENT) < size:
-        heap.memory.fault("wrong size", address, size)
 
 
 def realloc_sealed(heap, address, align, new_size):
     """Stay if the block's class is that of the new size, or if a large block can be resized where it is; else move."""
     is_huge = bits.is_aligned(address, records.SEGMENT)
-    size = huge_ranges.huge_size(heap, address) if is_huge else checked_size(heap, address)
+    size = huge_ranges.huge_size(heap, address) if is_huge else claims.checked_size(heap, address)
     if not bits.is_absurd(new_size, align) and resize_sealed(heap, address, size, align, new_size):
         return address
     target = alloc(heap, new_size, align)
@@ -419,12 +284,6 @@ def realloc_sealed(heap, address, align, new_size):
         heap.memory.copy(target, address, min(size, new_size))
         dealloc(heap, address, 0, align)
     return target
-
-
-def checked_size(heap, address):
-    """The size of a live block that is not huge, after a look at the bytes around it."""
-    run = records.head_of(live_record(heap, address))
-    return seals.checked_small(heap, address, run) if records.is_slab(run) else seals.checked_large(heap, address, run)
 
 
 def resize_sealed(heap, address, size, align, new_size):
@@ -480,7 +339,7 @@ def realloc(heap, address, size, align, new_size):
     """Stay if the block fits and is half full, or can shrink or grow where it is; else move."""
     if hardened.IS_HARDENED:
         return realloc_sealed(heap, address, align, new_size)
-    usable = usable_size(heap, address)
+    usable = claims.usable_size(heap, address)
     if usable >> 1 <= new_size <= usable:
         return address
     if not bits.is_absurd(new_size, align) and resize(heap, address, new_size):
@@ -503,11 +362,11 @@ def with_headroom(usable, new_size):
 def resize(heap, address, new_size):
     """Resize a large or huge block in place; return whether that was possible."""
     if bits.is_aligned(address, records.SEGMENT):
-        return new_size > MAX_LARGE and huge_ranges.resize_huge(heap, address, new_size)
+        return new_size > runs.MAX_LARGE and huge_ranges.resize_huge(heap, address, new_size)
     record = records.record_of(heap, address)
-    if records.is_slab(record) or not classes.MAX_SMALL < new_size <= MAX_LARGE:
+    if records.is_slab(record) or not classes.MAX_SMALL < new_size <= runs.MAX_LARGE:
         return False
-    return tiles.resize_run(heap, record, (new_size + records.TILE - 1) >> records.LOG2_TILE)
+    return runs.resize_large(heap, record, new_size)
 
 
 # --- memory given back

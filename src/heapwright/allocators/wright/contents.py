@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from heapwright.allocators.parts import chains
-from heapwright.allocators.wright import hardened, homes, records, remote
+from heapwright.allocators.wright import (
+    classes,
+    hardened,
+    homes,
+    records,
+    remote,
+    spares,
+)
 
 
 def homes_of(heap):
@@ -66,3 +73,28 @@ def posted_in(home):
         slot = home.outbox[i]
         if slot.slab:
             yield slot.slab, first_in(slot.first, slot.count)
+
+
+def lists(heap):
+    """Yield (name, addresses) for the lists and boxes of each home, and the free blocks of each slab."""
+    for home in homes_of(heap):
+        name = f"home {home.address:#x}"
+        for size_class in range(1, classes.CLASSES):
+            size = classes.size_of_class(size_class)
+            if home.limits[size_class] or home.hot[size_class].first:
+                yield f"{name}, {size} bytes", addresses_in(home.hot[size_class].first)
+            partial = [records.start_of(slab) for slab in chains.chain_of(home.partial[size_class])]
+            if partial:
+                yield f"{name}, slabs of {size} bytes that are partly free", partial
+        for slab, blocks in posted_in(home):
+            yield f"{name}, outbox for slab {records.start_of(slab):#x}", blocks
+        for blocks in batches_of(home):
+            yield f"{name}, inbox", blocks
+        if spares.of(home):
+            yield f"{name}, spares", [records.start_of(run) for run in spares.of(home)]
+        if hardened.IS_HARDENED:
+            yield f"{name}, waiting", waiting_in(home)
+    for segment in segments_of(heap):
+        for slab in filter(records.is_slab, runs_of(segment)):
+            yield f"slab {records.start_of(slab):#x}", addresses_in(slab.free)
+    yield "huge ranges kept", [kept.start for kept in chains.chain_of(heap.huge.first)]

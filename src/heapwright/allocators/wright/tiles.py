@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from heapwright import bits, locks
 from heapwright.allocators.parts import mappings
-from heapwright.allocators.wright import hardened, known, records, reserve, slots
+from heapwright.allocators.wright import hardened, known_segments, records, reserve, slots
 from heapwright.allocators.wright.records import Record, Segment
 from heapwright.layout import NULL, Atomic, Struct, Word
 
@@ -72,7 +72,7 @@ def new_segment(heap):
     if segment:
         format_segment(segment, fresh)
         if hardened.IS_HARDENED:
-            known.enter(heap, segment)
+            known_segments.enter(heap, segment)
         insert(pages, segment)
         pages.dirty += bits.count_bits(dirty_tiles(segment))
         if not pages.roomy or segment.address < pages.roomy.address:
@@ -111,7 +111,7 @@ def give_segment(heap, segment):
     """Make a kept range of a segment without runs; return whether there is a record for it."""
     if not slots.has_record(heap):
         return False
-    if hardened.IS_HARDENED and not known.remove(heap, segment):
+    if hardened.IS_HARDENED and not known_segments.remove(heap, segment):
         return False
     pages = heap.pages
     pages.dirty -= bits.count_bits(dirty_tiles(segment))
