@@ -259,6 +259,28 @@ def test_the_guards_are_where_the_kernel_grants_them():
     heap.check()
 
 
+# --- the invariants
+
+
+def no_seal(heap, block):
+    heap.process.poke(block + 104, bytes(8))
+
+
+def no_segment(heap, block):
+    segment = WRIGHT.records.segment_of(WRIGHT.records.record_of(heap.state, block))
+    WRIGHT.state.known_segments.word_for(heap.state, segment.address).store(segment.at(0))
+
+
+@pytest.mark.parametrize(("damage", "invariant"), [(no_seal, "W18"), (no_segment, "W19")])
+def test_damage_breaks_the_invariant_that_speaks_of_it(damage, invariant):
+    heap = fresh()
+    block = heap.alloc(100)
+    heap.check()
+    damage(heap, block)
+    with pytest.raises(AssertionError, match=invariant):
+        heap.check()
+
+
 # --- the plain variant
 
 
@@ -266,4 +288,5 @@ def test_plain_wright_has_none_of_it():
     plain = allocator.load("wright").parts[-1]
     assert plain.DETECTS == () and plain.hardened.WAITING == 0 and plain.state.known_segments.Known.SIZE == 0
     assert (plain.records.TILES, WRIGHT.records.TILES) == (64, 63)
+    assert plain.ALIGN == plain.records.ALIGN
     assert plain.records.Segment.key.offset == plain.hardened.KEY

@@ -40,7 +40,8 @@ A variant, `wright[MESHED=1]`, lets pages of slabs share a frame if their live b
 memory is trimmed or drains (meshes, meshing). It hands out the blocks of a new page in scattered order.
 
 The variant `wright[HARDENED=1]` reports misuse: a block ends with a seal, links are encoded, freed blocks are cleared
-and checked, and segments have protected pages (hardened, seals, known_segments).
+and checked, and segments have protected pages (hardened, seals, known_segments). The invariants of the variants are in
+mesh_checks and seal_checks.
 
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
@@ -57,11 +58,6 @@ Invariants
     W12 a home counts the tiles of its slabs; the spares of all homes are the large runs in no use, each once
     W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
     W14 only a slab that is awake or current has holes, and no block in one is in use or on a list
-    W15 the pages that share a frame form a circle, which is counted
-    W16 of the pages that share a frame, at most one has a block that is not sunk at each place
-    W17 only a slab of one tile, carved to its end, has meshed pages; a sunk block touches one, and is not on a list
-    W18 hardened: exactly the live blocks in slabs end with a seal
-    W19 hardened: the table of segments has each one in its list, once
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
 Each of the first 16 threads has at most two spares of 128 KiB.
@@ -102,7 +98,7 @@ fork_prepare, fork_parent, fork_child = lives.fork_prepare, lives.fork_parent, l
 OVERHEAD = 0
 OVERHEAD_ELSEWHERE = "64 bytes for each tile of 16 KiB"
 SMALLEST = 16
-ALIGN = records.ALIGN
+ALIGN = 16
 ALLOC_COST = "O(1), a lock once in a page"
 DEALLOC_COST = "O(1), a lock once in half a list"
 GIVES_BACK = "tiles, segments and huge blocks"

@@ -41,7 +41,7 @@ from heapwright.layout import Atomic, Byte, Struct, Word, Word16, Word32
 MESHED = 0  # whether pages of slabs may share frames
 SEGMENT = hardened.SEGMENT
 TILE = classes.TILE
-ALIGN = 16  # of a block
+ALIGN = 16  # of a block, as the allocator says
 LOG2_TILE = bits.floor_log2(TILE)
 RECORDS = SEGMENT // TILE
 TILES = RECORDS - hardened.GUARD_TILES  # the first holds the records

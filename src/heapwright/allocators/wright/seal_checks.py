@@ -1,11 +1,16 @@
-"""The assertions of `check` that concern a hardened heap. Interpreted only."""
+"""The assertions of `check` that concern a hardened heap. Interpreted only.
+
+Invariants
+    W18 exactly the live blocks in slabs end with a seal
+    W19 the table of segments has each one in its list, once
+"""
 
 from __future__ import annotations
 
 from heapwright.allocators.wright import known_segments, seals
 
-W18 = "W18 hardened: exactly the live blocks in slabs end with a seal"
-W19 = "W19 hardened: the table of segments has each one in its list, once"
+W18 = "W18 exactly the live blocks in slabs end with a seal"
+W19 = "W19 the table of segments has each one in its list, once"
 
 
 def check_known(heap, segments):
