@@ -228,7 +228,7 @@ def test_segments_end_with_a_protected_tile_and_open_it_when_they_go():
     behind = (block | (MIB - 1)) - 7
     assert reported(heap.user.store, behind, 8, 1).startswith("user store")
     segment = WRIGHT.records.segment_of(WRIGHT.records.record_of(heap.state, block))
-    assert segment.guards == WRIGHT.state.known_segments.BEFORE_TILES | WRIGHT.state.known_segments.BEHIND_TILES
+    assert segment.guards == WRIGHT.claims.known_segments.BEFORE_TILES | WRIGHT.claims.known_segments.BEHIND_TILES
     heap.dealloc(block)
     heap.trim()
     huge = heap.alloc(MIB)  # may be where the segment was
@@ -236,7 +236,7 @@ def test_segments_end_with_a_protected_tile_and_open_it_when_they_go():
 
 
 def test_segments_that_share_a_word_of_the_table(monkeypatch):
-    monkeypatch.setattr(WRIGHT.state.known_segments, "WORDS", 1)
+    monkeypatch.setattr(WRIGHT.claims.known_segments, "WORDS", 1)
     heap = fresh()
     rng, blocks = random.Random(3), [heap.alloc(30_000) for _ in range(120)]
     rng.shuffle(blocks)
@@ -268,7 +268,7 @@ def no_seal(heap, block):
 
 def no_segment(heap, block):
     segment = WRIGHT.records.segment_of(WRIGHT.records.record_of(heap.state, block))
-    WRIGHT.state.known_segments.word_for(heap.state, segment.address).store(segment.at(0))
+    WRIGHT.claims.known_segments.word_for(heap.state, segment.address).store(segment.at(0))
 
 
 @pytest.mark.parametrize(("damage", "invariant"), [(no_seal, "W18"), (no_segment, "W19")])
@@ -286,7 +286,7 @@ def test_damage_breaks_the_invariant_that_speaks_of_it(damage, invariant):
 
 def test_plain_wright_has_none_of_it():
     plain = allocator.load("wright").parts[-1]
-    assert plain.DETECTS == () and plain.hardened.WAITING == 0 and plain.state.known_segments.Known.SIZE == 0
+    assert plain.DETECTS == () and plain.hardened.WAITING == 0 and plain.claims.known_segments.Known.SIZE == 0
     assert (plain.records.TILES, WRIGHT.records.TILES) == (64, 63)
     assert plain.ALIGN == plain.records.ALIGN
     assert plain.records.Segment.key.offset == plain.hardened.KEY

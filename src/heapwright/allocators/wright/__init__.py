@@ -83,12 +83,11 @@ from heapwright.allocators.wright import (
     remote,
     runs,
     seals,
-    state,
     supply,
 )
+from heapwright.allocators.wright.state import Heap  # noqa: F401  its fields
 from heapwright.layout import NULL
 
-Heap = state.Heap
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
 survey = inspect.survey
 usable_size, expect_size = claims.usable_size, claims.expect_size
