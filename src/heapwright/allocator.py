@@ -51,6 +51,7 @@ OF_THE_HEAP = (
     "count_in",
     "count_out",
     "slot_near",
+    "expect_size",
 )  # calls that a layer need not define; calls that concern one block it must
 HERE = Path(__file__).parent
 PACKAGE_FILE, INTERFACE_FILE = "__init__.py", "interface.py"
@@ -103,6 +104,11 @@ class Allocator:
     def has_protected_pages(self) -> bool:
         """Whether a layer protects pages, so that a fault is the heap's to explain."""
         return hasattr(self.module, "slot_near")
+
+    @property
+    def expects_sizes(self) -> bool:
+        """Whether it checks the size that a caller says when it frees a block."""
+        return "wrong size" in getattr(self.module, "DETECTS", ())
 
     @property
     def slow_paths(self) -> frozenset[str]:

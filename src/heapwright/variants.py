@@ -5,7 +5,8 @@
 A tunable consists of the name in brackets, the constant that it sets, and the permitted values, a range or a tuple. The
 constant is in the allocator's main module (`NAME`), in a room (`room.NAME`), or in a module that several allocators
 share (`parts.module.NAME`). The modules of a variant are executed again with these constants instead of those in the
-source. So compiled code has them folded, and there is no test at run time.
+source. So compiled code has them folded, and there is no test at run time. A variant may set one of the tunables that
+EXCLUSIVE names to another value than 0.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from heapwright.errors import AllocatorError, suggestion
 
@@ -48,12 +49,17 @@ def settings_of(name: str) -> dict[str, int]:
 
 
 def tunables_of(path: Path) -> dict[str, Tunable]:
-    """The TUNABLES of an allocator's main file, by name. Only the literal itself is evaluated."""
+    """The TUNABLES of an allocator's main file, by name."""
+    return {name: Tunable(*place_of(where, path), values) for name, where, values in literal_in(path, "TUNABLES")}
+
+
+def literal_in(path: Path, name: str) -> tuple[Any, ...]:
+    """The tuple that a file assigns to a name, or an empty one. Only the literal itself is evaluated."""
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TUNABLES":
-            rows = eval(ast.unparse(node.value), {"__builtins__": {"range": range}})  # noqa: S307  numbers and ranges
-            return {name: Tunable(*place_of(where, path), values) for name, where, values in rows}
-    return {}
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            found: tuple[Any, ...] = eval(ast.unparse(node.value), {"__builtins__": {"range": range}})  # noqa: S307
+            return found
+    return ()
 
 
 def place_of(where: str, path: Path) -> tuple[Path, str]:
@@ -66,7 +72,7 @@ def place_of(where: str, path: Path) -> tuple[Path, str]:
 
 
 def require_tunables(name: str, path: Path) -> None:
-    """Refuse a variant that sets an unknown tunable or a value that is not permitted."""
+    """Refuse a variant that sets an unknown tunable, a value that is not permitted, or two that exclude each other."""
     base, settings = base_of(name), settings_of(name)
     tunables = tunables_of(path) if settings else {}
     otherwise = f"it has {', '.join(tunables)}"
@@ -77,6 +83,9 @@ def require_tunables(name: str, path: Path) -> None:
             raise AllocatorError(f"{base} has no tunable '{setting}': {suggestion(setting, tunables, otherwise)}")
         if value not in tunables[setting].values:
             raise AllocatorError(f"{setting} of {base} is {in_words(tunables[setting].values)}, not {value}")
+    rivals = [each for each in literal_in(path, "EXCLUSIVE") if settings.get(each)] if settings else []
+    if len(rivals) > 1:
+        raise AllocatorError(f"{base} cannot have {' and '.join(rivals)} at once: set one of them")
 
 
 def in_words(values: range | tuple[int, ...]) -> str:

@@ -23,6 +23,7 @@ EXAMPLES = (
     "dlmalloc[FOOTERS=1]",
     "ptmalloc[VERSION=236]",
     "wright[MESHED=1]",
+    "wright[HARDENED=1]",
 )
 MINE = '''"""Mine."""
 
@@ -63,7 +64,8 @@ def held_after_one(spec):
 )
 def test_a_variant_is_a_heap(spec):
     subject = Subject(spec)
-    checks = checks_for(("lint", "numbered", "own_invariants", "U", "double_free", "foreign_free", "sizes"))
+    misuse = "double_free", "foreign_free", "interior_free", "wrong_size"
+    checks = checks_for(("lint", "numbered", "own_invariants", "U", *misuse, "sizes"))
     failed = [each for each in run(subject, checks) if each.verdict is Verdict.FAILS]
     assert failed == []
 
@@ -89,6 +91,7 @@ def test_each_has_a_key_of_its_own():
         ("hoard[SUPERBLOCK=5]", "SUPERBLOCK of hoard is 65536 or 131072 or 262144, not 5"),
         ("kr[MIN_GROWTH=0]", "MIN_GROWTH of kr is 1 to 1048575, not 0"),
         ("buddy[X=1]", "buddy has no tunables, and so no variants"),
+        ("wright[HARDENED=1,MESHED=1]", "wright cannot have HARDENED and MESHED at once: set one of them"),
         ("hoard[K]", "'hoard[K]' is not a variant: write it as hoard[NAME=NUMBER,NAME=NUMBER]"),
         ("hoard[K=x]", "'hoard[K=x]' is not a variant"),
         ("nobody[K=1]", "no allocator is named 'nobody'"),

@@ -370,3 +370,42 @@ def test_the_default_has_no_meshed_pages():
     scattered(heap)
     heap.trim()
     assert heap.state.meshes.pages == 0
+
+
+# --- the invariants
+
+
+def sunk_blocks(heap, told):
+    """(slab, address) of the blocks that lie where another page's bytes are."""
+    slabs_there = {slab_of(heap, block).address: slab_of(heap, block) for block in told.contents}
+    for slab in slabs_there.values():
+        first = records.start_of(slab)
+        for address in range(first, first + slab.carved * slab.size, slab.size):
+            if slab.meshed and meshes.is_sunk(slab, address):
+                yield slab, address
+
+
+def a_page_more(heap, told):
+    heap.state.meshes.pages += 1
+
+
+def a_block_rises(heap, told):
+    slab, address = next(sunk_blocks(heap, told))
+    meshes.mark(slab, address, False)
+
+
+def a_larger_slab(heap, told):
+    slab, _ = next(sunk_blocks(heap, told))
+    slab.carved -= 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "invariant"), [(a_page_more, "W15"), (a_block_rises, "W16"), (a_larger_slab, "W17")]
+)
+def test_damage_breaks_the_invariant_that_speaks_of_it(heap, damage, invariant):
+    told = scattered(heap)
+    heap.trim()
+    heap.check()
+    damage(heap, told)
+    with pytest.raises(AssertionError, match=invariant):
+        heap.check()

@@ -7,7 +7,7 @@ from heaps import bytes_by_kind, on, spans
 from wrights import elsewhere, home_of, list_of, slab_of
 
 from heapwright import allocator
-from heapwright.allocators.wright import classes, homes, inspect, records, remote
+from heapwright.allocators.wright import classes, contents, homes, records, remote
 from heapwright.machine.state import Thread
 from heapwright.spans import CACHED, USED
 
@@ -73,7 +73,7 @@ def test_without_memory_for_its_home_a_thread_still_frees(heap):
     with on(heap, heap.process.new_thread()):
         heap.dealloc(block)
     heap.process.kernel.calls.never()
-    assert list(inspect.batches_of(home_of(heap))) == [[block]]
+    assert list(contents.batches_of(home_of(heap))) == [[block]]
     heap.check()
 
 
@@ -99,10 +99,10 @@ def test_a_batch_is_posted_when_it_is_full(heap, size, batch):
         for block in blocks[:-1]:
             heap.dealloc(block)
         assert not home.inbox.load()
-        assert batch == 1 or [found for _, found in inspect.posted_in(other)] == [blocks[-2::-1]]
+        assert batch == 1 or [found for _, found in contents.posted_in(other)] == [blocks[-2::-1]]
         heap.check()
         heap.dealloc(blocks[-1])
-        assert list(inspect.batches_of(home)) == [blocks[::-1]]
+        assert list(contents.batches_of(home)) == [blocks[::-1]]
         heap.check()
 
 
@@ -114,9 +114,9 @@ def test_another_slab_in_the_same_place_posts_the_batch(heap):
     pair = next(blocks for blocks in slabs_of.values() if slab_of(heap, blocks[0]) != slab_of(heap, blocks[-1]))
     with elsewhere(heap):
         heap.dealloc(pair[0])
-        assert not list(inspect.batches_of(heap.state.roster.youngest.older))
+        assert not list(contents.batches_of(heap.state.roster.youngest.older))
         heap.dealloc(pair[-1])
-        assert list(inspect.batches_of(heap.state.roster.youngest.older)) == [[pair[0]]]
+        assert list(contents.batches_of(heap.state.roster.youngest.older)) == [[pair[0]]]
     heap.check()
 
 
@@ -127,7 +127,7 @@ def test_the_owner_takes_its_batches_when_a_list_is_empty(heap):
         for block in blocks[:10]:
             heap.dealloc(block)
     home = home_of(heap)
-    assert len(list(inspect.batches_of(home))) == 2
+    assert len(list(contents.batches_of(home))) == 2
     heap.alloc(1024)
     assert not home.inbox.load() and slab.free.address in blocks[:10] + [0]
     heap.check()

@@ -10,7 +10,7 @@ import sys
 import pytest
 from pages import agrees, blocks, commands, follow
 
-PAGES = ("api", "debugging", "guarded", "user-programs")
+PAGES = ("api", "debugging", "guarded", "hardened", "user-programs")
 PROGRAMS = {"heapwright": [sys.executable, "-m", "heapwright"], "python": [sys.executable], "sed": ["sed"]}
 
 

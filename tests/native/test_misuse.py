@@ -12,6 +12,7 @@ import pytest
 from heapwright import allocator
 from heapwright.allocators import ALLOCATORS
 
+HARDENED = "wright[HARDENED=1]"
 KIB, MIB = 1 << 10, 1 << 20
 FEW_SIZES, FEW_ALIGNS = (24, 5000, 60_000, 200_000, 3 * MIB, 64 * MIB), (16, 4 * KIB)
 FEW_SIZES_OF_REALLOC = (24, 200_000)
@@ -98,13 +99,25 @@ def test_ptmalloc_with_fast_bins_keeps_its_promise(call, preloaded):
     assert_kept("ptmalloc[VERSION=236]", "double free", few_cases("double free", call), preloaded)
 
 
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("word", ["double free", "foreign", "interior"])
+def test_hardened_wright_keeps_its_promises(word, call, preloaded):
+    assert_kept(HARDENED, word, few_cases(word, call), preloaded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["double free", "foreign", "interior"])
+def test_hardened_wright_keeps_its_promises_at_every_size(word, preloaded):
+    assert_kept(HARDENED, word, cases_of(word, SIZES, ALIGNS), preloaded)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("word", ["double free", "foreign"])
 def test_dlmalloc_with_footers_keeps_its_promises(word, preloaded):
     assert_kept("dlmalloc[FOOTERS=1]", word, cases_of(word, SIZES, ALIGNS), preloaded)
 
 
-@pytest.mark.parametrize("spec", ALLOCATORS)
+@pytest.mark.parametrize("spec", [*ALLOCATORS, HARDENED])
 def test_what_is_right_is_not_reported(spec, preloaded):
     """Freed once, in many orders, at the same sizes: a misuse that is none."""
     steps = [f"{name}={size}@{align}" for size in FEW_SIZES for align in ALIGNS for name in ("a", "b")]

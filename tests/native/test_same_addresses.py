@@ -23,6 +23,7 @@ from heapwright.machine import start
 from heapwright.native.heap import NativeHeap
 from heapwright.native.library import stack_for
 
+HARDENED = "wright[HARDENED=1]"
 DISTANCE = 1 << 40  # from the machine's addresses to the region's: a multiple of any alignment
 SHORT, LONG = 4_000, 20_000
 STACK = "counted(locked(kr))"
@@ -36,6 +37,7 @@ def both_worlds(spec):
     process = machine.process
     size = process.space.mappings.top - process.heap_start
     native = NativeHeap(spec, DISTANCE + process.heap_start, size)
+    native.set_chance(process.coming_random())
     try:
         yield machine, native
     finally:
@@ -82,7 +84,7 @@ def play(calls, machine, native):
 
 @pytest.mark.long
 @pytest.mark.parametrize("length", [SHORT, LONG])
-@pytest.mark.parametrize("spec", [*ALLOCATORS, "ptmalloc[VERSION=236]"])
+@pytest.mark.parametrize("spec", [*ALLOCATORS, HARDENED, "ptmalloc[VERSION=236]"])
 def test_a_long_trace(spec, length):
     with both_worlds(spec) as (machine, native):
         pairs = list(play(story(length, seed=7), machine, native))
@@ -118,7 +120,7 @@ def by_turns(heap, elsewhere):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("spec", ["ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab", "wright"])
+@pytest.mark.parametrize("spec", ["ptmalloc", "ptmalloc[VERSION=236]", "hoard", "slab", "wright", HARDENED])
 def test_two_threads_that_free_each_others_blocks(spec):
     with both_worlds(spec) as (machine, native), ThreadPoolExecutor(1) as other:
         second = machine.process.new_thread()

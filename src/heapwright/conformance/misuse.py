@@ -1,6 +1,7 @@
 """Misuse: an allocator reports exactly what it declares.
 
-DETECTS is a tuple of "double free", "double free at once", "foreign" and "interior"; without it nothing is promised.
+DETECTS is a tuple of "double free", "double free at once", "foreign", "interior" and "wrong size"; without it nothing
+is promised.
 A double free frees a block that is still free, whatever was freed since. "double free" therefore includes "double free
 at once", where nothing was freed in between; for that alone, comparing with the newest free block is enough.
 
@@ -20,7 +21,7 @@ from heapwright.conformance.subject import ROOMY, Subject
 from heapwright.machine import Fault, Heap, Kind
 from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN
 
-WORDS = ("double free", "double free at once", "foreign", "interior")
+WORDS = ("double free", "double free at once", "foreign", "interior", "wrong size")
 KIB, MIB = 1 << 10, 1 << 20
 FOREIGN_SIZE = 1 << 18
 BUDGET = 10_000  # accesses: an endless loop counts as not reported
@@ -204,10 +205,41 @@ def contents(play: Play) -> tuple[bytes, ...]:
     return bytes(HEADER), b"A" * HEADER, play.heap.process.peek(play.blocks[0].address - HEADER, HEADER)
 
 
+# --- sizes
+
+
+def live(play: Play, case: Case) -> int:
+    """A live block."""
+    return play.blocks[1].address
+
+
+def free_as(factor: float) -> Call:
+    """A free by a caller that says a multiple of the block's size."""
+
+    def free_so(play: Play, case: Case, address: int) -> None:
+        size, functions = int(case.size * factor), play.heap.allocator.module
+        play.lines.append(f"dealloc({address:#x}, {size})")
+        play.heap.dealloc_by(lambda state: functions.dealloc(state, address, size, case.align), address)
+
+    return free_so
+
+
+@check("wrong_size", "a caller that frees a block with a wrong size is reported, or that is declared undetected")
+def wrong_size(subject: Subject) -> str:
+    is_declared = "wrong size" in subject.constant("DETECTS", ())
+    return judged(subject, "wrong size", (live,), CASES if is_declared else CASES[:3], (free_as(0.5), free_as(2)))
+
+
 # --- judging
 
 
-def judged(subject: Subject, word: str, misuses: tuple[Misuse, ...], cases: tuple[Case, ...] = CASES) -> str:
+def judged(
+    subject: Subject,
+    word: str,
+    misuses: tuple[Misuse, ...],
+    cases: tuple[Case, ...] = CASES,
+    calls: tuple[Call, ...] | None = None,
+) -> str:
     """Be strict both ways: a declared misuse is reported at each size, and one reported at each size is declared.
 
     A word that begins with a declared word is declared with it. A layer may notice what the heap below does not."""
@@ -217,16 +249,16 @@ def judged(subject: Subject, word: str, misuses: tuple[Misuse, ...], cases: tupl
         raise Broken(f"DETECTS has '{unknown[0]}': the words are {', '.join(WORDS)}")
     tries = tuple(product((case for case in cases if case.is_quick or not subject.is_quick), misuses))
     if any(word.startswith(each) for each in declared):
-        return detected(subject, word, tries)
-    reported = [misused(subject, *each, free) is None for each in tries]
+        return detected(subject, word, tries, calls or (free, *RESIZES))
+    reported = [misused(subject, *each, call) is None for each in tries for call in calls or (free,)]
     if all(reported) and len(subject.allocator.parts) == 1:
         raise Broken(f"'{word}' was reported each time: put it into DETECTS")
     return "reported" if all(reported) else f"declared undetected; reported {sum(reported)} times of {len(reported)}"
 
 
-def detected(subject: Subject, word: str, tries: Tries) -> str:
+def detected(subject: Subject, word: str, tries: Tries, calls: tuple[Call, ...]) -> str:
     """Smaller blocks first, and the first miss ends it: a machine that copies 64 MiB needs a gigabyte."""
-    for (case, misuse), call in product(tries, (free, *RESIZES)):
+    for (case, misuse), call in product(tries, calls):
         missed = misused(subject, case, misuse, call)
         if missed is not None:
             raise Broken(f"'{word}' is in DETECTS and was not reported", missed.lines, draw(missed))

@@ -95,6 +95,7 @@ def same_addresses(subject: Subject) -> str:
         machine = start(stack_for(subject.spec), frames=1 << 18, budget=subject.budget)
         bottom = machine.process.heap_start
         native = NativeHeap(subject.spec, DISTANCE + bottom, machine.process.space.mappings.top - bottom, library)
+        native.set_chance(machine.process.coming_random())
         requests = REQUESTS // (10 if subject.is_quick else 1)
         return compare_worlds(Play(machine), native, plausible(requests, subject.rng(7)), apart)
 

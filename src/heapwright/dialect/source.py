@@ -26,6 +26,7 @@ INTERFACE = {
     "realloc": ("heap", "address", "size", "align", "new_size"),
     "alloc_zeroed": ("heap", "size", "align"),
     "usable_size": ("heap", "address"),
+    "expect_size": ("heap", "address", "size", "align"),
     "walk": ("heap", "start", "end"),
     "trim": ("heap", "pad"),
     "cache_create": ("heap", "name", "size", "align", "constructor", "destructor"),
@@ -37,7 +38,7 @@ INTERFACE = {
 }
 INTERPRETED = ("check", "lists")
 CALLED_FROM_OUTSIDE = {
-    *("alloc", "dealloc", "realloc", "alloc_zeroed", "usable_size"),
+    *("alloc", "dealloc", "realloc", "alloc_zeroed", "usable_size", "expect_size"),
     *("trim", "tune", "survey", "survey_part", "walk"),
     *("cache_create", "cache_alloc", "cache_free", "cache_reap", "cache_destroy"),
 }

@@ -97,6 +97,8 @@ count_in = getattr(inner, "count_in", nothing_counted)
 count_out = getattr(inner, "count_out", nothing_counted)
 if hasattr(inner, "survey_part"):
     survey_part = inner.survey_part
+if hasattr(inner, "expect_size"):
+    expect_size = inner.expect_size
 if hasattr(inner, "slot_near"):
     slot_near = inner.slot_near
 if hasattr(inner, "usable_size"):

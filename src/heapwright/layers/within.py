@@ -92,6 +92,13 @@ if hasattr(inner, "survey_part"):
         return inner.survey_part(heap.heap, before, part)
 
 
+if hasattr(inner, "expect_size"):
+
+    def expect_size(heap, address, size, align):
+        """Call `inner.expect_size`."""
+        inner.expect_size(heap.heap, address, size, align)
+
+
 if hasattr(inner, "slot_near"):
 
     def slot_near(heap, address):

@@ -15,7 +15,7 @@ from heapwright.machine.names import contents
 from heapwright.machine.pages import Page
 from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, NOT_THE_HEAPS, REPEAT, USER, WRITTEN, codes_with
 from heapwright.machine.sharing import SharedFrames
-from heapwright.machine.state import ProcessState
+from heapwright.machine.state import RANDOM_BITS, ProcessState
 
 if TYPE_CHECKING:
     from heapwright.layout import Struct
@@ -342,7 +342,7 @@ class View(SharedFrames):
             self.process.scheduler.relax()
 
     def random(self) -> int:
-        return self.process.random.getrandbits(63)
+        return self.process.random.getrandbits(RANDOM_BITS)
 
     def clock(self) -> int:
         return self.process.clock

@@ -13,6 +13,7 @@ from heapwright.machine.kernel import Kernel
 from heapwright.machine.space import Space
 
 LOCAL_WORDS = 12
+RANDOM_BITS = 63  # of a random number, which is not negative
 ADDRESSES = {
     "alloc": 0,
     "alloc_zeroed": 0,
@@ -91,6 +92,12 @@ class ProcessState:
         self.visitors: list[Visitor] = []
         self.when_watched: list[Callable[[], None]] = []  # called when an observer is added or removed
         self._scheduler: Scheduler | None = None
+
+    def coming_random(self) -> int:
+        """The random number that the heap draws next."""
+        copy = random.Random()
+        copy.setstate(self.random.getstate())
+        return copy.getrandbits(RANDOM_BITS)
 
     # --- unchecked access, for the machine itself
 

@@ -65,12 +65,14 @@ class Unit(NamedTuple):
     name: str = ""  # of the allocator, for its reports
     spec: str = ""  # of the stack, for the library's card
     handles_faults: bool = False  # it has pages that it protects, and a handler of SIGSEGV
+    expects_sizes: bool = False  # it checks the size that a caller says of a block that it frees
     has_frames: bool = False  # all functions keep a frame pointer, so that the library finds who called it
 
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:
     """One optimised LLVM module in which only the unit's exports are visible."""
-    shell, texts = [shell_text(unit.heap_bytes, unit.thread_words, unit.is_heap, unit.name, unit.spec)], {}
+    words = unit.heap_bytes, unit.thread_words
+    shell, texts = [shell_text(*words, unit.is_heap, unit.name, unit.spec, unit.expects_sizes)], {}
     for export in unit.exports:
         mangled, library = lower(export)
         shell.append(face_text(export, mangled))

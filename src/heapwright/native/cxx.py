@@ -11,9 +11,11 @@ from __future__ import annotations
 NEW = ("_Znwm", "_Znam")
 NEW_ALIGNED = ("_ZnwmSt11align_val_t", "_ZnamSt11align_val_t")
 DELETE = ("_ZdlPv", "_ZdaPv")
-DELETE_SIZED = ("_ZdlPvm", "_ZdaPvm", "_ZdlPvSt11align_val_t", "_ZdaPvSt11align_val_t")
+DELETE_SIZED = ("_ZdlPvm", "_ZdaPvm")
+DELETE_ALIGNED = ("_ZdlPvSt11align_val_t", "_ZdaPvSt11align_val_t")
 DELETE_ALL = ("_ZdlPvmSt11align_val_t", "_ZdaPvmSt11align_val_t")
-NAMES = (*NEW, *NEW_ALIGNED, *DELETE, *DELETE_SIZED, *DELETE_ALL)
+NAMES = (*NEW, *NEW_ALIGNED, *DELETE, *DELETE_SIZED, *DELETE_ALIGNED, *DELETE_ALL)
+FREE = ("free", "")  # a function, and its arguments after the block
 
 NEW_TEXT = """
 define i64 @{name}(i64 %size{parameter}) uwtable {{
@@ -29,7 +31,7 @@ done:
 """
 DELETE_TEXT = """
 define void @{name}(i64 %block{parameters}) {{
-  call void @free(i64 %block)
+  call void @{function}({arguments})
   ret void
 }}
 """
@@ -76,7 +78,8 @@ give_up:
 """
 
 
-def operators_text() -> str:
+def operators_text(expects_sizes: bool) -> str:
+    """The operators as LLVM text. Those that get a size pass it on if the heap checks it."""
     plain = [NEW_TEXT.format(name=n, parameter="", function="malloc", arguments="i64 %size", align=16) for n in NEW]
     aligned = [
         NEW_TEXT.format(
@@ -88,11 +91,21 @@ def operators_text() -> str:
         )
         for name in NEW_ALIGNED
     ]
-    frees = [*deletes(DELETE, 0), *deletes(DELETE_SIZED, 1), *deletes(DELETE_ALL, 2)]
+    sized = ("free_sized", ", i64 %a0"), ("free_aligned_sized", ", i64 %a1, i64 %a0")
+    one, both = sized if expects_sizes else (FREE, FREE)
+    frees = [
+        *deletes(DELETE, 0),
+        *deletes(DELETE_SIZED, 1, one),
+        *deletes(DELETE_ALIGNED, 1),
+        *deletes(DELETE_ALL, 2, both),
+    ]
     return AGAIN_TEXT + "".join((*plain, *aligned, *frees))
 
 
-def deletes(names: tuple[str, ...], more: int) -> list[str]:
-    """Operators delete with `more` arguments after the block; free does not need them."""
-    parameters = "".join(f", i64 %a{i}" for i in range(more))
-    return [DELETE_TEXT.format(name=name, parameters=parameters) for name in names]
+def deletes(names: tuple[str, ...], more: int, callee: tuple[str, str] = FREE) -> list[str]:
+    """Operators delete with `more` arguments after the block, and the function that they call with some of them."""
+    parameters, (function, rest) = "".join(f", i64 %a{i}" for i in range(more)), callee
+    return [
+        DELETE_TEXT.format(name=name, parameters=parameters, function=function, arguments=f"i64 %block{rest}")
+        for name in names
+    ]

@@ -17,8 +17,8 @@ LIFECYCLE = {
     "begin": 2,
     "end": 0,
 }
-FAULTS = {"on_fault": 3, "explain_misuse": 1}  # of a stack that has protected pages
-KERNEL = {"limit": 1, "set_clock": 1}
+FAULTS = {"on_fault": 3, "explain_misuse": 1}  # of a stack that has protected pages: the handler of SIGSEGV
+KERNEL = {"limit": 1, "set_clock": 1, "set_chance": 1}
 SILENT = (  # they return nothing
     *("dealloc", "fork_prepare", "fork_parent", "fork_child", "thread_exit"),
 )

@@ -68,6 +68,7 @@ def unit_of(stack: Allocator) -> Unit:
         name=stack.name,
         spec=stack.spec,
         handles_faults=stack.has_protected_pages,
+        expects_sizes=stack.expects_sizes,
         has_frames=stack.has_protected_pages,
     )
 

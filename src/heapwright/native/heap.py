@@ -21,7 +21,7 @@ class NativeHeap:
 
     Its methods are the allocator's functions, on numbers: `alloc(size, align)`, `dealloc(address, size, align)`,
     `realloc(address, size, align, new_size)`, `usable_size(address)`, `trim(pad)`, `limit(bytes)`,
-    `set_clock(nanoseconds)`.
+    `set_clock(nanoseconds)`, `set_chance(number)`: what the heap draws as random numbers.
     """
 
     def __init__(self, spec: str, start: int = 0, size: int = DEFAULT_SIZE, library: Path | None = None):
@@ -31,7 +31,7 @@ class NativeHeap:
         self._begin, self._end, self._stats = export["begin"], export["end"], export["stats"]
         self.alloc, self.alloc_zeroed, self.realloc = export["alloc"], export["alloc_zeroed"], export["realloc"]
         self.dealloc, self.usable_size, self._trim = export["dealloc"], export["usable_size"], export["trim"]
-        self.limit, self.set_clock = export["limit"], export["set_clock"]
+        self.limit, self.set_clock, self.set_chance = export["limit"], export["set_clock"], export["set_chance"]
         self.begin(start, size)
 
     def export(self, name: str, arity: int) -> Callable[..., int]:

@@ -16,9 +16,9 @@ from heapwright.native.runtime.signals import Action
 CARD = "heapwright_card"
 
 
-def shell_text(heap_bytes: int, thread_words: int, is_heap: bool, name: str, spec: str) -> str:
+def shell_text(heap_bytes: int, thread_words: int, is_heap: bool, name: str, spec: str, expects_sizes: bool) -> str:
     offsets = {name: Runtime.fields[name].offset for name in ("exit_key", "has_exit_key")}
-    life = LIFE.format(**offsets) + DLOPEN + operators_text()
+    life = LIFE.format(**offsets) + DLOPEN + operators_text(expects_sizes)
     return f"""
 target triple = "{llvm.get_process_triple()}"
 @heap = internal global [{heap_bytes + 8} x i8] zeroinitializer, align 64
@@ -140,6 +140,9 @@ define ptr @dlopen(ptr %file, i32 %flags) {
 # even if the process has another one.
 FAULTS = f"""
 @fault = internal global [{Action.SIZE} x i8] zeroinitializer, align 8
+define i64 @heapwright_handles_faults() alwaysinline {{
+  ret i64 1
+}}
 define i64 @heapwright_fault_words() alwaysinline {{
   ret i64 ptrtoint (ptr @fault to i64)
 }}
@@ -149,9 +152,12 @@ define i64 @heapwright_fault_handler() alwaysinline {{
 @on_fault = internal alias i64 (i64, i64, i64), ptr @heapwright_on_fault
 """
 
-# For all other libraries: nothing is known of a misused block beyond its line.
+# For any other library: its protected pages explain nothing, and nothing is known of a misused block beyond its line.
 NO_FAULTS = """
 define i64 @heapwright_explain_misuse(i64 %address) alwaysinline {
+  ret i64 0
+}
+define i64 @heapwright_handles_faults() alwaysinline {
   ret i64 0
 }
 """

@@ -39,6 +39,10 @@ when threads go idle.
 A variant, `wright[MESHED=1]`, lets pages of slabs share a frame if their live blocks lie at different places: when
 memory is trimmed or drains (meshes, meshing). It hands out the blocks of a new page in scattered order.
 
+The variant `wright[HARDENED=1]` reports misuse: a block ends with a seal, links are encoded, freed blocks are cleared
+and checked, and segments have protected pages (hardened, seals, known_segments). The invariants of the variants are in
+mesh_checks and seal_checks.
+
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
     W2  in a slab, blocks out of it and free ones sum to the carved ones, and `left` counts down to the next event
@@ -54,9 +58,6 @@ Invariants
     W12 a home counts the tiles of its slabs; the spares of all homes are the large runs in no use, each once
     W13 the reserve is at least its least in this epoch; that, its credit and what it released are not negative
     W14 only a slab that is awake or current has holes, and no block in one is in use or on a list
-    W15 the pages that share a frame form a circle, which is counted
-    W16 of the pages that share a frame, at most one has a block that is not sunk at each place
-    W17 only a slab of one tile, carved to its end, has meshed pages; a sunk block touches one, and is not on a list
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
 Each of the first 16 threads has at most two spares of 128 KiB.
@@ -69,27 +70,27 @@ lists of threads that sleep: they go home at the thread's next refill.
 
 from __future__ import annotations
 
-from heapwright import bits, locks
+from heapwright import bits
 from heapwright.allocators.wright import (
+    claims,
     classes,
+    hardened,
     homes,
     huge_ranges,
     inspect,
     lives,
-    meshes,
-    meshing,
     records,
     remote,
-    reserve,
-    slabs,
-    slots,
-    spares,
-    tiles,
+    runs,
+    seals,
+    supply,
 )
-from heapwright.layout import NULL, Inline, Struct
+from heapwright.allocators.wright.state import Heap  # noqa: F401  its fields
+from heapwright.layout import NULL
 
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
 survey = inspect.survey
+usable_size, expect_size = claims.usable_size, claims.expect_size
 thread_exit, release_held = lives.thread_exit, lives.release_held
 fork_prepare, fork_parent, fork_child = lives.fork_prepare, lives.fork_parent, lives.fork_child
 
@@ -102,7 +103,8 @@ DEALLOC_COST = "O(1), a lock once in half a list"
 GIVES_BACK = "tiles, segments and huge blocks"
 
 THREADS = "own"
-RACES = ()
+RACES = hardened.RACES
+DETECTS = hardened.DETECTS
 SLOW_PATHS = (
     *("alloc_medium", "alloc_slowly", "dealloc_slowly", "dealloc_home", "trim", "usable_size", "realloc"),
     # Each of these has several callers. One copy keeps the library small: all its pages count in a small program.
@@ -119,24 +121,27 @@ SLOW_PATHS = (
     ),
     *("take_run", "free_run", "resize_run", "tiles.settle", "tiles.release", "give_segment", "spares.put"),
     *("alloc_huge", "dealloc_huge", "resize_huge", "huge_size", "live_huge", "take_kept", "slots.keep", "evict"),
+    # What only a hardened heap has.
+    *(
+        "is_linked",
+        "known_segments.enter",
+        "known_segments.remove",
+        "carve_shuffled",
+        "resize_sealed",
+        "checked_large",
+        "close_large",
+    ),
+    *("send_waiting", "put_waiting_home", "require_huge_size"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
     *("meshing.mesh", "mesh_after_drain", "for_each_ring"),
     *("part_all", "meshes.sunk_in", "raise_sunk", "carve_scattered"),
 )
-TUNABLES = (("MESHED", "records.MESHED", (0, 1)),)
+TUNABLES = (("HARDENED", "hardened.HARDENED", (0, 1)), ("MESHED", "records.MESHED", (0, 1)))
+EXCLUSIVE = ("HARDENED", "MESHED")  # encoded links are not known to the pages that share a frame
 RECLAIMS = True  # when memory runs out, kept memory is released
 RETAINS = 1 << 15  # a home, and the records of huge blocks
-FEW_TILES, LOG2_CHANGED = 8, 3  # a home may lose so many tiles and an eighth before its lists go home
-
-MAX_LARGE = tiles.MAX_RUN * records.TILE
-
-
-class Heap(Struct):
-    pages: Inline[tiles.Pages]
-    roster: Inline[homes.Roster]
-    huge: Inline[slots.Huge]
-    reserve: Inline[reserve.Reserve]
-    meshes: Inline[meshes.Meshes]
+# In a hardened heap, no run of MAX_RUN tiles at a multiple of as many has room before the guard.
+MAX_ALIGN = runs.MAX_LARGE >> hardened.HARDENED
 
 
 # --- the slow paths
@@ -168,90 +173,14 @@ def alloc_slowly(heap, size, align):
 
 
 def alloc_once(heap, rounded, align):
-    if align > MAX_LARGE or rounded > MAX_LARGE:
+    if align > MAX_ALIGN or rounded > runs.MAX_LARGE:
         return huge_ranges.alloc_huge(heap, rounded, align)
     if align > records.TILE or rounded > classes.MAX_SMALL:
-        return alloc_large(heap, rounded, align)
+        return runs.alloc_large(heap, rounded, align)
     home, size_class = homes.this_home(heap), classes.class_of(rounded)
     if not home or homes.is_trying(home, size_class):
-        return alloc_common(heap, size_class)
-    return alloc_small(heap, home, size_class)
-
-
-def alloc_large(heap, rounded, align):
-    count, home = (rounded + records.TILE - 1) >> records.LOG2_TILE, homes.this_home(heap)
-    if home and align <= records.TILE:
-        spare = spares.take(home, count)
-        if spare:
-            return records.start_of(spare)
-    run = tiles.take_run(heap, count, max(align >> records.LOG2_TILE, 1), records.LARGE_TAG)
-    return records.start_of(run) if run else NULL
-
-
-def alloc_small(heap, home, size_class):
-    """Take a block from a home's list, after refilling it if it is empty; NULL when memory is exhausted."""
-    hot = home.hot[size_class]
-    if not hot.first:
-        lives.post_all(heap, home)
-        locks.acquire(heap.memory, home.lock)
-        refill(heap, home, size_class)
-        locks.release(heap.memory, home.lock)
-    return homes.hand_out(hot) if hot.first else NULL
-
-
-def refill(heap, home, size_class):
-    """Fetch all free blocks of the current slab, or a page of new ones. The home is locked."""
-    remote.drain(heap, home)
-    empty_lists(heap, home)
-    home.returned = 0
-    slab = slabs.ready_slab(heap, home, size_class)
-    if slab:
-        home.hot[size_class].first = slabs.detach(slab)
-        homes.open_room(home, size_class)
-
-
-def empty_lists(heap, home):
-    """Put the lists home if few blocks in them may keep many slabs from becoming empty."""
-    taken, trims = heap.pages.taken.load(), heap.roster.trims.load()
-    home.seen = min(home.seen, taken)
-    if is_draining(home) or home.heeded != trims:
-        home.heeded = trims
-        slabs.give_up_unused(heap, home)
-        if records.MESHED != 0:
-            meshing.mesh_after_drain(heap, home)
-    elif taken > home.seen + (home.seen >> LOG2_CHANGED) + records.TILES:
-        slabs.flush(heap, home)
-
-
-def is_draining(home):
-    """Whether an eighth of the home became free, as slabs or, since the last refill, as blocks."""
-    shrunk, few = home.most - home.tiles, FEW_TILES << records.LOG2_TILE
-    if shrunk > (home.most >> LOG2_CHANGED) + FEW_TILES:
-        return True
-    return home.returned > (home.tiles << (records.LOG2_TILE - LOG2_CHANGED)) + few
-
-
-def alloc_common(heap, size_class):
-    """Allocate for a thread without a home, or for one of a crowd."""
-    locks.acquire(heap.memory, heap.roster.lock)
-    home = homes.common_home(heap)
-    address = alloc_small(heap, home, size_class) if home else NULL
-    locks.release(heap.memory, heap.roster.lock)
-    return address
-
-
-def dealloc_home(heap, address, tag):
-    """Free a block of the thread's own whose list has no room: half of the list goes home first."""
-    home, hot = homes.Home(heap.memory, bits.align_down(tag, records.HOME_BOUNDARY)), homes.Hot(heap.memory, tag)
-    block = records.Block(heap.memory, address)
-    locks.acquire(heap.memory, home.lock)
-    slabs.put_cold_home(heap, home, (tag - home.address) >> records.LOG2_STEP)
-    if hot.room > 0:
-        homes.put_in(hot, block)
-    else:
-        slabs.put_home(heap, home, records.head_of(records.record_of(heap, address)), block)
-    empty_lists(heap, home)
-    locks.release(heap.memory, home.lock)
+        return supply.alloc_common(heap, size_class)
+    return supply.alloc_small(heap, home, size_class)
 
 
 def dealloc_slowly(heap, address):
@@ -259,67 +188,34 @@ def dealloc_slowly(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
         huge_ranges.dealloc_huge(heap, address)
         return
-    record = live_record(heap, address)
+    record = claims.live_record(heap, address)
     home = homes.this_home(heap)
     if not records.is_slab(record):
-        dealloc_large(heap, home, record)
+        runs.dealloc_large(heap, home, record)
         return
     slab, block = records.head_of(record), records.Block(heap.memory, address)
     if not home:
         remote.send(heap, slab, block, block, 1)
     elif records.home_address(slab) == home.address:  # the thread has just taken over this home
-        dealloc_home(heap, address, record.tag.load())
+        supply.dealloc_home(heap, address, record.tag.load())
     else:
         home.busy = 1
         remote.put(heap, home, slab, block)
         home.busy = 0
 
 
-def dealloc_large(heap, home, run):
-    if home and spares.is_wanted(home, run):
-        spares.put(heap, home, run)
-    else:
-        tiles.free_run(heap, run)
-
-
-def live_record(heap, address):
-    """The record of the tile of a block; report a tile that no block of this kind can begin in."""
-    record = records.record_of(heap, address)
-    tag = record.tag.load()
-    if records.segment_of(record).magic != records.SEGMENT_MAGIC or tag == records.SEGMENT_MAGIC:
-        heap.memory.fault("not a block of this heap", address)
-    if tag == records.LARGE_TAG and (record.back != 0 or not bits.is_aligned(address, records.TILE)):
-        heap.memory.fault("no block begins here", address)
-    if tag == records.FREE_TAG or records.is_spare(record):
-        heap.memory.fault("double free", address)
-    return record
-
-
-def usable_size(heap, address):
-    if bits.is_aligned(address, records.SEGMENT):
-        return huge_ranges.huge_size(heap, address)
-    record = live_record(heap, address)
-    run = records.head_of(record)
-    return run.size if records.is_slab(run) else records.bytes_of(run)
-
-
-# --- the allocator
-
-
-def alloc(heap, size, align):
+def take(heap, size, align):
     """Take a block from this thread's list. The class of a size rounded up to `align` has that alignment."""
     align = max(align, ALIGN)
     rounded = bits.wrapping_add(size, align - 1) & -align  # an absurd size wraps around, to class 0 or beyond the limit
     if bits.unsigned_less(rounded, heap.memory.local(homes.LIMIT)):  # the limit is 0 before the thread's first call
         hot = homes.Hot(heap.memory, heap.memory.local(homes.MINE) + rounded)
-        block = hot.first
-        if block:
-            hot.first = block.next
-            return block.address
+        if hot.first:
+            return homes.hand_out(hot)
     return alloc_medium(heap, size, align)
 
 
-def dealloc(heap, address, size, align):
+def put(heap, address):
     """Free into the list that the tile's tag names, if that is this thread's and has room."""
     offset = records.offset_of(address)
     if offset != 0:
@@ -330,12 +226,91 @@ def dealloc(heap, address, size, align):
             hot.room = bits.wrapping_add(room, -1)
             if room != 0:
                 block = records.Block(heap.memory, address)
-                block.next = hot.first
+                records.link(block, hot.first)
                 hot.first = block
             else:
-                dealloc_home(heap, address, tag)
+                supply.dealloc_home(heap, address, tag)
             return
     dealloc_slowly(heap, address)
+
+
+# --- a hardened heap
+
+
+def alloc_sealed(heap, size, align):
+    """Take a block that is full of zeros, if it is small, and mark its end."""
+    if bits.is_absurd(size, align):
+        return NULL
+    address = take(heap, seals.padded(size), align)
+    if address != NULL and not bits.is_aligned(address, records.SEGMENT):
+        run = records.head_of(records.record_of(heap, address))
+        if records.is_slab(run):
+            seals.require_clear(heap, address, run.size)
+            seals.close(heap.memory, address, run.size, size)
+        else:
+            seals.close_large(heap, address, run, size)
+    return address
+
+
+def dealloc_sealed(heap, address, size, align):
+    """Check a block and clear it. Free the one that has waited longest in its stead."""
+    if bits.is_aligned(address, records.SEGMENT):
+        claims.require_huge_size(heap, address, size, align)
+    else:
+        run = records.head_of(claims.live_record(heap, address))
+        if records.is_slab(run):
+            claims.require_size(heap, address, size, seals.checked_small(heap, address, run))
+            seals.clear(heap, address, run.size)
+            address = seals.wait(heap, address, run.size)
+        else:
+            claims.require_size(heap, address, size, seals.checked_large(heap, address, run))
+    if address != NULL:
+        put(heap, address)
+
+
+def realloc_sealed(heap, address, align, new_size):
+    """Stay if the block's class is that of the new size, or if a large block can be resized where it is; else move."""
+    is_huge = bits.is_aligned(address, records.SEGMENT)
+    size = huge_ranges.huge_size(heap, address) if is_huge else claims.checked_size(heap, address)
+    if not bits.is_absurd(new_size, align) and resize_sealed(heap, address, size, align, new_size):
+        return address
+    target = alloc(heap, new_size, align)
+    if target != NULL:
+        heap.memory.copy(target, address, min(size, new_size))
+        dealloc(heap, address, 0, align)
+    return target
+
+
+def resize_sealed(heap, address, size, align, new_size):
+    """Resize a block in place; return whether that was possible."""
+    if bits.is_aligned(address, records.SEGMENT):
+        return resize(heap, address, new_size)
+    run, rounded = records.head_of(records.record_of(heap, address)), bits.align_up(seals.padded(new_size), align)
+    if not records.is_slab(run):
+        if not resize(heap, address, rounded):
+            return False
+        seals.close_large(heap, address, run, new_size)
+        return True
+    if rounded > classes.MAX_SMALL or classes.class_of(rounded) != records.class_in(run):
+        return False
+    seals.reclose(heap, address, run.size, size, new_size)
+    return True
+
+
+# --- the allocator
+
+
+def alloc(heap, size, align):
+    """Take a block from this thread's list."""
+    return alloc_sealed(heap, size, align) if hardened.IS_HARDENED else take(heap, size, align)
+
+
+def dealloc(heap, address, size, align):
+    """Put a block into this thread's list, if it is one of its home's."""
+    if hardened.IS_HARDENED:
+        dealloc_sealed(heap, address, size, align)
+    else:
+        put(heap, address)
 
 
 def alloc_zeroed(heap, size, align):
@@ -350,12 +325,16 @@ def is_zero(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
         return huge_ranges.is_zero(heap, address)
     record = records.record_of(heap, address)
+    if hardened.IS_HARDENED and records.is_slab(record):
+        return records.head_of(record).size <= seals.CHECKED
     return record.tag.load() == records.LARGE_TAG and record.is_fresh != 0
 
 
 def realloc(heap, address, size, align, new_size):
     """Stay if the block fits and is half full, or can shrink or grow where it is; else move."""
-    usable = usable_size(heap, address)
+    if hardened.IS_HARDENED:
+        return realloc_sealed(heap, address, align, new_size)
+    usable = claims.usable_size(heap, address)
     if usable >> 1 <= new_size <= usable:
         return address
     if not bits.is_absurd(new_size, align) and resize(heap, address, new_size):
@@ -378,11 +357,11 @@ def with_headroom(usable, new_size):
 def resize(heap, address, new_size):
     """Resize a large or huge block in place; return whether that was possible."""
     if bits.is_aligned(address, records.SEGMENT):
-        return new_size > MAX_LARGE and huge_ranges.resize_huge(heap, address, new_size)
+        return new_size > runs.MAX_LARGE and huge_ranges.resize_huge(heap, address, new_size)
     record = records.record_of(heap, address)
-    if records.is_slab(record) or not classes.MAX_SMALL < new_size <= MAX_LARGE:
+    if records.is_slab(record) or not classes.MAX_SMALL < new_size <= runs.MAX_LARGE:
         return False
-    return tiles.resize_run(heap, record, (new_size + records.TILE - 1) >> records.LOG2_TILE)
+    return runs.resize_large(heap, record, new_size)
 
 
 # --- memory given back

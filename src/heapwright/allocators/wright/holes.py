@@ -62,7 +62,7 @@ def count_live(home, slab):
             upto = min(end, (page + 1) << LOG2_PAGE)
             home.live[page] -= upto - first
             first = upto
-        block = block.next
+        block = records.next_of(block)
 
 
 def pages_without_live(home, slab):
@@ -87,9 +87,9 @@ def leave_out_sunk(slab):
     block = slab.free
     slab.free = NULL
     while block:
-        rest = block.next
+        rest = records.next_of(block)
         if not is_sunk(slab, block.address):
-            block.next = slab.free
+            records.link(block, slab.free)
             slab.free = block
         block = rest
 
@@ -114,7 +114,7 @@ def fill(slab):
     block = Block(slab.memory, records.start_of(slab))
     for _ in range(slab.carved):
         if is_sunk(slab, block.address):
-            block.next = slab.free
+            records.link(block, slab.free)
             slab.free = block
         block = block.at(block.address + slab.size)
     slab.holes = 0

@@ -27,7 +27,7 @@ outbox was not being changed (`busy`).
 from __future__ import annotations
 
 from heapwright import bits, locks
-from heapwright.allocators.wright import classes, records
+from heapwright.allocators.wright import classes, hardened, records
 from heapwright.allocators.wright.records import Block, Record
 from heapwright.layout import NULL, Array, Atomic, Byte, Inline, Struct, Word, Word16
 
@@ -75,6 +75,8 @@ class Home(Struct):
     previous: Home
     spares: Array[Record, SPARES]  # large blocks that the thread freed last: see spares
     spare_room: Word
+    waiting: Array[Word, hardened.WAITING]  # freed blocks that a hardened heap does not hand out yet
+    turn: Array[Word, 2]  # the places of those that wait longest: of more than 1 KiB, and of less
     apart: Array[Word, 8]  # the inbox has a cache line of its own, because other threads write to it
     inbox: Atomic[Word]
     apart_too: Array[Word, 7]
@@ -205,14 +207,14 @@ def open_room(home, size_class):
 def hand_out(hot):
     """Take the block put in last; return its address."""
     block = hot.first
-    hot.first = block.next
+    hot.first = records.next_of(block)
     return block.address
 
 
 def put_in(hot, block):
     """Put a block into a list that has room."""
     hot.room -= 1
-    block.next = hot.first
+    records.link(block, hot.first)
     hot.first = block
 
 

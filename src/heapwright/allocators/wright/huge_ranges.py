@@ -51,6 +51,15 @@ def live_huge(heap, address):
     return found
 
 
+def is_live(heap, address):
+    """Whether a huge block in use begins at an address."""
+    locks.acquire(heap.memory, heap.pages.lock)
+    found = slots.find(heap, address)
+    is_in_use = bool(found) and found.is_kept == 0
+    locks.release(heap.memory, heap.pages.lock)
+    return is_in_use
+
+
 def huge_size(heap, address):
     locks.acquire(heap.memory, heap.pages.lock)
     size = live_huge(heap, address).size

@@ -10,7 +10,7 @@ home at their next refill.
 from __future__ import annotations
 
 from heapwright import locks
-from heapwright.allocators.wright import holes, homes, meshing, records, remote, slabs, tiles
+from heapwright.allocators.wright import hardened, holes, homes, meshing, records, remote, seals, slabs, tiles
 from heapwright.layout import NULL
 
 
@@ -22,11 +22,33 @@ def post_all(heap, home):
 
 def tidy(heap, home):
     """Send away and put home all that a home holds for its thread."""
+    if hardened.IS_HARDENED:
+        send_waiting(heap, home)
     post_all(heap, home)
     locks.acquire(heap.memory, home.lock)
     remote.drain(heap, home)
+    if hardened.IS_HARDENED:
+        put_waiting_home(heap, home)
     slabs.give_up_unused(heap, home)
     locks.release(heap.memory, home.lock)
+
+
+def send_waiting(heap, home):
+    """Put the blocks that wait in a home, and are another home's, into the outbox."""
+    home.busy = 1
+    for i in range(hardened.WAITING):
+        slab = seals.slab_of_waiting(heap, home, i)
+        if slab and records.home_address(slab) != home.address:
+            remote.put(heap, home, slab, seals.end_wait(heap, home, i))
+    home.busy = 0
+
+
+def put_waiting_home(heap, home):
+    """Put the home's own blocks that wait there onto the lists of their slabs. The home is locked."""
+    for i in range(hardened.WAITING):
+        slab = seals.slab_of_waiting(heap, home, i)
+        if slab:
+            slabs.put_home(heap, home, slab, seals.end_wait(heap, home, i))
 
 
 def tidy_idle(heap):

@@ -1,4 +1,10 @@
-"""The assertions of `check` that concern meshed pages. Interpreted only."""
+"""The assertions of `check` that concern meshed pages. Interpreted only.
+
+Invariants
+    W15 the pages that share a frame form a circle, which is counted
+    W16 of the pages that share a frame, at most one has a block that is not sunk at each place
+    W17 only a slab of one tile, carved to its end, has meshed pages; a sunk block touches one, and is not on a list
+"""
 
 from __future__ import annotations
 

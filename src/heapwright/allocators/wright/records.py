@@ -35,15 +35,17 @@ at a multiple of 4 KiB, and the class. FREE_TAG and LARGE_TAG match no home's li
 from __future__ import annotations
 
 from heapwright import bits
-from heapwright.allocators.wright import classes
+from heapwright.allocators.wright import classes, hardened
 from heapwright.layout import Atomic, Byte, Struct, Word, Word16, Word32
 
 MESHED = 0  # whether pages of slabs may share frames
-SEGMENT = 1 << 20
+SEGMENT = hardened.SEGMENT
 TILE = classes.TILE
+ALIGN = 16  # of a block, as the allocator says
 LOG2_TILE = bits.floor_log2(TILE)
-TILES = SEGMENT // TILE
-ALL_TILES = bits.MAX_WORD  # a bit for each tile but the first
+RECORDS = SEGMENT // TILE
+TILES = RECORDS - hardened.GUARD_TILES  # the first holds the records
+ALL_TILES = bits.MAX_WORD >> hardened.GUARD_TILES  # a bit for each tile but the first
 SEGMENT_MAGIC = 0x5716_0A11_F0E1_0001
 HOME_BOUNDARY = 4096  # a multiple of it separates a home's address and the class in a tag
 LOG2_STEP = 4  # a tag is a home + class * 16
@@ -60,12 +62,54 @@ class Block(Struct):
     second: Word  # in a batch of remote frees: see remote
 
 
+# --- links, which a hardened heap encodes
+
+
+def next_of(block):
+    """The block that a free block leads to."""
+    if hardened.IS_HARDENED:
+        return block.at(hardened.load_next(block.memory, block.address))
+    return block.next
+
+
+def link(block, following):
+    """Let a free block lead to another one."""
+    if hardened.IS_HARDENED:
+        hardened.store_next(block.memory, block.address, following.address)
+    else:
+        block.next = following
+
+
+def second_of(block):
+    """The second word of a block in a batch."""
+    return hardened.load_second(block.memory, block.address) if hardened.IS_HARDENED else block.second
+
+
+def set_second(block, word):
+    if hardened.IS_HARDENED:
+        hardened.store_second(block.memory, block.address, word)
+    else:
+        block.second = word
+
+
+def forget_second(block):
+    """Clear the second word of a block that leaves a batch, because a hardened heap hands out zeros."""
+    if hardened.IS_HARDENED:
+        hardened.clear_second(block.memory, block.address)
+
+
+# --- segments and their records
+
+
 class Segment(Struct):
     magic: Word
     taken: Word  # tiles that belong to a run
     fresh: Word  # tiles that read as zeros; a tile neither taken nor fresh is dirty
     next: Segment  # the next higher one
     previous: Segment
+    key: Word  # the secret of a hardened segment, at hardened.KEY
+    chain: Segment  # the next one in a list of the table `known`
+    guards: Word  # its protected pages
 
 
 class Record(Struct):
@@ -91,7 +135,7 @@ LOG2_RECORD = 6
 
 def offset_of(address):
     """The distance of a tile's record from the segment: 0 for a huge block, because no other begins in tile 0."""
-    return bits.shift_right(address, LOG2_TILE - LOG2_RECORD) & ((TILES - 1) << LOG2_RECORD)
+    return bits.shift_right(address, LOG2_TILE - LOG2_RECORD) & ((RECORDS - 1) << LOG2_RECORD)
 
 
 def record_at(heap, address, offset):

@@ -44,7 +44,7 @@ def put(heap, home, slab, block):
         post(heap, slot)
         slot.slab = slab
         slot.last = block
-    block.next = slot.first
+    records.link(block, slot.first)
     slot.first = block
     slot.count += 1
     home.pending = 1
@@ -68,16 +68,16 @@ def post(heap, slot):
 
 def send(heap, slab, first, last, count):
     """Push a batch onto the inbox of the slab's home."""
-    second = first.at(NULL) if count == 1 else first.next
-    first.second = second.address | count << COUNT
+    second = first.at(NULL) if count == 1 else records.next_of(first)
+    records.set_second(first, second.address | count << COUNT)
     if second:
-        second.second = last.address
+        records.set_second(second, last.address)
     owner = Home(heap.memory, records.home_address(slab))
     newest = owner.inbox.load()
-    first.next = first.at(newest & ADDRESS)
+    records.link(first, first.at(newest & ADDRESS))
     while not owner.inbox.compare_exchange(newest, with_one_more(newest, first)):
         newest = owner.inbox.load()
-        first.next = first.at(newest & ADDRESS)
+        records.link(first, first.at(newest & ADDRESS))
     if newest >> COUNT >= RELIEF:
         relieve(heap, owner)
 
@@ -103,7 +103,7 @@ def drain(heap, home):
         return
     batch = Block(heap.memory, home.inbox.exchange(NULL) & ADDRESS)
     while batch:
-        following = batch.next
+        following = records.next_of(batch)
         slab = records.head_of(records.record_of(heap, batch.address))
         count = splice(slab, batch)
         slabs.count_home(heap, home, slab, count)
@@ -124,11 +124,13 @@ def newest_batch(home):
 
 def splice(slab, batch):
     """Put a batch on the list of its slab; return the number of blocks."""
-    count, last = batch.second >> COUNT, batch
-    second = batch.at(batch.second & ADDRESS)
+    word, last = records.second_of(batch), batch
+    count, second = word >> COUNT, batch.at(word & ADDRESS)
     if second:
-        last = second.at(second.second)
-        batch.next = second
-    last.next = slab.free
+        last = second.at(records.second_of(second))
+        records.link(batch, second)
+        records.forget_second(second)
+    records.forget_second(batch)
+    records.link(last, slab.free)
     slab.free = batch
     return count

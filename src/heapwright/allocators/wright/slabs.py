@@ -18,7 +18,7 @@ A page of blocks is carved at a time, so pages that nobody needs stay untouched.
 
 from __future__ import annotations
 
-from heapwright.allocators.wright import classes, holes, meshes, records, spares, tiles
+from heapwright.allocators.wright import classes, hardened, holes, meshes, records, seals, spares, tiles
 from heapwright.allocators.wright.records import Block
 from heapwright.layout import NULL
 
@@ -84,11 +84,14 @@ def carve(slab):
     if records.MESHED != 0:
         meshes.carve_scattered(slab, first, count)
         return True
+    if hardened.IS_HARDENED:
+        seals.carve_shuffled(slab, first, count)
+        return True
     block = Block(slab.memory, first + (count - 1) * size)
-    block.next = slab.free
+    records.link(block, slab.free)
     while block.address > first:
         lower = block.at(block.address - size)
-        lower.next = block
+        records.link(lower, block)
         block = lower
     slab.free = block
     return True
@@ -161,7 +164,7 @@ def detach(slab):
 
 def put_home(heap, home, slab, block):
     home.returned += slab.size
-    block.next = slab.free
+    records.link(block, slab.free)
     slab.free = block
     slab.left -= 1
     if slab.left == 0:
@@ -218,7 +221,7 @@ def flush(heap, home):
 def put_all_home(heap, home, block):
     """Put a chain of blocks home."""
     while block:
-        rest = block.next
+        rest = records.next_of(block)
         put_home(heap, home, records.head_of(records.record_of(heap, block.address)), block)
         block = rest
 
@@ -252,10 +255,10 @@ def cut(hot, keep):
     for _ in range(keep - 1):
         if not rest:
             return rest
-        rest = rest.next
+        rest = records.next_of(rest)
     if not rest:
         return rest
     last = rest
-    rest = last.next
-    last.next = NULL
+    rest = records.next_of(last)
+    records.link(last, last.at(NULL))
     return rest

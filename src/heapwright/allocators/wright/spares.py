@@ -26,7 +26,7 @@ ROOM = 16  # blocks that may become spares until a request finds none
 
 
 def take(home, count):
-    """Take a spare of exactly `count` tiles; or else open the room, and return null."""
+    """Take a spare of exactly `count` tiles; null if there is none."""
     for i in range(homes.SPARES):
         run = home.spares[i]
         if run and run.tiles == count:
@@ -34,8 +34,12 @@ def take(home, count):
             run.state = records.UNUSED
             run.is_fresh = 0
             return run
-    home.spare_room = ROOM if home.rank < homes.CROWD else 0
     return Record(home.memory, NULL)
+
+
+def open_room(home):
+    """Let the next large blocks become spares, after the page heap had to serve a request."""
+    home.spare_room = ROOM if home.rank < homes.CROWD else 0
 
 
 def is_wanted(home, run):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from heapwright import bits, locks
 from heapwright.allocators.parts import mappings
-from heapwright.allocators.wright import records, reserve, slots
+from heapwright.allocators.wright import hardened, known_segments, records, reserve, slots
 from heapwright.allocators.wright.records import Record, Segment
 from heapwright.layout import NULL, Atomic, Struct, Word
 
@@ -71,6 +71,8 @@ def new_segment(heap):
     segment = Segment(heap.memory, start)
     if segment:
         format_segment(segment, fresh)
+        if hardened.IS_HARDENED:
+            known_segments.enter(heap, segment)
         insert(pages, segment)
         pages.dirty += bits.count_bits(dirty_tiles(segment))
         if not pages.roomy or segment.address < pages.roomy.address:
@@ -84,6 +86,8 @@ def format_segment(segment, fresh):
     segment.fresh = records.ALL_TILES if fresh != 0 else 0
     for tile in range(1, records.TILES):
         Record(segment.memory, segment.address + tile * records.RECORD).tag.store(records.FREE_TAG)
+    for tile in range(records.TILES, records.RECORDS):
+        Record(segment.memory, segment.address + tile * records.RECORD).tag.store(records.SEGMENT_MAGIC)
 
 
 def insert(pages, segment):
@@ -106,6 +110,8 @@ def insert(pages, segment):
 def give_segment(heap, segment):
     """Make a kept range of a segment without runs; return whether there is a record for it."""
     if not slots.has_record(heap):
+        return False
+    if hardened.IS_HARDENED and not known_segments.remove(heap, segment):
         return False
     pages = heap.pages
     pages.dirty -= bits.count_bits(dirty_tiles(segment))
@@ -232,7 +238,7 @@ def resize_run(heap, run, tiles):
         vacate(heap, run.at(run.address + tiles * records.RECORD), run.tiles - tiles)
         run.tiles = tiles
         settle(heap)
-    elif can_grow(run, tiles):
+    elif tiles > run.tiles and can_grow(run, tiles):
         behind, tag = run.at(run.address + run.tiles * records.RECORD), run.tag.load()
         occupy(heap, behind, tiles - run.tiles)
         for i in range(run.tiles, tiles):

@@ -49,6 +49,7 @@ class Runtime(Struct):
     shrinks: Atomic[Word]
     decommits: Atomic[Word]
     clock: Word  # nanoseconds, for a heap in our own region
+    chance: Word  # the random number of such a heap
     capacity: Word  # if not zero, the most bytes to hold, for tests of exhaustion
     exit_key: Word32  # the pthread key whose destructor calls thread_exit
     has_exit_key: Word32
@@ -130,6 +131,12 @@ def limit(capacity):
 def set_clock(nanoseconds):
     """Set the clock of a heap in our own region."""
     runtime().clock = nanoseconds
+    return 0
+
+
+def set_chance(number):
+    """Set the random number of a heap in our own region."""
+    runtime().chance = number
     return 0
 
 
@@ -340,7 +347,9 @@ class Chance(Struct):
 
 
 def random():
-    """An unpredictable number. If the kernel has none so early, the address of the heap's words."""
+    """An unpredictable number, or a heap address if there is none so early; in our own region, what somebody set."""
+    if runtime().mappings:
+        return runtime().chance
     saved = errno()
     place = c.on_stack(Chance)
     place.word = c.heap_words()

@@ -14,6 +14,7 @@ from heapwright.native import c
 from heapwright.native.runtime.linux import ENOMEM
 
 Heap = inner.Heap
+ALIGN = 16
 
 
 def reallocarray(heap, address, count, size):
@@ -36,12 +37,23 @@ def refuse(heap):
 
 def free_sized(heap, address, size):
     """C23's `free` of a block from malloc, calloc or realloc, with its size."""
+    if address != NULL:
+        check_size(heap, address, size, ALIGN)
     c.free(address)
 
 
 def free_aligned_sized(heap, address, align, size):
     """C23's `free` of a block from aligned_alloc, with its alignment and size."""
+    if address != NULL:
+        check_size(heap, address, size, align)
     c.free(address)
+
+
+def believe(heap, address, size, align):
+    """Do nothing about a size that the heap does not check."""
+
+
+check_size = inner.expect_size if "wrong size" in getattr(inner, "DETECTS", ()) else believe
 
 
 def cfree(heap, address):

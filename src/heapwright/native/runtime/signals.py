@@ -48,9 +48,12 @@ class Info(Struct):
 
 
 def protect(address, size, is_protected):
-    """Close whole pages to every access, or open them. Returns 0, or -1. The first call installs the handler."""
+    """Close whole pages to every access, or open them. Returns 0, or -1.
+
+    The first call installs the handler, if the heap explains faults.
+    """
     saved = errno()
-    if runtime().has_fault_handler == 0:
+    if c.handles_faults() != 0 and runtime().has_fault_handler == 0:
         runtime().has_fault_handler = 1
         c.real_sigaction(SEGMENT, NULL, program_action().address)
         install()

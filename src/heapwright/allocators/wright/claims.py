@@ -1,0 +1,59 @@
+"""What wright says of an address, and of a size, that a caller claims to be a live block's."""
+
+from __future__ import annotations
+
+from heapwright import bits
+from heapwright.allocators.wright import hardened, huge_ranges, known_segments, records, seals
+
+
+def live_record(heap, address):
+    """The record of the tile of a block; report a tile that no block of this kind can begin in."""
+    record = records.record_of(heap, address)
+    if hardened.IS_HARDENED and not known_segments.is_ours(heap, address):
+        heap.memory.fault("not a block of this heap", address)
+    tag = record.tag.load()
+    if records.segment_of(record).magic != records.SEGMENT_MAGIC or tag == records.SEGMENT_MAGIC:
+        heap.memory.fault("not a block of this heap", address)
+    if tag == records.LARGE_TAG and (record.back != 0 or not bits.is_aligned(address, records.TILE)):
+        heap.memory.fault("no block begins here", address)
+    if tag == records.FREE_TAG or records.is_spare(record):
+        heap.memory.fault("double free", address)
+    return record
+
+
+def usable_size(heap, address):
+    if bits.is_aligned(address, records.SEGMENT):
+        return huge_ranges.huge_size(heap, address)
+    record = live_record(heap, address)
+    run = records.head_of(record)
+    if hardened.IS_HARDENED:
+        return seals.size_of_small(heap, address, run) if records.is_slab(run) else run.left
+    return run.size if records.is_slab(run) else records.bytes_of(run)
+
+
+def expect_size(heap, address, size, align):
+    """Report that a caller, who is about to free a block of ours, says a wrong size. Ignore other addresses."""
+    if bits.is_aligned(address, records.SEGMENT):
+        if huge_ranges.is_live(heap, address):
+            require_huge_size(heap, address, size, align)
+    elif known_segments.is_ours(heap, address):
+        require_size(heap, address, size, usable_size(heap, address))
+
+
+def require_size(heap, address, said, size):
+    """The same for the size of a block that is not huge. C's `free` says 0."""
+    if said not in (0, size):
+        heap.memory.fault("wrong size", address, size)
+
+
+def require_huge_size(heap, address, said, align):
+    """The same for a huge block, of which only the whole megabytes are known."""
+    size = huge_ranges.huge_size(heap, address)
+    if said > size or 0 < bits.align_up(bits.align_up(said, max(align, records.ALIGN)), records.SEGMENT) < size:
+        heap.memory.fault("wrong size", address, size)
+
+
+def checked_size(heap, address):
+    """The size of a live block that is not huge, after a look at the bytes around it."""
+    run = records.head_of(live_record(heap, address))
+    return seals.checked_small(heap, address, run) if records.is_slab(run) else seals.checked_large(heap, address, run)
