@@ -61,8 +61,8 @@ Invariants
 
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
 Each of the first 16 threads has at most two spares of 128 KiB.
-The reserve has at most 512 KiB, a thirty-second of the live bytes, and what was released and needed again within a
-fifth of a second.
+The reserve has at most 512 KiB, a thirty-second of the live bytes, and what was released and needed again in the same
+epoch: a fifth of a second, or up to five seconds if huge blocks are freed in it.
 
 Costs: a thread with one block in each of many classes touches a page for each. `trim` does not reach blocks in the
 lists of threads that sleep: they go home at the thread's next refill.
