@@ -41,13 +41,10 @@ def test_credit_ends_with_an_epoch_in_which_nothing_came_and_went(heap):
     for _ in range(30):
         swing(heap)
     assert reserve.size(heap.state) > 2 * MIB
-    credits = [heap.state.reserve.credit]
-    for _ in range(8):
+    for _ in range(2):
         heap.process.clock += reserve.EPOCH
         heap.dealloc(heap.alloc(200 * KIB))
         heap.check()
-        credits.append(heap.state.reserve.credit)
-    assert all(after >= before >> 1 for before, after in zip(credits, credits[1:], strict=False)), "at most half goes"
     assert reserve.size(heap.state) <= reserve.SLACK and heap.state.reserve.credit < MIB
 
 
@@ -86,9 +83,10 @@ def test_an_epoch_of_few_huge_frees_lasts_longer(heap):
     heap.process.clock += reserve.EPOCH
     heap.dealloc(heap.alloc(5 * MIB))
     assert state.frees == 2 and state.since == 0 and state.credit > MIB, "the first release was a mistake"
+    before = state.credit
     heap.process.clock += reserve.LONGEST_EPOCH
     heap.dealloc(heap.alloc(5 * MIB))
-    assert state.since == heap.process.clock
+    assert state.since == heap.process.clock and state.credit >= before >> 1, "at most half goes"
 
 
 def test_an_epoch_of_many_huge_frees_is_over_after_a_fifth_of_a_second(heap):

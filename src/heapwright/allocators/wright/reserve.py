@@ -9,7 +9,7 @@ thirty-second of what is live, and whatever exceeds it goes back to the kernel a
 wrong:
 
     released  ->  needed again in the same epoch  ->  the credit grows by a quarter; for a huge block, by half
-    an epoch ends                                 ->  the credit shrinks to what came and went in it, at most by half
+    an epoch ends                                 ->  the credit shrinks to what came and went in it
 
 A heap that swings by 100 MiB thus pays for four swings in all and keeps the memory from then on; one that drains keeps
 little. Threads that fill and drain one after another look like swings, and therefore it takes more than one. What huge
@@ -18,7 +18,7 @@ the working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that on
 
 An epoch is a fifth of a second. If huge blocks are freed in it, it lasts until there were 256 of them, or five seconds:
 a program that writes to all of a huge block, or waits for a busy machine, frees few in a fifth of a second. For the
-same reason an epoch ends no more than half of the credit. The clock is read only where memory is released, or fresh
+same reason such an epoch ends no more than half of the credit. The clock is read only where memory is released, or fresh
 memory is taken soon after. In the machine it stands still, so an epoch lasts until a test ends it. The caller of every
 function here holds the lock of `pages`.
 """
@@ -83,7 +83,7 @@ def target(heap):
 def end_epoch_if_over(heap):
     reserve, now = heap.reserve, heap.memory.clock()
     if is_over(reserve, now - reserve.since):
-        reserve.credit = min(reserve.credit, max(needed(reserve), reserve.credit >> 1))
+        reserve.credit = min(reserve.credit, needed(reserve))
         reserve.least = size(heap)
         reserve.most = size(heap)
         reserve.released = 0
@@ -92,9 +92,9 @@ def end_epoch_if_over(heap):
 
 
 def needed(reserve):
-    """What came and went in the epoch; twice as much if huge blocks did, because few kept ranges fit exactly."""
+    """What came and went in the epoch; if huge blocks did, twice as much, and at least half of the credit."""
     came_and_went = reserve.most - reserve.least
-    return came_and_went << 1 if reserve.frees > 0 else came_and_went
+    return max(came_and_went << 1, reserve.credit >> 1) if reserve.frees > 0 else came_and_went
 
 
 def is_over(reserve, lasted):
