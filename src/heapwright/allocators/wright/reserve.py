@@ -18,9 +18,9 @@ the working set of a reap (J. Bonwick, The Slab Allocator, 1994), except that on
 
 An epoch is a fifth of a second. If huge blocks are freed in it, it lasts until there were 256 of them, or five seconds:
 a program that writes to all of a huge block, or waits for a busy machine, frees few in a fifth of a second. For the
-same reason such an epoch ends no more than half of the credit. The clock is read only where memory is released, or fresh
-memory is taken soon after. In the machine it stands still, so an epoch lasts until a test ends it. The caller of every
-function here holds the lock of `pages`.
+same reason such an epoch ends no more than half of the credit. The clock is read only where memory is released, or
+fresh memory is taken soon after. In the machine it stands still, so an epoch lasts until a test ends it. The caller of
+every function here holds the lock of `pages`.
 """
 
 from __future__ import annotations
