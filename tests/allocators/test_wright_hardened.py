@@ -49,6 +49,15 @@ def through_the_wait(heap, address, size):
 # --- ends
 
 
+@pytest.mark.parametrize("size", [24, 100, 1000])
+@pytest.mark.parametrize("before", [1, 8])
+def test_a_write_before_a_block_is_seen(size, before):
+    heap = fresh()
+    block = max(heap.alloc(size) for _ in range(8))
+    heap.process.poke(block - before, bytes([heap.process.peek(block - before, 1)[0] ^ 1]))
+    assert reported(free, heap, block) == "written before its start"
+
+
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 15, 16, 20, 24, 25, 31, 32, 100, 1000, 1016, 1017, 5000, 20_000])
 @pytest.mark.parametrize("offset", [0, 3, 7])
 def test_each_byte_behind_a_block_is_seen(size, offset):

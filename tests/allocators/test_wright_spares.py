@@ -2,11 +2,11 @@
 
 import pytest
 from heaps import spans
-from wrights import home_of
+from wrights import elsewhere, home_of
 
 from heapwright import allocator
 from heapwright.allocators import wright
-from heapwright.allocators.wright import records, spares
+from heapwright.allocators.wright import homes, records, spares
 from heapwright.machine import Fault
 from heapwright.spans import CACHED, FREE
 
@@ -62,6 +62,16 @@ def test_a_spare_is_given_up_with_the_rest(heap):
     assert not spares.of(home_of(heap)) and heap.memory.held() <= wright.RETAINS
     heap.dealloc(heap.alloc(64 * KIB))
     assert spares.of(home_of(heap)), "the next request opens the room again"
+
+
+def test_of_a_crowd_of_threads_only_the_first_have_spares(heap):
+    kept = []
+    for _ in range(homes.CROWD + 2):
+        with elsewhere(heap):
+            heap.dealloc(heap.alloc(64 * KIB))
+            kept.append(len(spares.of(home_of(heap))))
+    assert sum(kept) <= homes.CROWD and kept[:2] == [1, 1] and kept[-2:] == [0, 0]
+    heap.check()
 
 
 @pytest.mark.parametrize("offset", [0, 16 * KIB])

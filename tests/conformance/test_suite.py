@@ -157,3 +157,10 @@ def test_known_failures_are_strict():
 def test_known_failures_of_checks_that_are_not_there():
     with pytest.raises(ValueError, match="no check 'nothing'"):
         parametrize_with_checks(["kr"], {"kr": {"nothing": ""}})
+
+
+def test_a_check_has_the_mark_that_one_asks_for():
+    mark = parametrize_with_checks(["kr"], marks={"fork": pytest.mark.long})
+    assert [case.id for case in mark.args[1] if "long" in {each.name for each in case.marks}] == ["kr-fork"]
+    with pytest.raises(ValueError, match="marks: there is no check 'nothing'"):
+        parametrize_with_checks(["kr"], marks={"nothing": pytest.mark.long})
