@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from heapwright.advise.candidates import OURS, grid
 from heapwright.advise.question import Question, about_program, answer
 from heapwright.advise.search import Plan
+from heapwright.lab.inputs.services import REDIS
 from heapwright.lab.machine_facts import machine_facts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,13 +56,6 @@ LIVE = """
 import time
 kept = [bytes(1500) for _ in range(40000)]
 time.sleep(0.7)
-"""
-REDIS = """
-port 0
-unixsocket socket
-save ""
-appendonly no
-daemonize no
 """
 LOAD = """
 for i in $(seq 200); do redis-cli -s socket ping >/dev/null 2>&1 && break; sleep 0.05; done

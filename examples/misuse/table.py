@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from heapwright.errors import UserError
 from heapwright.lab.machine_facts import PEERS, installed_peers
 from heapwright.native.library import library_of
 
@@ -89,13 +90,21 @@ def libraries(names: list[str]) -> dict[str, Path | None]:
     found: dict[str, Path | None] = {}
     for name in names:
         label, equals, path = name.partition("=/")
-        found[label if equals else name] = Path("/" + path) if equals else library_named(name)
+        found[label if equals else name] = existing(Path("/" + path)) if equals else library_named(name)
     return found
+
+
+def existing(library: Path) -> Path:
+    if not library.is_file():
+        raise UserError(f"there is no library {library}")
+    return library
 
 
 def library_named(name: str) -> Path | None:
     if name == "system":
         return None
+    if name in PEERS and name not in installed_peers():
+        raise UserError(f"{name} is not installed")
     return installed_peers()[name] if name in PEERS else library_of(name)
 
 
@@ -130,7 +139,10 @@ def table(raw: Results) -> str:
 
 def main() -> None:
     names = [name for name in sys.argv[1:] if name != "--json"]
-    raw = measured(libraries(names or [*OURS, "system", *installed_peers()]))
+    try:
+        raw = measured(libraries(names or [*OURS, "system", *installed_peers()]))
+    except UserError as error:
+        sys.exit(f"table.py: {error}")
     sys.stdout.write(json.dumps(raw, indent=1) + "\n" if "--json" in sys.argv else table(raw))
 
 
