@@ -39,6 +39,6 @@ def test_each_option_says_what_it_does(name):
 def test_defaults_are_those_that_one_would_use(heapwright):
     """They are said in the help."""
     assert "[default: kr]" in " ".join(heapwright("simulate", "--help").stdout.split())
-    assert "[default: hoard]" in " ".join(heapwright("run", "--help").stdout.split())
+    assert "[default: wright]" in " ".join(heapwright("run", "--help").stdout.split())
     compare = " ".join(heapwright("compare", "--help").stdout.split())
-    assert "the C library's malloc (`system`) with ptmalloc, hoard and slab" in compare
+    assert "the C library's malloc (`system`) with wright, ptmalloc, hoard and slab" in compare

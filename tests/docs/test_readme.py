@@ -57,8 +57,14 @@ def test_the_table_has_the_shape_of_one_that_is_measured(shown, heapwright, root
     assert shape(count) == shape(said_count) and head.split() == said_head.split()
     assert title.split()[0].endswith("python3") and said_title.split()[0].endswith("python3")
     measured = {row.split()[0]: shape(row) for row in rows}
-    assert {"system", "ptmalloc", "hoard", "slab"} <= set(measured)
+    assert {"system", "wright", "ptmalloc", "hoard", "slab"} <= set(measured)
     assert measured.items() <= {row.split()[0]: shape(row) for row in said_rows}.items()
+
+
+def test_a_program_runs_as_shown(shown, heapwright):
+    pytest.importorskip("numba")
+    [line] = [line for line in shown if line.startswith("heapwright run")]
+    assert heapwright(*shlex.split(line)[1:]).stdout == shown[line]
 
 
 def shape(line):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from heapwright.lab.contestant import Contestant
     from heapwright.traces.events import Process
 
-DEFAULT = ("system", "ptmalloc", "hoard", "slab")  # the installed peers follow
+DEFAULT = ("system", "wright", "ptmalloc", "hoard", "slab")  # the installed peers follow
 
 
 @click.command(epilog=EPILOG)
@@ -88,11 +88,11 @@ def command(traces: tuple[Path, ...], allocators: tuple[str, ...], process: str 
     \b
     heapwright compare git.hwt -a system -a hoard -a mine.py --memory
 
-    Without -a, it compares the C library's malloc (`system`) with ptmalloc, hoard and slab, and with those of jemalloc,
-    mimalloc and tcmalloc that are installed. TRACE is a recording (.hwt), or an Android memory_replay, malloc-lab .rep
-    or glibc mtrace file. If it has several processes, the one with the highest peak of live memory is replayed;
-    `--process all` replays each separately. With `--process all` or several traces, the JSON is a list. One thread
-    replays the events of all threads in their recorded order. The mallocs take turns.
+    Without -a, it compares the C library's malloc (`system`) with wright, ptmalloc, hoard and slab, and with those of
+    jemalloc, mimalloc and tcmalloc that are installed. TRACE is a recording (.hwt), or an Android memory_replay,
+    malloc-lab .rep or glibc mtrace file. If it has several processes, the one with the highest peak of live memory is
+    replayed; `--process all` replays each separately. With `--process all` or several traces, the JSON is a list. One
+    thread replays the events of all threads in their recorded order. The mallocs take turns.
 
     Each repeat replays the trace in two fresh processes. `warm` is the time of a pass over pages that earlier passes
     touched: the allocator's own work. `cold` is the processor time of a first pass that writes every byte of every

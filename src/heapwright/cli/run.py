@@ -22,7 +22,7 @@ WIDTH = 100  # columns, if the terminal does not give a width
 
 
 @click.command(epilog=EPILOG, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-a", "--allocator", default="hoard", show_default=True, help=HELP)
+@click.option("-a", "--allocator", default="wright", show_default=True, help=HELP)
 @click.option("--stats", is_flag=True, help="Print the statistics of each process's heap at exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print the statistics as JSON; with --stats.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -30,10 +30,11 @@ def command(allocator: str, stats: bool, as_json: bool, command: tuple[str, ...]
     """Run COMMAND and its children on an allocator of your choice instead of the C library's malloc.
 
     \b
-    heapwright run -a hoard --stats -- git log --oneline
+    heapwright run --stats -- git log --oneline
 
-    Without -a, the program runs on `hoard`. It is the fastest of heapwright's allocators on average and uses about as
-    much memory as the C library's malloc. The first run compiles the allocator, which takes some seconds.
+    Without -a, the program runs on `wright`. It needs less time than the C library's malloc, about as much memory at
+    the peak, and returns to the kernel what the program has freed. The first run compiles the allocator, which takes
+    some seconds.
 
     The exit status is the program's own, or 128+N if signal N ended the program.
 
