@@ -10,6 +10,7 @@ import pytest
 from heapwright.cli.bench_page import page_of
 
 BENCH = Path(__file__).parent.parent.parent / "bench"
+WHY_WRIGHT = BENCH.parent / "docs" / "why-wright.md"
 OURS, PEERS = ("ptmalloc", "hoard", "slab"), ("jemalloc", "mimalloc", "tcmalloc")
 
 
@@ -97,6 +98,13 @@ def test_large_traces() -> None:
     sizes = (trace["flat_bytes"], *(compare[f"{name}_bytes"] for name in PEAKS))
     assert [cell for size in sizes if (cell := f"| {size / 2**20:,.0f} MiB |") not in page] == []
     assert compare["parent_peak_resident_bytes"] < 1 << 30
+
+
+@pytest.mark.parametrize("tile", [4, 8, 16, 32, 64])
+def test_what_the_classes_of_wright_strand(tile: int) -> None:
+    means = json.loads((BENCH / "results" / "stranded.json").read_text())["means"]
+    [row] = [line for line in WHY_WRIGHT.read_text().splitlines() if line.startswith(f"| {tile} KiB |")]
+    assert row.split("|")[2:-1] == [f" {means[f'{tile << 10} {steps}']:.3f} " for steps in (16, 8, 4)]
 
 
 WITH_WRIGHT = ("wright", "hoard", *PEERS)
