@@ -88,7 +88,7 @@ class Model:
         self.peak = max(self.peak, self.resident)
 
     def take_dirty(self, size: int) -> int:
-        found = min(self.dirty, size) // self.tile * self.tile
+        found = min(self.dirty, size)
         self.dirty -= found
         return found
 
