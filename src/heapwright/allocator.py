@@ -324,14 +324,20 @@ def frames_of(error: BaseException) -> Iterator[Any]:
 
 def with_own_rooms(tree: ast.Module, path: Path, module: str) -> ast.Module:
     """Rewrite a source's imports from its own package, so that they mean the rooms of this load only."""
-    if module.startswith(LOADED):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                node.module = own_name(node.module, path, module)
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    alias.name = own_name(alias.name, path, module) if alias.asname else alias.name
+    for node in statements_of(tree) if module.startswith(LOADED) else ():
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            node.module = own_name(node.module, path, module)
+        for alias in node.names if isinstance(node, ast.Import) else ():
+            alias.name = own_name(alias.name, path, module) if alias.asname else alias.name
     return tree
+
+
+def statements_of(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements of a source, without its expressions, which are many."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, block, ()):
+            yield inner
+            yield from statements_of(inner)
 
 
 def own_name(imported: str, path: Path, module: str) -> str:

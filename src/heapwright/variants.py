@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +56,12 @@ def tunables_of(path: Path) -> dict[str, Tunable]:
 
 def literal_in(path: Path, name: str) -> tuple[Any, ...]:
     """The tuple that a file assigns to a name, or an empty one. Only the literal itself is evaluated."""
-    for node in ast.parse(path.read_text()).body:
+    return literal_of(path.read_text(), name)
+
+
+@lru_cache  # each room of a variant asks for the same one
+def literal_of(text: str, name: str) -> tuple[Any, ...]:
+    for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             found: tuple[Any, ...] = eval(ast.unparse(node.value), {"__builtins__": {"range": range}})  # noqa: S307
             return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -241,3 +242,29 @@ def test_what_else_was_loaded_is_not_in_the_key():
     folders = {path.parent.name for path in sources_of(load("tlsf"))}
     assert folders == {"layers", "parts", "tlsf"}  # its interface has the bottom of the layers
     assert not [path for path in sources_of(load("tlsf")) if path.name.startswith("ptmalloc")]
+
+
+ANYWHERE = """
+import mine.extents as extents
+if 1:
+    from mine import extents
+else:
+    from mine import extents
+try:
+    from mine import extents
+except OSError:
+    from mine import extents
+finally:
+    from mine import extents
+def f():
+    for i in range(3):
+        from mine.extents import UNIT
+    match i:
+        case 1:
+            from mine import extents
+"""
+
+
+def test_an_import_anywhere_in_a_source_means_the_rooms_of_this_load():
+    tree = allocator.with_own_rooms(ast.parse(ANYWHERE), Path("mine", "__init__.py"), f"{allocator.LOADED}x]")
+    assert ast.unparse(tree).count(f"{allocator.LOADED}x]") == ANYWHERE.count("import")

@@ -14,7 +14,11 @@ from heapwright.machine import Kind, arithmetic, start
 from heapwright.spans import FREE
 
 LEAST = -MAX_WORD - 1
-HEAD = "from heapwright.bits import align_up, floor_log2, shift_right, wrapping_add, wrapping_mul\nimport helpers\n"
+HEAD = """from __future__ import annotations
+
+from heapwright.bits import align_up, floor_log2, shift_right, wrapping_add, wrapping_mul
+import helpers
+"""
 
 
 @pytest.fixture
@@ -156,6 +160,27 @@ def test_every_function_that_is_compiled_looks(name):
     looking = [each for each in functions if arithmetic.FIT in each.__code__.co_varnames]
     adding = [each for each in functions if may_outgrow(each)]
     assert looking and set(adding) <= set(looking)
+
+
+ANNOTATED = """
+from heapwright.layout import Array
+
+COUNT = 3
+
+
+class Table(Struct):
+    slots: Array[Word, COUNT + 1]
+
+
+def total(heap, size: COUNT + 1):
+    more: Table[size + 1] = size + 1
+    return more & 1
+"""
+
+
+def test_annotations_calculate_what_they_like(calculating):
+    found = fault(calculating("return total(heap, size)", ANNOTATED).trim)
+    assert (found.kind, found.place.text) == (Kind.NUMBER, "more: Table[size + 1] = size + 1")
 
 
 def may_outgrow(function):

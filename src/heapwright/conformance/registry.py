@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from heapwright.conformance.story import Broken, told
+from heapwright.machine.arithmetic import look_at_numbers
 
 if TYPE_CHECKING:
     from heapwright.conformance.subject import Subject
@@ -36,6 +37,7 @@ class Check:
         missing = self.traits - subject.traits
         if missing:
             raise NotApplicable(f"it has no {', '.join(sorted(missing))}")
+        look_at_numbers(subject.allocator)  # now, so that the first check need not spend its time on it
         try:
             return self.function(subject)
         except (Broken, NotApplicable):

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from heapwright.allocator import Allocator, load, root_of
 from heapwright.machine import Heap, start
-from heapwright.machine.arithmetic import look_at_numbers
 
 OPTIONAL = ("usable_size", "realloc", "alloc_zeroed", "trim", "thread_exit", "fork_child")
 FOLDER = "heapwright.allocators"
@@ -49,7 +48,6 @@ class Subject:
         self.seed, self.causes = seed, dict[str, str]()
         self.seconds = (QUICK_SECONDS if is_quick else SECONDS) if seconds is None else seconds
         self.allocator: Allocator = load(spec)
-        look_at_numbers(self.allocator)  # now, so that the first check need not spend time on it
 
     def heap(self, **options: Any) -> Heap:
         """A heap in a new process of a new machine; the options are those of `heapwright.machine.start`."""

@@ -35,7 +35,7 @@ OURS = {str(PACKAGE / name) for name in ("bits.py", "locks.py", "stats.py")}
 WRAPPING = {*COMPILED_ANEW, "signed"}  # of bits.py: they mask their results
 OUTGROWING = (ast.Add, ast.Sub, ast.Mult, ast.LShift, ast.Pow, ast.FloorDiv)
 LISTS = (ast.List, ast.ListComp)  # only `check` may add these
-SCOPES = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FIT, REFUSED, REFUSED_SHIFT = "_fit_", "_refused_", "_refused_shift_"
 
 Codes = dict[tuple[str, int], tuple[CodeType, CodeType]]  # of a source: (name, line) -> (original code, checking code)
@@ -109,15 +109,11 @@ def codes_of(file: str) -> Codes:
         return {}
 
 
-@lru_cache(64)
+@lru_cache(256)
 def compiled(text: str, file: str) -> Codes:
     """The functions of a source, compiled unchanged and with checks of their numbers."""
-    tree = ast.parse(text)
     before = functions_in(compile(text, file, "exec", dont_inherit=True))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            node.body = [Looking().visit(statement) for statement in node.body]
-    after = functions_in(compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True))
+    after = functions_in(compile(Looking().visit(ast.parse(text)), file, "exec", dont_inherit=True))
     return {key: (before[key], code) for key, code in after.items()}
 
 
@@ -129,10 +125,19 @@ def functions_in(code: CodeType) -> dict[tuple[str, int], CodeType]:
 
 
 class Looking(ast.NodeTransformer):
-    """Wraps a comparison around each expression of one function that may outgrow 64 bits."""
+    """Wraps a comparison around each expression that may outgrow 64 bits."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         return node if isinstance(node, SCOPES) else super().generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        """Visit the body only: Python refuses `_fit_ :=` in an annotation."""
+        node.body = [self.visit(statement) for statement in node.body]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        node.value = node.value and self.visit(node.value)
+        return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
@@ -168,7 +173,9 @@ def may_outgrow(node: ast.BinOp) -> bool:
 
 def within(node: ast.expr, minimum: int, maximum: int, refused_by: str) -> ast.expr:
     """`_fit_ if minimum <= (_fit_ := node) <= maximum else refused_by(_fit_)`, in place of the node."""
-    named, fit = ast.NamedExpr(ast.Name(FIT, ast.Store()), node), ast.Name(FIT, ast.Load())
-    fits = ast.Compare(ast.Constant(minimum), [ast.LtE(), ast.LtE()], [named, ast.Constant(maximum)])
-    otherwise = ast.Call(ast.Name(refused_by, ast.Load()), [fit], [])
-    return ast.copy_location(ast.IfExp(fits, fit, otherwise), node)
+    here = {each: getattr(node, each) for each in node._attributes}
+    named, fit = ast.NamedExpr(ast.Name(FIT, ast.Store(), **here), node, **here), ast.Name(FIT, ast.Load(), **here)
+    limits = [ast.Constant(limit, **here) for limit in (minimum, maximum)]
+    fits = ast.Compare(limits[0], [ast.LtE(), ast.LtE()], [named, limits[1]], **here)
+    otherwise = ast.Call(ast.Name(refused_by, ast.Load(), **here), [fit], [], **here)
+    return ast.IfExp(fits, fit, otherwise, **here)
