@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from heapwright.allocators import ALLOCATORS
 from heapwright.native.library import address_logger_library, holder_library, library_of, replayer_library
 
-VARIANTS = ("ptmalloc[VERSION=236]", "guarded[RATE=1,RIGHT=100](kr)")
+VARIANTS = ("wright[MESHED=1]", "ptmalloc[VERSION=236]", "guarded[RATE=1,RIGHT=100](kr)")
 AT_A_TIME = 2
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from rings import END, Stopped, convert, record
 
 from heapwright.lab import converter
-from heapwright.traces import calls, raw
+from heapwright.lab.sites import Sites
+from heapwright.traces import calls, explained, raw
+from heapwright.traces.arrays import np
 from heapwright.traces.conversion.state import CAPACITY
 from heapwright.traces.events import ALLOC, DEALLOC, FAILED, INHERITED, NONE, REALLOC, THREAD_EXIT
 from heapwright.traces.raw import FORK, REALLOC_FROM, REALLOC_TO
@@ -264,6 +266,11 @@ def test_events_beyond_a_chunk_of_the_trace_and_a_table_that_grows(import_raw):
     assert len(trace.events) == 4 * (count - 1) > CAPACITY
     assert trace.summary().peak_live_blocks == count - 1
     assert not trace.notes()
+
+
+def test_a_damaged_number_of_a_call_stack_is_no_site():
+    """With a table up to the largest number, one damaged record would take 12 GB."""
+    assert Sites().of(1, np.array([7, explained.MAX_STACKS, 0, 7], "u4")).tolist() == [1, 0, 0, 1]
 
 
 @given(st.data())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from heapwright.native.library import cache
 from heapwright.traces.arrays import I64, U32, np
 from heapwright.traces.call_sites import translate
-from heapwright.traces.explained import Explained
+from heapwright.traces.explained import MAX_STACKS, Explained
 from heapwright.traces.stacks import UNKNOWN, Stacks, as_numbers
 from heapwright.traces.symbol_cache import SymbolCache
 from heapwright.traces.symbols import Symbols
@@ -40,7 +40,8 @@ class Sites:
         self._explained.setdefault(process, Explained()).add(records)
 
     def of(self, process: int, numbers: U32) -> U32:
-        """The sites for a process's own numbers."""
+        """The sites for a process's own numbers. A number that no recorder gives is damage, and has no site."""
+        numbers = np.where(numbers < MAX_STACKS, numbers, np.uint32(0))
         if not numbers.any():
             return numbers
         known = self._numbers.get(process, np.zeros(1, np.uint32))
