@@ -75,7 +75,9 @@ def programs(folder: Path) -> dict[str, list[str]]:
 
 def run(command: list[str], **environment: str) -> None:
     whole = {**os.environ, "PYTHONMALLOC": "malloc", **environment}
-    subprocess.run(command, env=whole, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    done = subprocess.run(command, env=whole, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command} ended with status {done.returncode}: {done.stderr}")
 
 
 def runners(folder: Path, memray: str) -> dict[str, Runner]:

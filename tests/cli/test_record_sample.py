@@ -196,3 +196,12 @@ def test_commands_that_replay_refuse_a_sample(recording, refused):
 )
 def test_rates_that_make_no_sense(refused, value, why, tmp_path):
     assert why in refused("record", "-o", tmp_path / "x.hwt", "--sample", value, "--", "true")
+
+
+def test_a_sample_without_a_request_is_a_trace_and_the_status_the_programs(heapwright, tmp_path):
+    done = heapwright("record", "--sample", "1G", "-o", tmp_path / "a.hwt", "--", "sh", "-c", "exit 3")
+    assert done.returncode == 3, done.stderr
+    assert "0 events from 0 processes" in done.stderr
+    assert "no request is in the sample: a smaller --sample records more" in done.stderr
+    shown = heapwright("report", tmp_path / "a.hwt")
+    assert (shown.returncode, "has no processes" in shown.stderr) == (2, True)

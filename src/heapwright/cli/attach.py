@@ -79,7 +79,7 @@ def command(
                 attached.restore()
                 progress("")
         header = collector.complete()
-        if not header["processes"]:
+        if not header["processes"] and not sample:
             raise click.ClickException(
                 f"nothing was recorded: process {process.pid} ({process.name}) never called malloc"
             )

@@ -121,7 +121,7 @@ def command(
             status = launch(command, library, {"HEAPWRIGHT_RECORD": str(collector.path)} | settings(depth, sample))
             running = still_running(collector.path)
         header, reason = collector.complete(), why_unserved(command[0])
-        if not header["processes"]:
+        if not header["processes"] and (reason or not sample):
             raise click.ClickException(f"nothing was recorded: {command[0]} {reason or why_nothing(header)}")
     tell(output, header, running)
     if reason:
@@ -191,7 +191,9 @@ def tell(output: Path, header: dict[str, Any], running: Mapping[str, int]) -> No
     summary, processes = header["summary"], header["processes"]
     of = f"{counted(len(processes), 'processes')} ({counted(summary['threads'], 'threads')})"
     size = f"file size {output.stat().st_size:,} bytes"
-    if any(process["sample"] for process in processes):
+    if not processes:
+        peak = "no request is in the sample: a smaller --sample records more"
+    elif any(process["sample"] for process in processes):
         peak = f"{asked_for(output)} were asked for"
     else:
         peak = f"peak live memory {summary['peak_live_bytes']:,} bytes"
