@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -12,6 +13,7 @@ import pytest
 from toy import NO_MEMORY
 
 from heapwright.allocator import load
+from heapwright.native import own_sources
 from heapwright.native.heap import EXPORTS, NativeHeap
 from heapwright.native.ingredients import key_of, label, meaning_of, sources_of
 from heapwright.native.library import cache, library_of, made_of, stack_for
@@ -36,7 +38,58 @@ def test_what_is_not_hashed_cannot_be_imported():
 
 @pytest.mark.parametrize("name", ["traces/events.py", "bits.py", "libc.py", "layers/complete.py", "native/c.py"])
 def test_all_else_is_hashed(name):
-    assert PACKAGE / name in set(compiler_sources())
+    assert name in set(compiler_sources())
+
+
+def test_a_reader_of_traces_makes_no_other_library():
+    assert {name for name in compiler_sources() if name.startswith("traces/importers/")} == set()
+    assert not {"traces/format.py", "traces/symbols.py", "traces/synthesize.py"} & set(compiler_sources())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_contained"),
+    [("traces/raw.py", True), ("traces/conversion/output.py", True), ("traces/importers/heaptrack.py", False)],
+)
+def test_a_change_of_what_a_library_contains_changes_the_key(tmp_path, monkeypatch, name, is_contained):
+    shutil.copytree(PACKAGE, tmp_path / "copy")
+    monkeypatch.setattr(own_sources, "PACKAGE", tmp_path / "copy")
+    before = own_sources.digest_of_compiler.__wrapped__()
+    with (tmp_path / "copy" / name).open("a") as file:
+        file.write("# another line\n")
+    assert (own_sources.digest_of_compiler.__wrapped__() != before) == is_contained
+
+
+def test_all_that_code_of_a_library_may_refer_to_is_hashed():
+    imports = imports_of_modules()
+    folders = [f"{each}/" for each in ("native", "layers")]
+    roots = {name for name in imports if name.startswith(tuple(folders)) or has_functions(name)}
+    waiting, reached = list(roots), set()
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting += imports[name] - reached
+    assert {"traces/raw.py", "traces/raw_stacks.py", "traces/conversion/output.py", "traces/columns.py"} <= reached
+    of_stacks = {name for name in reached if name.startswith("allocators/")}
+    own = {name for name in roots if has_functions(name)}  # whose bytes are in the key of their library
+    assert reached - of_stacks - own <= set(compiler_sources())
+
+
+def has_functions(name):
+    """Whether a module's functions become a library of their own."""
+    return "\nCOMPILED = {" in (PACKAGE / name).read_text()
+
+
+def module_at(name):
+    return ".".join(("heapwright", *Path(name).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imports_of_modules():
+    """The modules of heapwright that each one imports, anywhere but for its types, as paths in the package."""
+    check = ladder()
+    paths = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py")}
+    homes = {module_at(name): name for name in paths}
+    found = {name: {module for _, module in check.imports_of(path, PACKAGE)} for name, path in paths.items()}
+    return {name: {homes[module] for module in modules if module in homes} for name, modules in found.items()}
 
 
 def test_a_stack_has_the_files_of_its_modules():

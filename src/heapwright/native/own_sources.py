@@ -7,6 +7,7 @@ loading any allocator.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -16,9 +17,17 @@ from pathlib import Path
 from heapwright.errors import UserError
 
 PACKAGE = Path(__file__).parent.parent
-# Packages that no library contains; and allocators, which are found through the imports of a stack.
-NEVER_COMPILED = {"allocators", "machine", "collections", "programs", "conformance", "lab", "live"}
-NEVER_COMPILED |= {"html", "report", "maps", "pictures", "advise", "stepper", "cli"}
+# What no library contains; and allocators, which are found through the imports of a stack.
+NEVER_COMPILED = {"allocators", "machine", "collections", "programs", "conformance", "lab", "live", "__pycache__"}
+NEVER_COMPILED |= {"html", "report", "maps", "pictures", "advise", "grade", "stepper", "cli"}
+NEVER_COMPILED |= {"traces/importers", "traces/exporters"}
+NEVER_COMPILED |= {
+    f"traces/{name}.py"
+    for name in (
+        *("call_sites", "calls", "code", "cut", "explained", "files", "format", "merge", "passing"),
+        *("sampling", "sources", "symbol_cache", "symbols", "synthesize"),
+    )
+}
 
 
 class BuildError(UserError):
@@ -33,8 +42,8 @@ class CannotBuild(BuildError):
 def digest_of_compiler() -> bytes:
     """A digest of heapwright's own sources and of the compiler's versions. A process reads them once."""
     digest = hashlib.sha256(repr((sys.version_info[:2], release("numba"), release("llvmlite"))).encode())
-    for path in sorted(compiler_sources()):
-        digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
+    for name in sorted(compiler_sources()):
+        digest.update(name.encode() + (PACKAGE / name).read_bytes())
     return digest.digest()
 
 
@@ -43,11 +52,15 @@ def key_of_compiler() -> str:
     return digest_of_compiler().hex()[:16]
 
 
-def compiler_sources() -> Iterator[Path]:
-    """All sources that may go into a library besides its stack. New files are hashed by default."""
-    for path in PACKAGE.rglob("*.py"):
-        if path.relative_to(PACKAGE).parts[0] not in NEVER_COMPILED:
-            yield path
+def compiler_sources() -> Iterator[str]:
+    """All sources that may go into a library besides its stack, from the package on. New files are hashed by default.
+
+    It is a walk that prunes, with names as strings: each command that starts a program waits for it.
+    """
+    for folder, folders, files in os.walk(PACKAGE):
+        prefix = os.path.relpath(folder, PACKAGE) + "/" if folder != str(PACKAGE) else ""
+        folders[:] = [each for each in folders if prefix + each not in NEVER_COMPILED]
+        yield from (prefix + each for each in files if each.endswith(".py") and prefix + each not in NEVER_COMPILED)
 
 
 def release(package: str) -> str:
