@@ -14,6 +14,7 @@ from heapwright.layers import inner
 from heapwright.layout import NULL, Struct, Word
 
 Heap = inner.Heap
+SETS_ERRNO, TAKES_NULL = hasattr(inner, "SETS_ERRNO"), hasattr(inner, "TAKES_NULL")
 ENOMEM, EINVAL = 12, 22
 ALIGN = 16
 UNKNOWN = 0  # stands for the size of a freed block, which an allocator with usable_size does not need
@@ -29,13 +30,12 @@ class AddressCell(Struct):
 
 def malloc(heap, size):
     """Allocate at least `size` bytes, aligned to 16. Size 0 yields a distinct block. Null and ENOMEM on failure."""
-    address = inner.alloc(heap, size, ALIGN)
-    return address if address != NULL else out_of_memory(heap)
+    return checked(heap, inner.alloc(heap, size, ALIGN))
 
 
 def free(heap, address):
     """Free a block; null is ignored. `errno` does not change."""
-    if address != NULL:
+    if TAKES_NULL or address != NULL:
         inner.dealloc(heap, address, UNKNOWN, ALIGN)
     else:
         inner.dealloc_null(heap)
@@ -46,8 +46,7 @@ def calloc(heap, count, size):
     total = product(count, size)
     if total < 0:
         return out_of_memory(heap)
-    address = inner.alloc_array(heap, count, total, ALIGN)
-    return address if address != NULL else out_of_memory(heap)
+    return checked(heap, inner.alloc_array(heap, count, total, ALIGN))
 
 
 def realloc(heap, address, size):
@@ -57,8 +56,12 @@ def realloc(heap, address, size):
     if size == 0:
         free(heap, address)
         return NULL
-    moved = inner.realloc(heap, address, UNKNOWN, ALIGN, size)
-    return moved if moved != NULL else out_of_memory(heap)
+    return checked(heap, inner.realloc(heap, address, UNKNOWN, ALIGN, size))
+
+
+def checked(heap, address):
+    """The result of a request. If it is null, errno is ENOMEM, which the C library's own allocator has set already."""
+    return address if SETS_ERRNO or address != NULL else out_of_memory(heap)
 
 
 def out_of_memory(heap):
@@ -78,8 +81,7 @@ def invalid(heap):
 
 def aligned(heap, align, size):
     """Allocate `size` bytes at a multiple of a power of two. Null and ENOMEM on failure."""
-    address = inner.alloc(heap, size, max(align, ALIGN))
-    return address if address != NULL else out_of_memory(heap)
+    return checked(heap, inner.alloc(heap, size, max(align, ALIGN)))
 
 
 def memalign(heap, align, size):

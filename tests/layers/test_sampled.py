@@ -216,8 +216,9 @@ def test_failed_requests_are_not_recorded(choosing):
 
 def at_home(home, high):
     """An address whose home is this place, in the 4 MiB with this number."""
-    choices = (high << 22 | ((home ^ high << 5 ^ low) & LAYER.PLACES - 1) << LAYER.LOG2_GRAIN for low in range(32))
-    return next(each for each in choices if LAYER.home_of(each) == home)
+    address = high << 22 | home << LAYER.LOG2_GRAIN
+    assert LAYER.home_of(address) == home
+    return address
 
 
 ADDRESSES = [at_home(home, high) for home in (5, 6, 7, LAYER.PLACES - 1) for high in (1, 2, 3, 0x1FC0000)]
@@ -239,10 +240,9 @@ def test_the_table_is_a_set_of_addresses(addresses):
         assert {each for each in ADDRESSES if LAYER.is_kept(state, each)} == kept
     for address in kept:
         LAYER.forget(state, address)
-    table = state.table.load()
     homes = {LAYER.home_of(address) for address in ADDRESSES}
     places = {home + step for home in homes for step in range(LAYER.PROBES)}
-    assert not any(LAYER.place_at(state, table, place).word.load() for place in places)
+    assert not any(LAYER.place_at(state, place).word.load() for place in places)
 
 
 def test_what_the_table_has_no_room_for_is_counted(choosing, monkeypatch):
@@ -265,7 +265,30 @@ def test_a_sample_that_begins_in_a_process_that_runs():
     assert [op for op, *_ in records(heap)] == [ALLOC, ALLOC, DEALLOC]
 
 
-def test_a_sample_without_memory_for_its_table_is_none():
+def test_blocks_that_lie_elsewhere_are_forgotten_too_when_a_sample_begins():
     heap = opened(rate=1)
-    heap.process.space.frames.budget = 0
-    assert LAYER.begin_sample(heap.state, 1) == -1
+    state, crowd = heap.state, [at_home(9, high) for high in range(1, 4)]
+    assert all(LAYER.keep(state, each) for each in crowd)
+    LAYER.begin_sample(state, 1)
+    assert not any(LAYER.is_kept(state, each) for each in crowd)
+    for each in crowd:  # a thread that found it before
+        LAYER.forget(state, each)
+    LAYER.count_down(LAYER.place_at(state, 9))
+    assert not any(state.table[number] for number in range(9, 12))
+
+
+def test_null_is_no_block_where_blocks_lie_elsewhere():
+    heap = opened(rate=1)
+    state, crowd = heap.state, [at_home(0, high) for high in range(1, 3)]
+    assert all(LAYER.keep(state, each) for each in crowd)
+    LAYER.forget(state, crowd[0])
+    assert state.table[0] == 1 << LAYER.COUNT
+    assert not LAYER.is_kept(state, 0)
+
+
+def test_there_is_room_for_many_blocks_of_one_home():
+    """Huge blocks are often aligned to 4 MiB."""
+    heap = opened(rate=1)
+    crowd = [at_home(2, high) for high in range(1, 1001)]
+    assert all(LAYER.keep(heap.state, each) for each in crowd)
+    assert all(LAYER.is_kept(heap.state, each) for each in (crowd[0], crowd[500], crowd[-1]))

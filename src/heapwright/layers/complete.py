@@ -101,5 +101,9 @@ if hasattr(inner, "expect_size"):
     expect_size = inner.expect_size
 if hasattr(inner, "slot_near"):
     slot_near = inner.slot_near
+if hasattr(inner, "SETS_ERRNO"):
+    SETS_ERRNO = inner.SETS_ERRNO
+if hasattr(inner, "TAKES_NULL"):
+    TAKES_NULL = inner.TAKES_NULL
 if hasattr(inner, "usable_size"):
     usable_size = inner.usable_size

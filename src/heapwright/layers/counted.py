@@ -130,6 +130,8 @@ def realloc(heap, address, size, align, new_size):
 
 
 size_of = granted
+if hasattr(inner, "SETS_ERRNO"):
+    SETS_ERRNO = inner.SETS_ERRNO
 if hasattr(inner, "usable_size"):
     size_of = granted_by_block
 

@@ -15,6 +15,7 @@ that fail are not recorded, except a realloc of a block of the sample.
     a free       a table of the sample's addresses: a word for each place, usually 0
 
     word         number of blocks that belong here and lie in a later place << 48 | address of the block here
+                 The table lies in the heap's own words, so that a free finds its word without a load
     home         the place where a search for an address begins; neighbours in memory are neighbours in the table
 
 A block that is handed out is in the table before its thread returns from `malloc`, and nobody else looks for it until
@@ -29,9 +30,9 @@ from __future__ import annotations
 from heapwright.bits import floor_log2, shift_right, unsigned_less, wrapping_add
 from heapwright.chance import GAMMA, draw, mixed
 from heapwright.layers import inner
-from heapwright.layout import NULL, WORD, Atomic, Inline, Struct, Word
+from heapwright.layout import NULL, WORD, Array, Atomic, Inline, Struct, Word
 from heapwright.locks import FREE, acquire, release
-from heapwright.options import SAMPLE_BYTES, UNSET
+from heapwright.options import SAMPLE_BYTES
 from heapwright.traces.raw import (
     ALLOC,
     ALLOC_ZEROED,
@@ -44,15 +45,16 @@ from heapwright.traces.raw import (
     THREAD_EXIT,
 )
 
-SLOW_PATHS = ("is_due_now", "alloc_due", "alloc_array_due", "dealloc_near", "realloc_near", "note_birth")
+# A fast path calls nothing but these, and last, so it needs no stack frame.
+SLOW_PATHS = ("is_due_now", "alloc_noted", "alloc_array_noted", "dealloc_near", "realloc_near", "note_birth")
 PLAIN_ALIGN = 16  # malloc's alignment: no larger one was requested
 THREAD_WORDS = 11  # that each thread has in a library with this layer
 LEFT, STATE, IS_KNOWN = 8, 9, 10  # the thread's words: bytes before the next point, random numbers, whether it recorded
 FOREVER = 1 << 62  # bytes
 
 PLACES = 1 << 17  # of the table
-PROBES = 128  # places where a block may lie, from its home on
-LOG2_GRAIN, LOG2_FAR = 5, 17  # neighbouring blocks are so far apart; those so far apart get other homes
+PROBES = 1024  # places where a block may lie, from its home on: blocks aligned to 4 MiB have one home
+LOG2_GRAIN = 5  # neighbouring blocks are so far apart
 COUNT = 48  # a word's bits above the address
 ADDRESS = (1 << COUNT) - 1
 
@@ -60,11 +62,12 @@ FRACTION = 32  # bits of a random number that are used
 
 
 class Heap(Struct):
-    table: Atomic[Word]  # the address of the first place; NULL before the first request
+    is_open: Atomic[Word]  # whether the setting has been read
     rate: Word  # bytes between two points, on average; UNSET: there are none
     seeds: Atomic[Word]  # for the next thread's random numbers
     lock: Atomic[Word]
     heap: Inline[inner.Heap]
+    table: Array[Word, PLACES]  # each a Place
 
 
 class Place(Struct):
@@ -74,17 +77,20 @@ class Place(Struct):
 # --- points
 
 
-def is_due(heap, size):
-    """Whether a request is in the sample. A size below 0 is absurd; such a request will fail."""
+def passes(heap, size):
+    """Count a request down if it is not in the sample. Returns whether that is so.
+
+    A size below 0 is absurd; such a request will fail.
+    """
     left = heap.memory.local(LEFT)
-    if unsigned_less(size, left):
-        heap.memory.set_local(LEFT, left - size - 1)
+    if not unsigned_less(size, left):
         return False
-    return is_due_now(heap, size)
+    heap.memory.set_local(LEFT, left - size - 1)
+    return True
 
 
 def is_due_now(heap, size):
-    """The same if there is a point on the request, or if it is the thread's first one."""
+    """Whether a request that does not pass is in the sample: it is not if it only was the thread's first one."""
     memory = heap.memory
     if memory.local(STATE) == 0:
         begin_thread(heap)
@@ -96,39 +102,35 @@ def is_due_now(heap, size):
 
 def begin_thread(heap):
     """Give a thread random numbers of its own, and its first gap."""
-    if heap.table.load() == NULL:
+    if heap.is_open.load() == 0:
         open_once(heap)
     heap.memory.set_local(STATE, draw(heap.seeds) | 1)
     heap.memory.set_local(LEFT, next_gap(heap.memory, heap.rate))
 
 
 def open_once(heap):
-    """Read the setting and map the table, unless another thread has done so."""
+    """Read the setting, unless another thread has done so."""
     memory = heap.memory
     acquire(memory, heap.lock)
-    if heap.table.load() == NULL:
+    if heap.is_open.load() == 0:
         heap.rate = memory.setting(SAMPLE_BYTES)
         heap.seeds.store(memory.random())
-        place = memory.mmap(PLACES * WORD) if heap.rate > 0 else -1
-        if place == -1:
-            heap.rate = UNSET
-        else:
-            heap.table.store(place)
+        heap.is_open.store(1)
     release(memory, heap.lock)
 
 
 def begin_sample(heap, rate):
-    """Begin another sample in a process that runs already: 0, or -1 if there is no memory for its table.
+    """Begin another sample in a process that runs already. Blocks of an earlier sample are forgotten. Returns 0.
 
-    Blocks of an earlier sample are forgotten, and their table stays, because a thread may still be looking at it.
+    Another thread may be looking for such a block, or forgetting it.
     """
-    memory = heap.memory
-    place = memory.mmap(PLACES * WORD)
-    if place == -1:
-        return -1
-    heap.seeds.store(memory.random())
+    for number in range(PLACES):
+        place = place_at(heap, number)
+        if place.word.load() != 0:
+            place.word.store(0)
+    heap.seeds.store(heap.memory.random())
     heap.rate = rate
-    heap.table.store(place)
+    heap.is_open.store(1)
     return 0
 
 
@@ -165,34 +167,31 @@ def uniform(memory):
 
 def is_near(heap, address):
     """Whether a block may be in the sample: something is in the table at its home, or should be."""
-    table = heap.table.load()
-    return table != NULL and place_at(heap, table, home_of(address)).word.load() != 0
+    return heap.table[home_of(address)] != 0  # who frees a block has seen what was written before it was handed out
 
 
 def is_kept(heap, address):
-    """Whether a block is in the sample."""
-    table = heap.table.load()
-    if table == NULL:
-        return False
-    word = place_at(heap, table, home_of(address)).word.load()
-    return word & ADDRESS == address or (word >> COUNT != 0 and find(heap, table, address) != NULL)
+    """Whether a block is in the sample; null is not."""
+    word = place_at(heap, home_of(address)).word.load()
+    is_here = word & ADDRESS == address or (word >> COUNT != 0 and find(heap, address) != NULL)
+    return address != NULL and is_here
 
 
 def home_of(address):
     """The number of the place where a search for an address begins."""
-    return (address >> LOG2_GRAIN ^ address >> LOG2_FAR) & PLACES - 1
+    return address >> LOG2_GRAIN & PLACES - 1
 
 
-def place_at(heap, table, number):
+def place_at(heap, number):
     """A place of the table; behind the last one comes the first."""
-    return Place(heap.memory, table + (number & PLACES - 1) * WORD)
+    return Place(heap.memory, heap.table.address + (number & PLACES - 1) * WORD)
 
 
-def find(heap, table, address):
+def find(heap, address):
     """The address of the place where a block lies that is not at home; NULL if there is none."""
     home = home_of(address)
     for step in range(1, PROBES):
-        place = place_at(heap, table, home + step)
+        place = place_at(heap, home + step)
         if place.word.load() & ADDRESS == address:
             return place.address
     return NULL
@@ -200,12 +199,12 @@ def find(heap, table, address):
 
 def keep(heap, address):
     """Put a block into the table. Returns whether there is room."""
-    table, home = heap.table.load(), home_of(address)
+    home = home_of(address)
     for step in range(PROBES):
-        place = place_at(heap, table, home + step)
+        place = place_at(heap, home + step)
         if occupy(place, address):
             if step:
-                place_at(heap, table, home).word.add(1 << COUNT)
+                place_at(heap, home).word.add(1 << COUNT)
             return True
     return False
 
@@ -222,15 +221,29 @@ def occupy(place, address):
 
 def forget(heap, address):
     """Take a block, which is there, out of the table. It is gone if another sample has just begun."""
-    table = heap.table.load()
-    home = place_at(heap, table, home_of(address))
-    if home.word.load() & ADDRESS == address:
-        home.word.add(-address)
+    home = place_at(heap, home_of(address))
+    if leave(home, address):
         return
-    place = find(heap, table, address)
-    if place != NULL:
-        home.word.add(-1 << COUNT)
-        Place(heap.memory, place).word.add(-address)
+    place = find(heap, address)
+    if place != NULL and leave(Place(heap.memory, place), address):
+        count_down(home)
+
+
+def leave(place, address):
+    """Take a block out of a place. Returns whether it was there."""
+    word = place.word.load()
+    while word & ADDRESS == address:
+        if place.word.compare_exchange(word, word - address):
+            return True
+        word = place.word.load()
+    return False
+
+
+def count_down(home):
+    """Count a block less that belongs here, unless another sample has begun, which counts anew."""
+    word = home.word.load()
+    while word >> COUNT != 0 and not home.word.compare_exchange(word, word - (1 << COUNT)):
+        word = home.word.load()
 
 
 # --- records
@@ -273,13 +286,14 @@ def note_move(heap, address, moved, new_size, is_chosen):
 
 def alloc(heap, size, align):
     """Call `inner.alloc`, and record it if it is in the sample."""
-    return alloc_due(heap, size, align) if is_due(heap, size) else inner.alloc(heap.heap, size, align)
+    return inner.alloc(heap.heap, size, align) if passes(heap, size) else alloc_noted(heap, size, align)
 
 
-def alloc_due(heap, size, align):
-    """Call `inner.alloc`, then record it."""
+def alloc_noted(heap, size, align):
+    """The same for a request that does not pass."""
+    is_chosen = is_due_now(heap, size)
     address = inner.alloc(heap.heap, size, align)
-    if address != NULL:
+    if is_chosen and address != NULL:
         note_birth(heap, ALLOC, align, address, NULL, size)
     return address
 
@@ -291,15 +305,16 @@ def alloc_zeroed(heap, size, align):
 
 def alloc_array(heap, count, size, align):
     """Call `inner.alloc_array` with `size` bytes for `count` elements, and record it if it is in the sample."""
-    if is_due(heap, size):
-        return alloc_array_due(heap, count, size, align)
-    return inner.alloc_array(heap.heap, count, size, align)
+    if passes(heap, size):
+        return inner.alloc_array(heap.heap, count, size, align)
+    return alloc_array_noted(heap, count, size, align)
 
 
-def alloc_array_due(heap, count, size, align):
-    """Call `inner.alloc_array`, then record it."""
+def alloc_array_noted(heap, count, size, align):
+    """The same for a request that does not pass."""
+    is_chosen = is_due_now(heap, size)
     address = inner.alloc_array(heap.heap, count, size, align)
-    if address != NULL:
+    if is_chosen and address != NULL:
         note_birth(heap, ALLOC_ZEROED, align, address, count, size)
     return address
 
@@ -322,14 +337,15 @@ def dealloc_near(heap, address, size, align):
 
 def realloc(heap, address, size, align, new_size):
     """Call `inner.realloc`; record the end of the old block before it and the new block after it."""
-    is_chosen = is_due(heap, new_size)
-    if is_chosen or is_near(heap, address):
-        return realloc_near(heap, address, size, align, new_size, is_chosen)
-    return inner.realloc(heap.heap, address, size, align, new_size)
+    has_passed = passes(heap, new_size)
+    if has_passed and not is_near(heap, address):
+        return inner.realloc(heap.heap, address, size, align, new_size)
+    return realloc_near(heap, address, size, align, new_size, has_passed)
 
 
-def realloc_near(heap, address, size, align, new_size, is_chosen):
-    """The same, with a search in the table."""
+def realloc_near(heap, address, size, align, new_size, has_passed):
+    """The same for a request that does not pass, or a block that may be in the sample."""
+    is_chosen = not has_passed and is_due_now(heap, new_size)
     was_kept = is_kept(heap, address)
     if was_kept:
         note_death(heap, address, REALLOC_FROM, new_size)
@@ -365,6 +381,10 @@ def fork_child(heap):
     return inner.fork_child(heap.heap)
 
 
+if hasattr(inner, "SETS_ERRNO"):
+    SETS_ERRNO = inner.SETS_ERRNO
+if hasattr(inner, "TAKES_NULL"):
+    TAKES_NULL = inner.TAKES_NULL
 if hasattr(inner, "usable_size"):
 
     def usable_size(heap, address):

@@ -78,5 +78,7 @@ def fork_child(heap):
     return inner.fork_child(heap)
 
 
+if hasattr(inner, "SETS_ERRNO"):
+    SETS_ERRNO = inner.SETS_ERRNO
 if hasattr(inner, "usable_size"):
     usable_size = inner.usable_size

@@ -85,6 +85,7 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
         module.link_in(llvm.parse_assembly(frames(mergeable(call_by_value(text, unit.slow_paths)))))
     hide(module, {"dlopen", CARD, *cxx.NAMES, *unit.aliases, *(export.name for export in unit.exports)})
     keep_apart(module, unit.slow_paths)
+    bind_at_once(module)
     module.verify()
     optimise(module)
     return module
@@ -159,8 +160,18 @@ def mergeable(text: str) -> str:
 
 
 def with_frames(text: str) -> str:
-    """The text with functions that keep a frame pointer. A jump table in an unwinder is mispredicted at each frame."""
-    return re.sub(r"^(define .*?)( ?\{)$", r'\1 "frame-pointer"="all" "no-jump-tables"="true"\2', text, flags=re.M)
+    """The text with functions that keep a frame pointer if they call another one, except as their last step.
+
+    A jump table in an unwinder is mispredicted at each frame.
+    """
+    return re.sub(r"^(define .*?)( ?\{)$", r'\1 "frame-pointer"="non-leaf" "no-jump-tables"="true"\2', text, flags=re.M)
+
+
+def bind_at_once(module: llvm.ModuleRef) -> None:
+    """Call other libraries' functions without a step through the linkage table: libraries are linked with -z now."""
+    for function in module.functions:
+        if function.is_declaration and not function.name.startswith("llvm."):
+            function.add_function_attribute("nonlazybind")
 
 
 def hide(module: llvm.ModuleRef, visible: Iterable[str]) -> None:

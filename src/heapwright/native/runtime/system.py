@@ -13,6 +13,8 @@ from heapwright.native.runtime.mallinfo import Mallinfo2
 from heapwright.stats import UNREPORTED, Stats
 
 THREADS = "own"
+SETS_ERRNO = True  # to ENOMEM, when there is no memory
+TAKES_NULL = True  # as a block to free
 ALIGN = 16
 
 
