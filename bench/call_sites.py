@@ -28,6 +28,8 @@ from heapwright.native.clock import processor_clock
 from heapwright.native.library import recorder_library
 from heapwright.traces.raw_stacks import USUAL_DEPTH, VARIABLE
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have heapwright's bytecode; to compile it takes 0.1 s
+
 HEAPTRACK = "/usr/lib/heaptrack/libheaptrack_preload.so"
 PERL = """
 my %h; for my $r (1..3) { for my $i (1..60000) { $h{"key$i"} = [split /,/, "a,b,c,$i"]; } %h = (); }
@@ -85,7 +87,7 @@ def runners(folder: Path, memray: str) -> dict[str, Runner]:
     clock = processor_clock() if is_clock_common() else None
 
     def heapwright_alone(command: list[str], depth: int = USUAL_DEPTH) -> None:
-        with (folder / "b.hwt").open("w+b") as trace, Collector(folder, trace, False, clock) as collector:
+        with (folder / "b.hwt").open("w+b") as trace, Collector(folder, trace, False, clock, depth=depth) as collector:
             ours = {"LD_PRELOAD": str(recorder_library()), "HEAPWRIGHT_RECORD": str(collector.path)}
             run(command, **ours, **({VARIABLE: str(depth)} if depth else {}))
 

@@ -27,6 +27,8 @@ from pathlib import Path
 
 from heapwright.traces.format import TraceFile
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have heapwright's bytecode; to compile it takes 0.1 s
+
 PYTHON = """
 import json
 import sys
