@@ -15,7 +15,7 @@ from heapwright.traces.raw_stacks import USUAL_DEPTH, VARIABLE
 def record(folder, command, depth=USUAL_DEPTH, **environment):
     """The trace of a program with its call stacks, and the program's status."""
     with (folder / "x.hwt").open("w+b") as file:
-        with Collector(folder, file) as collector:
+        with Collector(folder, file, depth=depth) as collector:
             ours = {"LD_PRELOAD": str(recorder_library()), "HEAPWRIGHT_RECORD": str(collector.path)}
             ours[VARIABLE] = str(depth)
             done = subprocess.run(command, env={**os.environ, **environment, **ours}, timeout=60, check=False)

@@ -65,6 +65,25 @@ def test_the_depth_is_limited(trace):
     assert stack == ["ask", *["recursive"] * (DEPTH - 1), "[more callers]"]
 
 
+@pytest.mark.parametrize("levels", [DEPTH + 20, 400])
+def test_each_level_of_a_deep_recursion(tmp_path, levels):
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler (Debian: apt-get install gcc)")
+    options = ["-O2", "-fno-optimize-sibling-calls", "-rdynamic"]
+    subprocess.run(["cc", *options, PROGRAMS / "deep_stacks.c", "-o", tmp_path / "deep"], check=True)
+    found, status = record(tmp_path, [tmp_path / "deep", str(levels)], DEPTH)
+    assert status == 42
+    events = found.events
+    asked = {size: site for size, site in zip(events.size.tolist(), events.site.tolist(), strict=True) if size >= 10**6}
+    assert len(asked) == 2 * (levels + 1)
+    for size, site in asked.items():
+        above = [("even", "odd")[level % 2] for level in range(size % 10**6, -1, -1)] + ABOVE_MAIN
+        functions = [frame.function for frame in found.stacks.of(site)]
+        assert functions[:DEPTH] == above[:DEPTH] or functions[: len(above)] == above
+        assert len(functions) <= DEPTH + 1
+        assert (functions[-1] == "[more callers]") == (len(functions) == DEPTH + 1)
+
+
 @pytest.mark.parametrize("name", ["IN_HANDLER", "ON_SIGNAL_STACK"])
 def test_a_signal_handler_and_what_it_interrupted(trace, name):
     [stack] = stacks(trace, name)

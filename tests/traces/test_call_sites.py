@@ -6,9 +6,11 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heapwright.traces import raw, raw_stacks
-from heapwright.traces.call_sites import CUT, LOST, translate
+from heapwright.traces.call_sites import CUT, LOST, Needed, cut, pruned, translate
 from heapwright.traces.explained import Explained, explains
 from heapwright.traces.stacks import PYTHON, UNKNOWN, Frame
 from heapwright.traces.structs import dtype_of
@@ -163,3 +165,27 @@ def test_thousands_of_stacks_are_those_that_were_recorded():
 def test_which_records_explain():
     found = records({"op": raw.ALLOC}, stack(1, 1), {"op": raw_stacks.TEXT}, {"op": raw_stacks.TEXT + 1})
     assert explains(found).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 7])
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(10, 13)), min_size=1, max_size=30))
+def test_the_innermost_frames_are_kept_under_a_mark(depth, frames):
+    """The callers of each frame are one of the frames before it, mostly the last."""
+    callers = [0, *(max(0, place - jump // 10) for place, (jump, _) in enumerate(frames))]
+    values = [0, *(value for _, value in frames)]
+    stacks = Needed(np.array(callers), np.array(values), np.arange(len(values)))
+    shorter = pruned(cut(stacks, depth))
+    for whole, kept in zip(stacks.asked.tolist(), shorter.asked.tolist(), strict=True):
+        expected = values_of(stacks, whole)
+        mark = [raw_stacks.CUT_FRAME] if len(expected) > depth else []
+        assert values_of(shorter, kept) == expected[:depth] + mark
+
+
+def values_of(stacks, place):
+    """The values of a stack, the innermost first. Callers have lower places."""
+    found = []
+    while place:
+        found.append(int(stacks.values[place]))
+        assert stacks.callers[place] < place
+        place = int(stacks.callers[place])
+    return found

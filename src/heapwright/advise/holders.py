@@ -62,7 +62,7 @@ def record(program: Program, path: Path, folder: Path) -> None:
     is_root = os.geteuid() == 0
     ticks = processor_clock() if is_clock_common() else None
     with written_whole(path) as file:
-        with Collector(folder, file, is_root, ticks) as collector:
+        with Collector(folder, file, is_root, ticks, depth=USUAL_DEPTH) as collector:
             settings = (("HEAPWRIGHT_RECORD", str(collector.path)), (VARIABLE, str(USUAL_DEPTH)))
             program.measure(recorder(Contestant(RECORDER, recorder_library(), settings)))
         collector.complete()

@@ -65,7 +65,7 @@ def command(
         work_folder(output, by_all) as folder,
         preloaded(library, by_all_users=by_all) as place,
     ):
-        with Collector(folder, trace, by_all, ticks, True, budget or 0, sample or 0) as collector:
+        with Collector(folder, trace, by_all, ticks, True, budget or 0, sample or 0, depth or 0) as collector:
             attached = Attached(process, Path(place), collector.path)
             collector.family.target = process.pid or 0
             try:

@@ -115,7 +115,7 @@ def command(
     library, ticks = tools(sample)
     is_root = os.geteuid() == 0  # its program may become another user, who must find the ring after an exec
     with written_whole(output) as trace, work_folder(output, is_root) as folder, ExitStack() as stack:
-        with Collector(folder, trace, is_root, ticks, control is not None, budget or 0, sample or 0) as collector:
+        with Collector(folder, trace, is_root, ticks, bool(control), budget or 0, sample or 0, depth or 0) as collector:
             if control:
                 stack.enter_context(control_file(control, collector.path))
             status = launch(command, library, {"HEAPWRIGHT_RECORD": str(collector.path)} | settings(depth, sample))

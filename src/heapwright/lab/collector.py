@@ -64,7 +64,8 @@ class Collector:
     name cannot be guessed, and other users cannot list `folder`. `ticks` reads the processor's clock, if the clocks of
     all processors agree. If the recording `is_controlled`, it begins with a pause, and the program and others may start
     and stop it. When the trace has `budget` bytes, the recording ends; 0 is no limit. `sample` is
-    the bytes between two points of a sample; 0 if all requests are recorded. Raises UserError if the ring cannot be
+    the bytes between two points of a sample; 0 if all requests are recorded. `depth` is the frames of a call stack that
+    are kept, of those that the program records; 0 is all. Raises UserError if the ring cannot be
     made.
     """
 
@@ -79,10 +80,11 @@ class Collector:
         is_controlled: bool = False,
         budget: int = 0,
         sample: int = 0,
+        depth: int = 0,
     ):
         self.path = folder.absolute() / f"{secrets.token_hex(8)}{raw.SUFFIX}"
         self._trace, self._clock = trace, Clock(ticks)
-        self.budget, self._sample = budget, sample
+        self.budget, self._sample, self._depth = budget, sample, depth
         self._room = 0  # chunks that the ring has
         self._longest = LONGEST_OF_SAMPLE if sample else LONGEST
         self._ending = threading.Event()
@@ -137,7 +139,7 @@ class Collector:
     def sites(self) -> Sites:
         from heapwright.lab.sites import Sites
 
-        return Sites()
+        return Sites(self._depth)
 
     @cached_property
     def writer(self) -> Writer:

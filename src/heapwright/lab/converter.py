@@ -7,11 +7,10 @@ import mmap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from heapwright.errors import UserError
 from heapwright.lab.phases import Clock
-from heapwright.lab.sites import Sites
 from heapwright.memory import AddressMemory, Memory
 from heapwright.native.library import functions_library, opened
 from heapwright.traces import columns, raw
@@ -31,6 +30,9 @@ from heapwright.traces.conversion.state import MAX_CHUNKS, ProcessState, State, 
 from heapwright.traces.events import Summary
 from heapwright.traces.format import Writer
 from heapwright.traces.structs import dtype_of
+
+if TYPE_CHECKING:
+    from heapwright.lab.sites import Sites
 
 DAMAGED = "damaged records, dropped"
 UNFINISHED_REALLOC = "reallocs that never returned, dropped"

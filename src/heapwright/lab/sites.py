@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from heapwright.native.library import cache
 from heapwright.traces.arrays import I64, U32, np
-from heapwright.traces.call_sites import translate
-from heapwright.traces.explained import MAX_STACKS, Explained
 from heapwright.traces.stacks import UNKNOWN, Stacks, as_numbers
-from heapwright.traces.symbol_cache import SymbolCache
-from heapwright.traces.symbols import Symbols
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from heapwright.traces.explained import Explained
 
 UNEXPLAINED = "requests without a call stack: its records are missing"
 
@@ -29,7 +27,8 @@ UNEXPLAINED = "requests without a call stack: its records are missing"
 class Sites:
     """The sites of a trace. Processes are named by their numbers in the recording."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 0) -> None:
+        self._depth = depth  # frames of a stack that are kept; 0: all that are recorded
         self._explained: dict[int, Explained] = {}
         self._numbers: dict[int, U32] = {}  # for each process, the site of each of its own numbers; 0 for none so far
         self._count = 1  # of sites, with 0
@@ -37,10 +36,18 @@ class Sites:
 
     def explain(self, process: int, records: NDArray[Any]) -> None:
         """Take in records that explain call stacks of a process."""
-        self._explained.setdefault(process, Explained()).add(records)
+        self._explained_by(process).add(records)
+
+    def _explained_by(self, process: int) -> Explained:
+        """What a process recorded. The import waits for it, because most recordings have no call stacks."""
+        from heapwright.traces.explained import Explained
+
+        return self._explained.setdefault(process, Explained())
 
     def of(self, process: int, numbers: U32) -> U32:
         """The sites for a process's own numbers. A number that no recorder gives is damage, and has no site."""
+        from heapwright.traces.explained import MAX_STACKS
+
         numbers = np.where(numbers < MAX_STACKS, numbers, np.uint32(0))
         if not numbers.any():
             return numbers
@@ -68,9 +75,13 @@ class Sites:
             gc.enable()
 
     def _stacks(self, parents: Mapping[int, int], requests: I64) -> tuple[Stacks, array[int], dict[int, Counter[str]]]:
+        from heapwright.traces.call_sites import translate
+        from heapwright.traces.symbol_cache import SymbolCache
+        from heapwright.traces.symbols import Symbols
+
         numbers = {process: np.flatnonzero(self._numbers[process]).astype("u4") for process in sorted(self._numbers)}
         asked = [(self._explanations(process, parents), each) for process, each in numbers.items()]
-        stacks, translated = translate(asked, Symbols(kept=SymbolCache(cache() / "symbols")).frames)
+        stacks, translated = translate(asked, Symbols(kept=SymbolCache(cache() / "symbols")).frames, self._depth)
         found = np.full(self._count, UNKNOWN, "u4")
         notes: dict[int, Counter[str]] = {}
         for (process, each), stack in zip(numbers.items(), translated, strict=True):
@@ -82,10 +93,10 @@ class Sites:
 
     def _explanations(self, process: int, parents: Mapping[int, int]) -> Explained:
         """What explains a process's numbers: its own records, and those of the processes that it was forked from."""
-        mine = self._explained.setdefault(process, Explained())
+        mine = self._explained_by(process)
         child = mine
         while process in parents:
             process = parents[process]
-            child.parent = self._explained.setdefault(process, Explained())
+            child.parent = self._explained_by(process)
             child = child.parent
         return mine

@@ -39,16 +39,19 @@ class Tree(NamedTuple):
     frames: I64
 
 
-def translate(asked: Iterable[tuple[Explained, U32]], symbolize: Symbolizer) -> tuple[Stacks, list[U32]]:
+def translate(
+    asked: Iterable[tuple[Explained, U32]], symbolize: Symbolizer, depth: int = 0
+) -> tuple[Stacks, list[U32]]:
     """The stacks of a trace, and for the stacks that each process asks for, their numbers there.
 
-    A number is 0 for what nothing explains. All processes are translated at once.
+    A number is 0 for what nothing explains. If `depth` is not 0, only so many frames of a longer stack are kept. All
+    processes are translated at once.
     """
     names = Names(cache(symbolize))  # the processes of a run share modules
     callers, runs, ends = [np.zeros(1, "i8")], [np.zeros(1, "i8")], [0]
     places = []
     for explained, numbers in asked:
-        needed = needed_for(explained, numbers)
+        needed = needed_for(explained, numbers, depth)
         shift = ends[-1]
         callers.append(shifted(needed.callers[1:], shift))
         places.append(shifted(needed.asked, shift))
@@ -65,19 +68,53 @@ def shifted(places: I64, by: int) -> I64:
     return moved
 
 
-def needed_for(explained: Explained, numbers: U32) -> Needed:
-    """What a process needs to explain the stacks with these numbers."""
+def needed_for(explained: Explained, numbers: U32, depth: int = 0) -> Needed:
+    """What a process needs to explain the stacks with these numbers. A `depth` that is not 0 limits their frames."""
     callers, values = explained.stacks()
     known = np.where(numbers < len(values), numbers, 0)
     known[values[known] == 0] = 0
-    is_needed = np.zeros(len(values), bool)
+    whole = pruned(Needed(callers.astype("i8"), values, known.astype("i8")))
+    return pruned(cut(whole, depth)) if depth else whole
+
+
+def pruned(stacks: Needed) -> Needed:
+    """Stacks without those that are neither asked for nor callers."""
+    is_needed = np.zeros(len(stacks.values), bool)
     is_needed[0] = True
-    more = known
+    more = stacks.asked
     while len(more := np.unique(more[~is_needed[more]])):
         is_needed[more] = True
-        more = callers[more]
+        more = stacks.callers[more]
     found, places = np.flatnonzero(is_needed), np.cumsum(is_needed) - 1
-    return Needed(places[callers[found]], values[found], places[known])
+    return Needed(places[stacks.callers[found]], stacks.values[found], places[stacks.asked])
+
+
+def cut(stacks: Needed, depth: int) -> Needed:
+    """The innermost `depth` frames of stacks that are longer, under a mark for their callers.
+
+    They are made level by level, each from the callers of the one inside it. A stack that others have at the same level
+    is there once.
+    """
+    is_deep = depths(stacks.callers)[stacks.asked] > depth
+    if not is_deep.any():
+        return stacks
+    levels, ups = [np.unique(stacks.asked[is_deep])], []
+    for _ in range(depth - 1):
+        outer, up = np.unique(stacks.callers[levels[-1]], return_inverse=True)
+        levels.append(outer)
+        ups.append(up.reshape(-1))
+    mark = len(stacks.values)
+    starts = mark + 1 + np.cumsum([0, *(len(level) for level in reversed(levels))])[-2::-1]
+    outermost = np.full(len(levels[-1]), mark)
+    callers = [outermost, *(start + up for start, up in zip(starts[:0:-1], reversed(ups), strict=True))]
+    asked = stacks.asked.copy()
+    asked[is_deep] = starts[0] + np.searchsorted(levels[0], asked[is_deep])
+    values = [stacks.values[level] for level in reversed(levels)]
+    return Needed(
+        np.concatenate((stacks.callers, [0], *callers)),
+        np.concatenate((stacks.values, [raw_stacks.CUT_FRAME], *values)),
+        asked,
+    )
 
 
 class Names:

@@ -25,7 +25,7 @@ from heapwright.native import c
 from heapwright.native.runtime.recorder import record
 from heapwright.native.runtime.stacks.encoded import byte_at, unsigned_at, word_at
 from heapwright.native.runtime.stacks.rules import DOES_NOT, EVALUATES, UNSEEN, role_of, with_role
-from heapwright.native.runtime.stacks.state import CODES, CodeObject, record_text
+from heapwright.native.runtime.stacks.state import CODES, ROOM, CodeObject, record_text
 from heapwright.traces.raw_stacks import CODE, CODE_NAME, CODE_SHIFT, FILE_NAME, LINE_TABLE, MAX_TEXT, PYTHON_FRAME
 
 INSTR = 56  # of a frame: the instruction that runs
@@ -150,7 +150,8 @@ def add_frames(walk, sites):
     """Add the Python frames of one evaluation to the stack, and pass it."""
     memory, python = walk.memory, sites.interpreter
     frame = walk.python
-    while frame != NULL and walk.count < walk.depth:
+    is_last = False
+    while frame != NULL and walk.count < walk.depth + ROOM:
         is_last = ends_evaluation(memory, python, frame)
         if is_in_stack(memory, python, frame):
             walk.frames[walk.count] = value_of(memory, sites, frame)
@@ -158,6 +159,8 @@ def add_frames(walk, sites):
         frame = word_at(memory, frame + python.previous)
         if is_last:
             break
+    if not is_last:
+        walk.is_plain = 0  # a cut inside of an evaluation is not in the trail
     walk.record = caller_record(memory, walk.record)
     walk.python = frame
 

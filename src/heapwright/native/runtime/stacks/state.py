@@ -20,6 +20,8 @@ CODES = 1 << 17  # places in the table of code objects
 CHAINS = 1 << 20  # of the table of stacks
 RECENT = 256  # stacks that a thread keeps at hand
 MAX_STEPS, STEP_WORDS = 128, 8  # of a trail
+ROOM = 32  # further frames, which are left out when the trace is written, so that the cut need not move with each call
+MAX_FRAMES = MAX_DEPTH + 2 * ROOM + 1  # with the mark of a cut
 SMALLEST, LARGEST = 1 << 18, 1 << 24  # stacks that there is room for
 
 
@@ -107,13 +109,14 @@ class ThreadWords(Struct):
     start: Word
     end: Word
     count: Word
-    values: Array[Word, MAX_DEPTH + 2]
-    links: Array[Word, MAX_DEPTH + 2]
+    values: Array[Word, MAX_FRAMES + 1]
+    links: Array[Word, MAX_FRAMES + 1]
     recent_values: Array[Word, RECENT]
     recent_links: Array[Word, RECENT]
     turn: Word  # walks so far, and the trail of the last one: see `trail`
     generation: Word
     steps: Word
+    is_cut: Word  # the outermost of these steps stands for the callers that are left out
     trail: Array[Word, MAX_STEPS * STEP_WORDS]
     steps_now: Array[Word, MAX_STEPS * STEP_WORDS]
 

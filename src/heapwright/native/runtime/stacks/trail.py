@@ -4,6 +4,9 @@ Each step of that walk is kept with the registers that it began with, from the o
 same registers, its further steps are the same if the return addresses, the saved frame pointers and Python's frames in
 memory are. So these are compared, one after the other, and neither rules nor numbers of stacks are needed.
 
+A deep stack is cut. The registers of the first frame that is left out are the outermost step, so the steps inside it
+are compared as all others are.
+
 A signal handler may walk, too, and leave its own steps here. Then the number of walks (`turn`) has changed, and the
 walk that it interrupted begins anew without the trail.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 from heapwright.layout import NULL, WORD, Struct, Word
 from heapwright.native.runtime.stacks.encoded import word_at
 from heapwright.native.runtime.stacks.python import caller_record, ends_evaluation, is_in_stack, value_of
-from heapwright.native.runtime.stacks.state import MAX_STEPS, STEP_WORDS
+from heapwright.native.runtime.stacks.state import MAX_STEPS, ROOM, STEP_WORDS
 
 
 class Step(Struct):
@@ -43,6 +46,7 @@ def begin_trail(walk, sites, words):
     walk.shared = 0
     walk.new_steps = 0
     walk.next = -1
+    walk.is_cut = 0
     walk.is_plain = 1 if words and not walk.is_foreign else 0
     if not words:
         return
@@ -50,6 +54,7 @@ def begin_trail(walk, sites, words):
     walk.turn = words.turn
     if walk.is_plain and words.generation == sites.generation.load():
         walk.next = words.steps - 1
+        walk.is_cut = words.is_cut
     words.generation = sites.generation.load()
 
 
@@ -65,8 +70,10 @@ def is_shared(walk, sites):
         walk.next = changed - 1
         return False
     shared = end_of(words, walk.next)
-    if walk.count + shared > walk.depth:
+    total = walk.count + shared
+    if total > walk.depth + 2 * ROOM or (walk.is_cut and total <= walk.depth):
         walk.next = -1
+        walk.is_cut = 0
         return False
     walk.shared = shared
     return True
@@ -140,7 +147,7 @@ def end_step(walk):
 
 
 def end_trail(walk, is_whole):
-    """Keep the steps for the next walk, if this one has come to the end of the stack."""
+    """Keep the steps for the next walk, if this one has come to the end of the stack, or to a cut."""
     words = walk.words
     if not words:
         return
@@ -153,3 +160,4 @@ def end_trail(walk, is_whole):
             words.memory.copy(step.address, new_step_at(words, count - 1 - place).address, Step.SIZE)
             step.outer = walk.shared + walk.count - step.outer
         words.steps = count
+        words.is_cut = walk.is_cut

@@ -35,10 +35,10 @@ from heapwright.native.runtime.stacks.rules import (
     module_in,
     offset_of,
 )
-from heapwright.native.runtime.stacks.state import RULES, WAYS, CachedRule, ThreadWords
+from heapwright.native.runtime.stacks.state import MAX_FRAMES, ROOM, RULES, WAYS, CachedRule, ThreadWords
 from heapwright.native.runtime.stacks.tables import rule_at
 from heapwright.native.runtime.stacks.trail import begin_step, begin_trail, end_step, end_trail, is_shared
-from heapwright.traces.raw_stacks import CUT_FRAME, LOST_FRAME, MAX_DEPTH, MODULE_SHIFT
+from heapwright.traces.raw_stacks import CUT_FRAME, LOST_FRAME, MODULE_SHIFT
 
 MANY = 0x9E3779B97F4A7C15 - (1 << 64)
 RULES_SHIFT = 64 - 15  # to a place among RULES
@@ -74,7 +74,8 @@ class Walk(Struct):
     depth: Word
     count: Word
     cached: CachedRule  # the place in the table of the frame in hand; null if it has none
-    frames: Array[Word, MAX_DEPTH + 2]
+    is_cut: Word  # its outermost frames are left out
+    frames: Array[Word, MAX_FRAMES + 1]
 
 
 def take_stack(walk, sites, words):
@@ -94,18 +95,31 @@ def take_stack(walk, sites, words):
 
 
 def take_frames(walk, sites):
-    """Add all frames to the stack. Returns whether it is known to its end."""
-    while walk.count < walk.depth:
+    """Add all frames to the stack. Returns whether it is known to its end, or to a cut.
+
+    A cut stays at its frame as long as the stack inside it has `walk.depth` frames, and at most twice ROOM more.
+    """
+    while walk.count < walk.depth + ROOM:
         if is_shared(walk, sites):
             return True
         begin_step(walk)
         has_caller = step(walk, sites)
         end_step(walk)
         if not has_caller:
+            walk.is_cut = 0
             return walk.is_lost == 0
+    cut(walk)
+    return True
+
+
+def cut(walk):
+    """Leave out the frame in hand and its callers: a mark stands for them."""
+    begin_step(walk)
     walk.frames[walk.count] = CUT_FRAME
     walk.count += 1
-    return False
+    walk.slot = NULL
+    walk.is_cut = 1
+    end_step(walk)
 
 
 def leave_library(walk):
@@ -198,10 +212,10 @@ def leave_signal(walk):
 def lose(walk, sites):
     """Note that the callers are not known, except Python's. Returns False. A stack may end with a null address."""
     walk.is_lost = 1
-    if walk.pc != 0 and walk.count < walk.depth:
+    if walk.pc != 0 and walk.count < walk.depth + ROOM:
         walk.frames[walk.count] = LOST_FRAME
         walk.count += 1
-    while walk.python != NULL and walk.count < walk.depth:
+    while walk.python != NULL and walk.count < walk.depth + ROOM:
         add_frames(walk, sites)
     return False
 
