@@ -60,7 +60,8 @@ def test_a_sample() -> None:
     programs = json.loads((BENCH / "results" / "sampling.json").read_text())["programs"]
     for row in programs:
         percent, spread = 100 * (row["instructions_x"] - 1), 100 * row["cpu_x_spread"]
-        expected = [f"+ {percent:.1f} %", f"{row['cpu_x']:.2f}", f"{spread:.0f} %", f"{row['collector_cpu_s']:.2f} s"]
+        more = f"{'−' if percent < 0 else '+'} {abs(percent):.1f} %"
+        expected = [more, f"{row['cpu_x']:.2f}", f"{spread:.0f} %", f"{row['collector_cpu_s']:.2f} s"]
         assert figures(row["program"].replace("gcc", "g++"), "## A sample")[0] == expected
 
 
