@@ -16,10 +16,11 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FunctionType, ModuleType
+from traceback import walk_tb
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import heapwright.layers
@@ -27,7 +28,7 @@ from heapwright.allocators import ALLOCATORS
 from heapwright.errors import AllocatorError, suggestion
 from heapwright.layers import LAYERS
 from heapwright.layout import ArrayKind, AtomicKind, StructMeta
-from heapwright.variants import SHARED, base_of, require_tunables, tuned
+from heapwright.variants import SHARED, Constants, base_of, constants_of, require_tunables, with_constants
 
 REQUIRED = ("Heap", "alloc", "dealloc", "walk", "check")
 TEXTS = ("DETECTS", "RACES", "SLOW_PATHS")  # constants that are tuples of strings
@@ -289,12 +290,7 @@ class bound:  # noqa: N801  reads as a statement
 
 def execute(path: Path, module: ModuleType) -> None:
     try:
-        tree = ast.parse(path.read_text(), str(path))
-        if spec := variant_of(module.__name__):
-            tree = tuned(tree, path, spec, find(spec, is_layer=False))
-        elif spec := layer_variant_of(module.__name__):
-            tree = tuned(tree, path, spec, path)
-        code = compile(with_own_rooms(tree, path, module.__name__), str(path), "exec")
+        code = code_of(path.read_text(), path, module.__name__, constants_in(path, module.__name__))
         exec(code, module.__dict__)  # noqa: S102  running the allocator is the point
     except AllocatorError:  # from a room
         raise
@@ -306,17 +302,21 @@ def execute(path: Path, module: ModuleType) -> None:
         raise AllocatorError(f"{path}:{line_in(path, error)}: {type(error).__name__}: {error}") from error
 
 
+@lru_cache(512)  # who compares heaps, or tests them, loads the same few stacks again and again
+def code_of(text: str, path: Path, module: str, constants: Constants) -> CodeType:
+    tree = with_own_rooms(with_constants(ast.parse(text, str(path)), constants), path, module)
+    return compile(tree, str(path), "exec")
+
+
+def constants_in(path: Path, module: str) -> Constants:
+    """The constants of a source that the variant it is loaded for sets."""
+    spec = variant_of(module) or layer_variant_of(module)
+    return constants_of(path, spec, find(spec, is_layer=False) if variant_of(module) else path)
+
+
 def line_in(path: Path, error: BaseException) -> int:
     """The last line of `path` in the traceback of an error."""
-    lines = [frame.tb_lineno for frame in frames_of(error) if frame.tb_frame.f_code.co_filename == str(path)]
-    return lines[-1] if lines else 1
-
-
-def frames_of(error: BaseException) -> Iterator[Any]:
-    frame = error.__traceback__
-    while frame:
-        yield frame
-        frame = frame.tb_next
+    return [1, *(line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path))][-1]
 
 
 # --- the rooms of a user's package, and of a variant

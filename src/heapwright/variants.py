@@ -23,6 +23,8 @@ FORM = re.compile(r"(?P<base>[^\[\]]+)\[(?P<settings>[^\[\]]*)\]")
 SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(\d+|0x[0-9a-fA-F]+)\s*")
 SHARED = Path(__file__).parent / "allocators" / "parts"
 
+Constants = tuple[tuple[str, int], ...]  # names, each with its value
+
 
 class Tunable(NamedTuple):
     """A constant that variants set: the file that assigns it, its name there, and the permitted values."""
@@ -101,11 +103,16 @@ def in_words(values: range | tuple[int, ...]) -> str:
     return " or ".join(map(str, values))
 
 
-def tuned(tree: ast.Module, path: Path, name: str, main: Path) -> ast.Module:
-    """Replace the constants that a source assigns by the values in the name of a variant."""
+def constants_of(path: Path, name: str, main: Path) -> Constants:
+    """The constants of a source that the name of a variant sets. `main` is the file with the TUNABLES."""
     settings, tunables = settings_of(name), tunables_of(main) if settings_of(name) else {}
-    values = {tunables[each].constant: value for each, value in settings.items() if tunables[each].file == path}
-    for node in tree.body:
+    return tuple((tunables[each].constant, value) for each, value in settings.items() if tunables[each].file == path)
+
+
+def with_constants(tree: ast.Module, constants: Constants) -> ast.Module:
+    """Replace the values that a source assigns to constants."""
+    values = dict(constants)
+    for node in tree.body if values else ():
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in values:
             node.value = ast.copy_location(ast.Constant(values[ast.unparse(node.targets[0])]), node.value)
     return tree

@@ -268,3 +268,12 @@ def f():
 def test_an_import_anywhere_in_a_source_means_the_rooms_of_this_load():
     tree = allocator.with_own_rooms(ast.parse(ANYWHERE), Path("mine", "__init__.py"), f"{allocator.LOADED}x]")
     assert ast.unparse(tree).count(f"{allocator.LOADED}x]") == ANYWHERE.count("import")
+
+
+def test_a_source_that_changed_is_loaded_as_it_is_now(tmp_path):
+    """A load may reuse the code of the last one."""
+    package = split_in_two(tmp_path)
+    before = [load(str(package)).parts[0].__name__ for _ in range(2)]
+    room = package / "extents.py"
+    room.write_text(room.read_text().replace("UNIT = 16", "UNIT = 32"))
+    assert [*before, load(str(package)).parts[0].extents.UNIT] == [before[0], before[0], 32]
