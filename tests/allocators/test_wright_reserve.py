@@ -65,6 +65,14 @@ def test_a_huge_block_needed_again_is_kept_in_the_end(heap):
     assert len(calls) == before
 
 
+def test_a_kept_range_is_one_free_block(heap):
+    heap.dealloc(heap.alloc(40))
+    before = heap.survey()["free_blocks"]
+    heap.state.reserve.credit = 16 * MIB
+    heap.dealloc(heap.alloc(9 * MIB))
+    assert heap.state.huge.ranges == 1 and heap.survey()["free_blocks"] == before + 1
+
+
 def test_a_freed_huge_block_touches_the_next_one(heap):
     """Two that are no multiples of 1 MiB serve one of their sizes together."""
     others = [heap.alloc(2 * MIB + 300 * KIB) for _ in range(8)]

@@ -258,6 +258,23 @@ def test_a_child_leaves_a_home_that_was_being_changed(heap, word):
         assert home_of(child).address != home.address
 
 
+def test_a_fork_sees_that_an_outbox_is_being_changed(heap):
+    with elsewhere(heap):
+        block = heap.alloc(40)
+    heap.dealloc(heap.alloc(40))
+    home, busy = home_of(heap), []
+    outbox = range(home.outbox[0].address, home.outbox[0].address + homes.SLOTS * homes.Slot.SIZE)
+
+    def note(operation, address, size, value, who):
+        if operation == "store" and address in outbox and who == "allocator":
+            busy.append(home.busy)
+
+    stop = heap.process.observe(note)
+    heap.dealloc(block)
+    stop()
+    assert busy and set(busy) == {1} and not home.busy
+
+
 def test_a_child_forgets_the_common_home_if_it_was_being_changed(heap):
     with on(heap, heap.process.new_thread()):
         heap.alloc(40)

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from time import process_time, sleep
 
 import pytest
 
 from heapwright.allocators import ALLOCATORS
-from heapwright.conformance import Subject
+from heapwright.conformance import Subject, mutants
 from heapwright.conformance.corruption import find_corruptions
 from heapwright.conformance.mutants import mutants_of, try_mutants
 from heapwright.conformance.proof import MAX_TRIED, SECONDS, Judged
@@ -64,8 +65,23 @@ def test_the_share_was_reached_when_it_was_measured_last(spec):
     assert 0 < kept["tried"] <= MAX_TRIED
 
 
+@pytest.mark.parametrize(("sleeps", "tried"), [(True, 3), (False, 1)])
+def test_the_time_is_that_of_processors(monkeypatch, sleeps, tried):
+    def first_killer(mutant, killers):
+        until = process_time() + 0.3
+        while not sleeps and process_time() < until:
+            pass
+        sleep(0.3)
+        return "time"
+
+    monkeypatch.setattr(mutants, "killers_for", lambda subject: [])
+    monkeypatch.setattr(mutants, "behaviour_of", lambda subject: "")
+    monkeypatch.setattr(mutants, "first_killer", first_killer)
+    assert len(try_mutants(Subject("kr"), seconds=0.2, maximum=3)[0]) == tried
+
+
 def test_check_itself_is_not_mutated():
-    mutants = list(mutants_of(Subject("kr")))
-    assert not any(mutant.what.startswith("check:") for mutant in mutants)
-    assert any(mutant.what.startswith("take:") for mutant in mutants)
-    assert len({mutant.source for mutant in mutants}) > len(mutants) * 0.9
+    found = list(mutants_of(Subject("kr")))
+    assert not any(mutant.what.startswith("check:") for mutant in found)
+    assert any(mutant.what.startswith("take:") for mutant in found)
+    assert len({mutant.source for mutant in found}) > len(found) * 0.9

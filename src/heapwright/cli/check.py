@@ -51,7 +51,7 @@ COLORS = {"holds": "green", "does not hold": "red", "skipped": "yellow"}
     type=Real(1),
     default=60.0,
     show_default=True,
-    help="Time limit of --mutation or --exhaustive, in seconds.",
+    help="Time limit of --mutation or --exhaustive, in seconds of processor time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
