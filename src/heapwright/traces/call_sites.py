@@ -81,8 +81,8 @@ def pruned(stacks: Needed) -> Needed:
     """Stacks without those that are neither asked for nor callers."""
     is_needed = np.zeros(len(stacks.values), bool)
     is_needed[0] = True
-    more = stacks.asked
-    while len(more := np.unique(more[~is_needed[more]])):
+    more = np.unique(stacks.asked)  # later, one may be there several times: that costs less than to find it
+    while len(more := more[~is_needed[more]]):
         is_needed[more] = True
         more = stacks.callers[more]
     found, places = np.flatnonzero(is_needed), np.cumsum(is_needed) - 1
