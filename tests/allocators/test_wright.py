@@ -296,7 +296,7 @@ def test_a_huge_block_that_is_kept_is_not_freed_again(heap):
 
 
 @pytest.mark.parametrize(("size", "offset", "report"), [
-    (100_000, 0, "double free"), (3 * MIB, 0, "not a block of this heap"), (100_000, 16, "no block begins here"),
+    (100_000, 0, "double free"), (12 * MIB, 0, "not a block of this heap"), (100_000, 16, "no block begins here"),
     (3 * MIB, MIB, "not a block of this heap"),
 ])  # fmt: skip
 def test_misuse_of_large_blocks_is_reported(heap, size, offset, report):

@@ -23,7 +23,7 @@ def alloc_huge(heap, size, align):
         if not found:
             found = slots.map_range(heap, whole, max(align, records.SEGMENT))
     if found:
-        slots.count(huge, 1, found.size)
+        slots.count(heap, 1, found.size)
         tiles.settle(heap)
     locks.release(heap.memory, heap.pages.lock)
     return found.start if found else NULL
@@ -32,7 +32,7 @@ def alloc_huge(heap, size, align):
 def dealloc_huge(heap, address):
     locks.acquire(heap.memory, heap.pages.lock)
     freed = live_huge(heap, address)
-    slots.count(heap.huge, -1, -freed.size)
+    slots.count(heap, -1, -freed.size)
     heap.reserve.frees += 1
     freed.is_fresh = 0
     slots.widen(heap, freed)
@@ -82,7 +82,7 @@ def resize_huge(heap, address, size):
     found = live_huge(heap, address)
     done = whole == found.size or heap.memory.mremap(address, found.size, whole, 0) != -1
     if done:
-        slots.count(heap.huge, 0, whole - found.size)
+        slots.count(heap, 0, whole - found.size)
         found.size = whole
         tiles.settle(heap)
     locks.release(heap.memory, heap.pages.lock)

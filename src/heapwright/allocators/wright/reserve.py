@@ -5,8 +5,9 @@
 
 A block that is served from the reserve costs no page fault. But a program that has just drained its heap may never need
 the memory again, and it may not call the allocator again either. So the reserve is small at first, 512 KiB and a
-thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. It grows only when that was
-wrong:
+thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. Only a small heap, which has at
+most 8 MiB with its reserve, gives nothing back by itself unless it has more than was live at its peak: there is little
+to gain. The reserve grows only when a release was wrong:
 
     released  ->  needed again in the same epoch  ->  the credit grows by a quarter; for a huge block, by half
     an epoch ends                                 ->  the credit shrinks to what came and went in it
@@ -28,6 +29,7 @@ from __future__ import annotations
 from heapwright.allocators.wright import records
 from heapwright.layout import Struct, Word
 
+SMALL_HEAP = 1 << 23  # bytes: a heap with at most so many, and no more than were live at its peak, gives nothing back
 SLACK = 1 << 19  # bytes that may always stay
 LOG2_SHARE = 5  # and a thirty-second of the live ones
 LOG2_EXCESS = 2  # a release makes room for a quarter of what may stay
@@ -45,6 +47,7 @@ class Reserve(Struct):
     since: Word  # the clock when the epoch began
     frees: Word  # of huge blocks in this epoch
     gone: Word  # bytes that ever went back to the kernel
+    peak: Word  # the most bytes that were ever live
 
 
 def live(heap):
@@ -62,7 +65,8 @@ def dirty_bytes(heap):
 
 def may_stay(heap):
     """The bytes that the reserve may have, without the credit."""
-    return (live(heap) >> LOG2_SHARE) + SLACK
+    in_use = live(heap)
+    return max((in_use >> LOG2_SHARE) + SLACK, min(heap.reserve.peak, SMALL_HEAP) - in_use)
 
 
 def is_exceeded(heap):
@@ -106,6 +110,11 @@ def note_gone(heap, size):
     """Note bytes of the reserve that went back to the kernel."""
     heap.reserve.gone += size
     note_use(heap)
+
+
+def note_live(heap):
+    """Note that more is live."""
+    heap.reserve.peak = max(heap.reserve.peak, live(heap))
 
 
 def note_use(heap):

@@ -286,8 +286,10 @@ def map_range(heap, size, boundary):
     return found
 
 
-def count(huge, blocks, size):
+def count(heap, blocks, size):
     """Count huge blocks in use, and their bytes."""
+    huge = heap.huge
     huge.blocks += blocks
     huge.live += size
     huge.peak = max(huge.peak, huge.live)
+    reserve.note_live(heap)

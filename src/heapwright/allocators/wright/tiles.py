@@ -1,6 +1,7 @@
 """Wright's page heap: runs of tiles from segments, the lowest first, under the lock of `pages`.
 
-A run is cut from the lowest segment that has room, from dirty tiles if possible: their frames are there already. When
+A run is cut from the lowest segment with enough dirty tiles side by side, because their frames are there already, or
+else from the lowest with room. When
 the reserve is too large, the page heap unmaps the highest kept ranges and releases the frames of the highest dirty
 tiles; `trim` releases all. A released tile is fresh again. A segment without a run becomes a kept range instead, which
 may serve a huge block, and again a segment (slots).
@@ -157,24 +158,36 @@ def take_run(heap, tiles, step, tag):
     if not run and new_segment(heap):
         run = find_run(heap, tiles, step)
     if run:
-        occupy(heap, run, tiles)
+        new = occupy(heap, run, tiles)
         describe(run, tiles, tag)
+        if new > 0:  # dirty tiles may lie elsewhere, too few side by side
+            settle(heap)
     locks.release(heap.memory, pages.lock)
     return run
 
 
 def find_run(heap, tiles, step):
-    """The first tile's record of the lowest free run, dirty ones first; null if there is none."""
+    """The first tile's record of the lowest run of dirty tiles, or else of free ones; null if there is none."""
     aligned = records.ALL_TILES if step == 1 else aligned_tiles(step)
     segment = first_with_room(heap.pages)
+    if heap.pages.dirty >= tiles:
+        while segment:
+            starts = starts_of_runs(dirty_tiles(segment), tiles) & aligned
+            if starts != 0:
+                return record_at(segment, starts)
+            segment = segment.next
+        segment = heap.pages.roomy
     while segment:
-        starts = starts_of_runs(dirty_tiles(segment), tiles) & aligned
-        if starts == 0:
-            starts = starts_of_runs(free_tiles(segment), tiles) & aligned
+        starts = starts_of_runs(free_tiles(segment), tiles) & aligned
         if starts != 0:
-            return Record(heap.memory, segment.address + (bits.lowest_bit(starts) + 1) * records.RECORD)
+            return record_at(segment, starts)
         segment = segment.next
     return Record(heap.memory, NULL)
+
+
+def record_at(segment, starts):
+    """The record of the lowest tile in a set of bits."""
+    return Record(segment.memory, segment.address + (bits.lowest_bit(starts) + 1) * records.RECORD)
 
 
 def first_with_room(pages):
@@ -184,7 +197,7 @@ def first_with_room(pages):
 
 
 def occupy(heap, run, tiles):
-    """Mark tiles as taken; `is_fresh` says whether all of them read as zeros."""
+    """Mark tiles as taken; return how many have no frames yet. `is_fresh` says whether all of them read as zeros."""
     segment, mask = records.segment_of(run), mask_of(records.tile_of(run), tiles)
     fresh = segment.fresh & mask
     run.is_fresh = 1 if fresh == mask else 0
@@ -193,8 +206,10 @@ def occupy(heap, run, tiles):
     heap.pages.taken.add(tiles)
     new = bits.count_bits(fresh)
     heap.pages.dirty -= tiles - new
+    reserve.note_live(heap)
     reserve.note_use(heap)
     reserve.note_fresh(heap, new << records.LOG2_TILE, reserve.TILES)
+    return new
 
 
 def describe(run, tiles, tag):
