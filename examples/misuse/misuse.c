@@ -1,8 +1,9 @@
 /* misuse NAME: misuses the heap in one way. Without a name: lists the ways, one in a line, with its class and a sentence.
 
    Exit status 1: nobody noticed. 0: the harm was prevented. Any other end is the malloc's doing. Build with
-   cc -O1 -fno-builtin -pthread misuse.c, and run it under the malloc to be judged: see table.py. */
+   cc -O1 -fno-builtin -pthread misuse.c copies.c, and run it under the malloc to be judged: see table.py. */
 #define _GNU_SOURCE
+#include "misuse.h"
 #include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -13,8 +14,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-enum { PREVENTED, MISSED, LATER = 300, MIB = 1 << 20, FOREIGN = 1 << 16 };
-static char data[FOREIGN] = "data";
+char data[FOREIGN] = "data";
 static const char literal[] = "a text of this program that is longer than any header could be";
 
 /* What a program does afterwards: it takes blocks of the size, and frees them, twice. */
@@ -29,8 +29,7 @@ static int later(size_t size) {
     return MISSED;
 }
 
-/* The second of three blocks, full of letters. */
-static volatile char *block(size_t size) {
+volatile char *block(size_t size) {
     char *first = malloc(size), *place = malloc(size), *last = malloc(size);
     if (!first || !place || !last)
         exit(3);
@@ -188,6 +187,7 @@ static int after_middle(void) { return written_after(100, 48); }
 static int after_end(void) { return written_after(1000, 999); }
 static int after_20000(void) { return written_after(20000, 500); }
 static int after_20000_far(void) { return written_after(20000, 15000); }
+static int after_200k_link(void) { return written_after(200000, 0); }
 static int after_200k(void) { return written_after(200000, 5000); }
 
 /* Makes a free list lead to a place of the writer's choice, and waits for malloc to hand it out. */
@@ -227,6 +227,12 @@ static int reused(void) {
     char *place = malloc(100);
     free(place);
     return malloc(100) == place ? MISSED : PREVENTED;
+}
+
+static int reused_200k(void) {
+    char *place = malloc(200000);
+    free(place);
+    return malloc(200000) == place ? MISSED : PREVENTED;
 }
 
 static int in_order(void) {
@@ -291,10 +297,7 @@ static int absurd(void) {
     return malloc(most) || calloc(most / 2, 4) ? MISSED : PREVENTED;
 }
 
-static const struct {
-    const char *name, *class, *sentence;
-    int (*function)(void);
-} WAYS[] = {
+static const struct way WAYS[] = {
     {"double_24", "double free", "at once, 24 bytes", double_24},
     {"double_1000", "double free", "at once, 1000 bytes", double_1000},
     {"double_20000", "double free", "at once, 20,000 bytes", double_20000},
@@ -337,6 +340,7 @@ static const struct {
     {"after_end", "write after free", "last byte of 1000", after_end},
     {"after_20000", "write after free", "byte 500 of 20,000", after_20000},
     {"after_20000_far", "write after free", "byte 15,000 of 20,000", after_20000_far},
+    {"after_200k_link", "write after free", "first word of 200,000", after_200k_link},
     {"after_200k", "write after free", "byte 5000 of 200,000", after_200k},
     {"poisoned", "write after free", "a free list made to lead elsewhere", poisoned},
     {"read_100", "read after free", "100 bytes", read_100},
@@ -345,6 +349,7 @@ static const struct {
     {"read_200k", "read after free", "200,000 bytes", read_200k},
     {"read_new", "predictable", "what was freed is in a new block", read_new},
     {"reused", "predictable", "a freed block is the next one", reused},
+    {"reused_200k", "predictable", "a freed block is the next one, 200,000 bytes", reused_200k},
     {"in_order", "predictable", "ten new blocks are equally far apart", in_order},
     {"resized_freed", "realloc", "of a freed block", resized_freed},
     {"resized_inside", "realloc", "of the inside of a block", resized_inside},
@@ -359,14 +364,23 @@ static const struct {
     {"absurd", "size", "malloc(-2), calloc whose product overflows", absurd},
 };
 
+/* Runs the way of a name, or lists all ways if there is none; returns its exit status, or -1. */
+static int run(const struct way *ways, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++) {
+        if (name && strcmp(name, ways[i].name) == 0)
+            return ways[i].function();
+        if (!name)
+            printf("%s\t%s\t%s\n", ways[i].name, ways[i].class, ways[i].sentence);
+    }
+    return -1;
+}
+
 int main(int argc, char **argv) {
     struct rlimit none = {0, 0};
+    const char *name = argc > 1 ? argv[1] : NULL;
     setrlimit(RLIMIT_CORE, &none);
-    for (size_t i = 0; i < sizeof WAYS / sizeof *WAYS; i++) {
-        if (argc > 1 && strcmp(argv[1], WAYS[i].name) == 0)
-            return WAYS[i].function();
-        if (argc < 2)
-            printf("%s\t%s\t%s\n", WAYS[i].name, WAYS[i].class, WAYS[i].sentence);
-    }
-    return argc < 2 ? 0 : 2;
+    int status = run(WAYS, sizeof WAYS / sizeof *WAYS, name);
+    if (status < 0)
+        status = run(copies, copies_count, name);
+    return status >= 0 ? status : name ? 2 : 0;
 }

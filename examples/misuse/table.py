@@ -1,4 +1,4 @@
-"""Run every way of misuse.c under some mallocs, and print what came of each.
+"""Run every way of misuse.c and copies.c under some mallocs, and print what came of each.
 
     python examples/misuse/table.py                                    heapwright's, the C library's and installed peers
     python examples/misuse/table.py 'wright[HARDENED=1]' system        these
@@ -26,7 +26,7 @@ from heapwright.errors import UserError
 from heapwright.lab.machine_facts import PEERS, installed_peers
 from heapwright.native.library import library_of
 
-SOURCE = Path(__file__).with_name("misuse.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("misuse.c", "copies.c")]
 OURS = ("wright", "wright[HARDENED=1]")
 CHECKS = (signal.SIGABRT, signal.SIGILL)
 FAULTS = (signal.SIGSEGV, signal.SIGBUS)
@@ -52,11 +52,10 @@ class Outcome(NamedTuple):
 
 
 def build(folder: Path) -> Path:
-    """Compile misuse.c."""
+    """Compile the program."""
     program = folder / "misuse"
-    subprocess.run(
-        ["cc", "-O1", "-fno-builtin", "-Wno-free-nonheap-object", "-pthread", SOURCE, "-o", program], check=True
-    )
+    options = ["-O1", "-fno-builtin", "-Wno-free-nonheap-object", "-pthread"]
+    subprocess.run(["cc", *options, *SOURCES, "-o", program], check=True)
     return program
 
 

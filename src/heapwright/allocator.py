@@ -53,6 +53,7 @@ OF_THE_HEAP = (
     "count_out",
     "slot_near",
     "expect_size",
+    "expect_room",
 )  # calls that a layer need not define; calls that concern one block it must
 HERE = Path(__file__).parent
 PACKAGE_FILE, INTERFACE_FILE = "__init__.py", "interface.py"
@@ -110,6 +111,11 @@ class Allocator:
     def expects_sizes(self) -> bool:
         """Whether it checks the size that a caller says when it frees a block."""
         return "wrong size" in getattr(self.module, "DETECTS", ())
+
+    @property
+    def expects_room(self) -> bool:
+        """Whether it says if a block has room for what a caller is about to write."""
+        return "copy" in getattr(self.module, "DETECTS", ())
 
     @property
     def slow_paths(self) -> frozenset[str]:

@@ -20,6 +20,12 @@ class Memory(Protocol):
 
     def store(self, address: int, size: int, value: int) -> None: ...
 
+    def load_tail(self, address: int) -> int:
+        """The bytes from an address to the end of its word, at their places in the word; the others are 0."""
+
+    def store_tail(self, address: int, word: int) -> None:
+        """Store those bytes of a word that lie from an address to the end of the word there."""
+
     def exchange(self, address: int, value: int) -> int:
         """Atomically store a word; return the old one."""
 

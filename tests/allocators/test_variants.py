@@ -64,7 +64,7 @@ def held_after_one(spec):
 )
 def test_a_variant_is_a_heap(spec):
     subject = Subject(spec)
-    misuse = "double_free", "foreign_free", "interior_free", "wrong_size"
+    misuse = "double_free", "foreign_free", "interior_free", "wrong_size", "copies"
     checks = checks_for(("lint", "numbered", "own_invariants", "U", *misuse, "sizes"))
     failed = [each for each in run(subject, checks) if each.verdict is Verdict.FAILS]
     assert failed == []

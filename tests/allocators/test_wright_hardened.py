@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from heaps import on
@@ -33,6 +34,13 @@ def free(heap, address):
     heap.dealloc(address, unchecked=True)
 
 
+def side_by_side(heap, size):
+    """Two live blocks, of which the second follows the first."""
+    blocks = sorted(heap.alloc(size) for _ in range(300))
+    least = min(high - low for low, high in pairwise(blocks))
+    return next((low, high) for low, high in pairwise(blocks) if high - low == least)
+
+
 def come_and_go(heap, size, times=200):
     for _ in range(times):
         heap.dealloc(heap.alloc(size))
@@ -50,12 +58,20 @@ def through_the_wait(heap, address, size):
 
 
 @pytest.mark.parametrize("size", [24, 100, 1000])
-@pytest.mark.parametrize("before", [1, 8])
+@pytest.mark.parametrize("before", [b"\0", b"z", b"\0\0", b"z" * 8, b"z" * 30])
 def test_a_write_before_a_block_is_seen(size, before):
     heap = fresh()
-    block = max(heap.alloc(size) for _ in range(8))
-    heap.process.poke(block - before, bytes([heap.process.peek(block - before, 1)[0] ^ 1]))
+    _, block = side_by_side(heap, size)
+    heap.process.poke(block - len(before), before)
     assert reported(free, heap, block) == "written before its start"
+
+
+def test_a_byte_farther_before_is_seen_when_the_neighbour_is_freed():
+    heap = fresh()
+    low, high = side_by_side(heap, 100)
+    heap.process.poke(high - 8, bytes([heap.process.peek(high - 8, 1)[0] ^ 1]))
+    heap.dealloc(high)
+    assert reported(free, heap, low) == "written behind its end"
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 15, 16, 20, 24, 25, 31, 32, 100, 1000, 1016, 1017, 5000, 20_000])
@@ -104,6 +120,17 @@ def test_a_block_that_is_resized_where_it_is_has_a_new_end(size, new_size):
     assert heap.realloc(block, new_size) == block and heap.usable_size(block) == new_size
     heap.process.poke(block + new_size, b"\0")
     assert reported(free, heap, block) == "written behind its end"
+
+
+@pytest.mark.parametrize("new_size", [524_280, 524_281, 524_287, 524_288, 524_289])
+def test_a_large_block_that_grows_as_far_as_it_can_keeps_room_for_its_end(new_size):
+    heap = fresh()
+    for block in (heap.alloc(new_size), heap.realloc(heap.alloc(300_000), new_size)):
+        heap.process.poke(block, b"x" * new_size)
+        assert block % MIB == 0 or reported(expect_room, heap, block, new_size + 1) == "written behind its end"
+        if block % MIB != 0:  # then it has an end
+            heap.process.poke(block + new_size, b"x")
+            assert reported(free, heap, block) == "written behind its end"
 
 
 def test_a_realloc_looks_at_the_end():
@@ -162,8 +189,29 @@ def test_a_freed_block_waits_behind_others(size, distance):
     assert all(heap.alloc(size) != block for _ in range(5))
 
 
+def test_a_freed_large_block_waits_until_the_next_one_is_freed():
+    heap = fresh()
+    block, other = heap.alloc(100_000), heap.alloc(60_000)
+    heap.dealloc(block)
+    assert reported(free, heap, block) == "double free"
+    heap.check()
+    assert heap.alloc(100_000) != block
+    heap.dealloc(other)
+    assert heap.alloc(100_000) == block
+    heap.check()
+
+
+def test_a_write_to_a_large_block_that_waits_is_seen():
+    heap = fresh()
+    block, other = heap.alloc(100_000), heap.alloc(60_000)
+    heap.dealloc(block)
+    heap.process.poke(block + 1000, b"z")
+    assert reported(free, heap, other) == "written after it was freed"
+
+
 def test_a_trim_ends_every_wait():
     heap = fresh()
+    heap.dealloc(heap.alloc(100_000))
     for block in [heap.alloc(1000) for _ in range(50)]:
         heap.dealloc(block)
     assert any(WRIGHT.contents.waiting_in(WRIGHT.homes.this_home(heap.state)))
@@ -171,6 +219,43 @@ def test_a_trim_ends_every_wait():
     heap.check()
     assert not any(WRIGHT.contents.waiting_in(WRIGHT.homes.this_home(heap.state)))
     assert heap.memory.held() <= WRIGHT.RETAINS
+
+
+# --- before a copy
+
+
+def test_a_copy_must_fit_into_its_block():
+    heap = fresh()
+    for size in (0, 24, 100, 1000, 5000, 100_000):
+        block = heap.alloc(size)
+        for at, count in ((0, size), (size, 0), (size // 2, size - size // 2)):
+            expect_room(heap, block + at, count)
+        for at, count in ((0, size + 1), (size // 2, size + 1), (0, -1), (size + 1, 8), (size, 1)):
+            assert reported(expect_room, heap, block + at, count) == "written behind its end"
+
+
+def test_a_copy_must_not_lead_to_free_memory():
+    heap = fresh()
+    for size in (24, 1000, 5000, 100_000):
+        block = heap.alloc(size)
+        heap.dealloc(block)
+        assert reported(expect_room, heap, block, 1) == "written to free memory"
+        expect_room(heap, block, 0)
+    segment = block & -MIB
+    assert [reported(expect_room, heap, segment + at, 1) for at in (0, 4096, MIB - 16)] == [
+        "written to free memory"
+    ] * 3
+
+
+def test_a_copy_to_elsewhere_is_not_looked_at():
+    heap = fresh()
+    heap.alloc(100)
+    for address in (16, 1 << 46, heap.alloc(3 * MIB), heap.process.user.mmap(4096)):
+        expect_room(heap, address, 1 << 40)
+
+
+def expect_room(heap, address, size):
+    heap.allocator.expect_room(heap.state, address, size)
 
 
 def test_blocks_of_another_thread_wait_and_go_home():
@@ -203,6 +288,7 @@ def test_a_resize_within_its_tiles_leaves_the_run_behind_alone():
     old = [heap.alloc(150_000) for _ in range(3)]
     heap.process.poke(old[1], b"x" * 150_000)
     heap.dealloc(old[1])
+    heap.dealloc(heap.alloc(400_000))  # what was freed before it need not wait any longer
     block = heap.alloc(1000)
     assert block // (1 << 14) == old[1] // (1 << 14)
     heap.realloc(old[0], 151_000)

@@ -354,3 +354,21 @@ def test_atomic_operations(running):
     assert memory.exchange(start, 3) == -(1 << 63)
     assert not memory.compare_exchange(start, 4, 5)
     assert memory.compare_exchange(start, 3, 5) and memory.load(start, 8) == 5
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_the_tail_of_a_word(running, at):
+    start, memory, data = running.sbrk(16), running.memory, bytes(range(0x81, 0x89))
+    memory.store(start, 8, 0)
+    memory.store_tail(start + at, int.from_bytes(data, "little", signed=True))
+    assert running.peek(start, 8) == bytes(at) + data[at:]
+    running.poke(start, data)
+    assert memory.load_tail(start + at) % (1 << 64) == int.from_bytes(bytes(at) + data[at:], "little")
+
+
+def test_the_bytes_before_a_tail_may_be_unwritten(running):
+    start, memory = running.sbrk(16), running.memory
+    memory.store_tail(start + 3, -1)
+    assert memory.load_tail(start + 3) == -1 << 24
+    with pytest.raises(Fault):
+        memory.load(start, 8)

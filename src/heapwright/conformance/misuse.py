@@ -1,7 +1,7 @@
 """Misuse: an allocator reports exactly what it declares.
 
-DETECTS is a tuple of "double free", "double free at once", "foreign", "interior" and "wrong size"; without it nothing
-is promised.
+DETECTS is a tuple of "double free", "double free at once", "foreign", "interior", "wrong size" and "copy"; without it
+nothing is promised.
 A double free frees a block that is still free, whatever was freed since. "double free" therefore includes "double free
 at once", where nothing was freed in between; for that alone, comparing with the newest free block is enough.
 
@@ -21,13 +21,14 @@ from heapwright.conformance.subject import ROOMY, Subject
 from heapwright.machine import Fault, Heap, Kind
 from heapwright.machine.shadow import ALLOCATOR, USER, WRITTEN
 
-WORDS = ("double free", "double free at once", "foreign", "interior", "wrong size")
+WORDS = ("double free", "double free at once", "foreign", "interior", "wrong size", "copy")
 KIB, MIB = 1 << 10, 1 << 20
 FOREIGN_SIZE = 1 << 18
 BUDGET = 10_000  # accesses: an endless loop counts as not reported
 MANY = 20  # blocks: more than a cache of sixteen takes
 MAX_MANY = 60_000  # bytes: that many larger blocks would need another machine
 MAX_FILLED = MIB  # bytes of a block that are filled
+MAX_COPIED_TO = 512 * KIB - 8  # bytes: only so large a block must know how many it has
 USUAL: dict[str, Any] = {}
 LARGE: dict[str, Any] = {**ROOMY, "lazy": True, "junk": False}  # large blocks are not written
 HEADER = 16
@@ -228,6 +229,27 @@ def free_as(factor: float) -> Call:
 def wrong_size(subject: Subject) -> str:
     is_declared = "wrong size" in subject.constant("DETECTS", ())
     return judged(subject, "wrong size", (live,), CASES if is_declared else CASES[:3], (free_as(0.5), free_as(2)))
+
+
+# --- copies
+
+
+def copy_of(more: int) -> Call:
+    """A copy to a block, of more bytes than it has."""
+
+    def copy_so(play: Play, case: Case, address: int) -> None:
+        play.lines.append(f"expect_room({address:#x}, {case.size + more})")
+        play.heap.allocator.expect_room(play.heap.state, address, case.size + more)
+
+    return copy_so
+
+
+@check("copies", "a caller that is about to copy more than a block has room for is reported, if that is declared")
+def copies(subject: Subject) -> str:
+    if "copy" not in subject.constant("DETECTS", ()):
+        return "declared undetected"
+    cases = tuple(case for case in CASES if case.size <= MAX_COPIED_TO)
+    return judged(subject, "copy", (live,), cases, (copy_of(1), copy_of(MIB)))
 
 
 # --- judging

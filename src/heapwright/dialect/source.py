@@ -27,6 +27,7 @@ INTERFACE = {
     "alloc_zeroed": ("heap", "size", "align"),
     "usable_size": ("heap", "address"),
     "expect_size": ("heap", "address", "size", "align"),
+    "expect_room": ("heap", "address", "size"),
     "walk": ("heap", "start", "end"),
     "trim": ("heap", "pad"),
     "cache_create": ("heap", "name", "size", "align", "constructor", "destructor"),
@@ -38,7 +39,7 @@ INTERFACE = {
 }
 INTERPRETED = ("check", "lists")
 CALLED_FROM_OUTSIDE = {
-    *("alloc", "dealloc", "realloc", "alloc_zeroed", "usable_size", "expect_size"),
+    *("alloc", "dealloc", "realloc", "alloc_zeroed", "usable_size", "expect_size", "expect_room"),
     *("trim", "tune", "survey", "survey_part", "walk"),
     *("cache_create", "cache_alloc", "cache_free", "cache_reap", "cache_destroy"),
 }

@@ -99,6 +99,8 @@ if hasattr(inner, "survey_part"):
     survey_part = inner.survey_part
 if hasattr(inner, "expect_size"):
     expect_size = inner.expect_size
+if hasattr(inner, "expect_room"):
+    expect_room = inner.expect_room
 if hasattr(inner, "slot_near"):
     slot_near = inner.slot_near
 if hasattr(inner, "SETS_ERRNO"):

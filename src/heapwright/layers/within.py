@@ -99,6 +99,13 @@ if hasattr(inner, "expect_size"):
         inner.expect_size(heap.heap, address, size, align)
 
 
+if hasattr(inner, "expect_room"):
+
+    def expect_room(heap, address, size):
+        """Call `inner.expect_room`."""
+        inner.expect_room(heap.heap, address, size)
+
+
 if hasattr(inner, "slot_near"):
 
     def slot_near(heap, address):

@@ -178,7 +178,7 @@ class Image:
         raise ReadOnly("foreign memory is only read")
 
     refuse: Any = _refuse
-    exchange = compare_exchange = add = fill = copy = refuse
+    load_tail = store_tail = exchange = compare_exchange = add = fill = copy = refuse
     sbrk = mmap = munmap = mremap = decommit = protect = set_local = wait = wake = relax = refuse
     spare_frames = drop_frames = save_frame = take_frame = alias_frame = part_frame = refuse
     set_errno = record = record_anew = note_caller = call = call_with = refuse

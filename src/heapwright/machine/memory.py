@@ -16,6 +16,7 @@ from heapwright.machine.pages import Page
 from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, NOT_THE_HEAPS, REPEAT, USER, WRITTEN, codes_with
 from heapwright.machine.sharing import SharedFrames
 from heapwright.machine.state import RANDOM_BITS, ProcessState
+from heapwright.machine.tails import Tails
 
 if TYPE_CHECKING:
     from heapwright.layout import Struct
@@ -33,7 +34,7 @@ NAMES = {ALLOCATOR: "allocator", USER: "user"}
 KEPT = bytes(code & WRITTEN for code in range(256))  # the bits of the shadow's codes that a copy keeps
 
 
-class View(SharedFrames):
+class View(SharedFrames, Tails):
     """The `Memory` of heapwright.layout, with the rights of the owner of bytes marked `own`."""
 
     def __init__(self, process: ProcessState, own: int):

@@ -114,6 +114,8 @@ mallinfo2 = c_function("mallinfo2", "long", "long")
 
 dladdr = c_function("dladdr", "int", "long", "long")
 dlsym = c_function("dlsym", "long", "long", "long")
+memmove_within = c_function("__memmove_chk", "long", "long", "long", "long", "long")
+memset_within = c_function("__memset_chk", "long", "long", "int", "long", "long")
 strcmp = c_function("strcmp", "int", "long", "long")
 strlen = c_function("strlen", "long", "long")
 strstr = c_function("strstr", "long", "long", "long")

@@ -19,6 +19,7 @@ from llvmlite import binding as llvm
 from numba import njit, types
 from numba.core.errors import NumbaError
 
+from heapwright.bits import MAX_WORD
 from heapwright.native import (
     cxx,
     exports,
@@ -67,6 +68,7 @@ class Unit(NamedTuple):
     handles_faults: bool = False  # it has pages that it protects, and a handler of SIGSEGV
     expects_sizes: bool = False  # it checks the size that a caller says of a block that it frees
     has_frames: bool = False  # all functions keep a frame pointer, so that the library finds who called it
+    guards_copies: bool = False  # it exports memcpy and its relatives, which its own code must not call
 
 
 def compile_unit(unit: Unit) -> llvm.ModuleRef:
@@ -88,7 +90,7 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
     bind_at_once(module)
     module.verify()
     optimise(module)
-    return module
+    return llvm.parse_assembly(with_own_copies(str(module))) if unit.guards_copies else module
 
 
 def object_of(module: llvm.ModuleRef) -> bytes:
@@ -109,6 +111,22 @@ def lower(export: Export) -> tuple[str, LeanLibrary]:
     [overload] = compiled.overloads.values()
     return overload.fndesc.llvm_func_name, overload.library
 
+
+# What a library that guards copies calls instead of llvm.memmove and llvm.memset. Its exports declare what these call.
+OWN_COPIES = f"""
+define internal void @own.copy(ptr %target, ptr %source, i64 %size, i1 %ignored) {{
+  %to = ptrtoint ptr %target to i64
+  %from = ptrtoint ptr %source to i64
+  %copied = call i64 @__memmove_chk(i64 %to, i64 %from, i64 %size, i64 {MAX_WORD})
+  ret void
+}}
+define internal void @own.fill(ptr %target, i8 %byte, i64 %size, i1 %ignored) {{
+  %to = ptrtoint ptr %target to i64
+  %number = zext i8 %byte to i32
+  %filled = call i64 @__memset_chk(i64 %to, i32 %number, i64 %size, i64 {MAX_WORD})
+  ret void
+}}
+"""
 
 MACHINERY = (os.path.dirname(__file__), os.path.dirname(numba.__file__))  # users cannot correct lines in these folders
 
@@ -172,6 +190,17 @@ def bind_at_once(module: llvm.ModuleRef) -> None:
     for function in module.functions:
         if function.is_declaration and not function.name.startswith("llvm."):
             function.add_function_attribute("nonlazybind")
+
+
+def with_own_copies(text: str) -> str:
+    """The text of an optimised module that copies and fills bytes by the C library's functions for fortified programs.
+
+    LLVM would call memmove and memset by these names, which are here those of functions that look at blocks.
+    """
+    copies = re.sub(r"@llvm\.(memcpy|memmove)\.p0\.p0\.i64\b", "@own.copy", text)
+    fills = re.sub(r"@llvm\.memset\.p0\.i64\b", "@own.fill", copies)
+    kept = re.sub(r"^declare void @own\..*\n", "", fills, flags=re.M)
+    return kept + OWN_COPIES
 
 
 def hide(module: llvm.ModuleRef, visible: Iterable[str]) -> None:

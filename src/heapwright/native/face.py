@@ -30,6 +30,7 @@ CALLS = {
     "free": 1,
 }
 RELATIVES = {"reallocarray": 3, "pvalloc": 1, "free_sized": 2, "free_aligned_sized": 3, "cfree": 1}
+COPIES = {"memcpy": 3, "memmove": 3, "mempcpy": 3, "memset": 3, "strcpy": 2, "stpcpy": 2, "strcat": 2}
 USABLE = {"malloc_usable_size": 1}
 QUESTIONS = {**USABLE, "malloc_trim": 1, "mallopt": 2}
 REPORTS = {"mallinfo2": 1, "mallinfo": 1, "malloc_info": 2, "malloc_stats": 0}
@@ -56,6 +57,7 @@ def unit_of(stack: Allocator) -> Unit:
         *exports_of(report, heap, exports.REPORT, exports.PREFIX),
         *lifecycle(stack),
         *own_functions(stack),
+        *guarded_copies(stack),
         *fault_handling(stack),
         *(Export(exports.PREFIX + name, getattr(kernel, name), arity) for name, arity in exports.KERNEL.items()),
     )
@@ -70,6 +72,7 @@ def unit_of(stack: Allocator) -> Unit:
         handles_faults=stack.has_protected_pages,
         expects_sizes=stack.expects_sizes,
         has_frames=stack.has_protected_pages,
+        guards_copies=stack.expects_room,
     )
 
 
@@ -127,6 +130,11 @@ def fault_handling(stack: Allocator) -> list[Export]:
     handler, heap = stack.bind(RUNTIME / "faults.py"), stack.module.Heap
     interposed = exports_of(signals, heap, {"sigaction": 3, "signal": 2})
     return [*exports_of(handler, heap, exports.FAULTS, exports.PREFIX), *interposed]
+
+
+def guarded_copies(stack: Allocator) -> list[Export]:
+    """The C library's functions that write a number of bytes, for a stack that knows how much room there is."""
+    return exports_of(stack.bind(RUNTIME / "copies.py"), stack.module.Heap, COPIES) if stack.expects_room else []
 
 
 def own_functions(stack: Allocator) -> list[Export]:

@@ -133,6 +133,39 @@ def copy(context, target, source, size):
     return types.void(types.int64, types.int64, types.int64), generate
 
 
+@intrinsic
+def load_word(context, address):
+    def generate(context, builder, sig, args):
+        return builder.load(builder.inttoptr(args[0], i64.as_pointer()))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def store_word(context, address, word):
+    def generate(context, builder, sig, args):
+        builder.store(args[1], builder.inttoptr(args[0], i64.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@portable
+def load_tail(address):
+    return load_word(address & -8) & (-1 << ((address & 7) << 3))
+
+
+@portable
+def store_tail(address, word):
+    """The bytes before the address are stored again as they are."""
+    kept = ~(-1 << ((address & 7) << 3))
+    store_word(address & -8, load_word(address & -8) & kept | word & ~kept)
+
+
+method("load_tail")(lambda self, address: lambda self, address: load_tail(address))
+method("store_tail")(lambda self, address, word: lambda self, address, word: store_tail(address, word))
+
+
 @method("fill")
 def memory_fill(self, address, size, byte):
     return lambda self, address, size, byte: fill(address, size, byte)

@@ -83,6 +83,7 @@ from heapwright.allocators.wright import (
     lives,
     records,
     remote,
+    rooms,
     runs,
     seals,
     supply,
@@ -93,6 +94,7 @@ from heapwright.layout import NULL
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
 survey = inspect.survey
 usable_size, expect_size = claims.usable_size, claims.expect_size
+expect_room = rooms.expect_room
 thread_exit, release_held = lives.thread_exit, lives.release_held
 fork_prepare, fork_parent, fork_child = lives.fork_prepare, lives.fork_parent, lives.fork_child
 
@@ -132,8 +134,10 @@ SLOW_PATHS = (
         "resize_sealed",
         "checked_large",
         "close_large",
+        "alloc_carefully",
+        "dealloc_carefully",
     ),
-    *("send_waiting", "put_waiting_home", "require_huge_size"),
+    *("send_waiting", "put_waiting_home", "require_huge_size", "rooms.report"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
     *("meshing.mesh", "mesh_after_drain", "for_each_ring"),
     *("part_all", "meshes.sunk_in", "raise_sunk", "carve_scattered"),
@@ -240,10 +244,25 @@ def put(heap, address):
 
 
 def alloc_sealed(heap, size, align):
-    """Take a block that is full of zeros, if it is small, and mark its end."""
-    if bits.is_absurd(size, align):
-        return NULL
-    address = take(heap, seals.padded(size), align)
+    """Take a block of zeros, if it is small, and mark its end. This is the short way of the common case."""
+    if bits.unsigned_less(size, seals.QUICK):
+        room = bits.align_up(seals.padded(size), max(align, ALIGN))
+        if bits.unsigned_less(room, heap.memory.local(homes.LIMIT)):
+            hot = homes.Hot(heap.memory, heap.memory.local(homes.MINE) + room)
+            address = hot.first.address
+            if address != NULL and seals.take_clear(hot, address, room):
+                seals.close(heap.memory, address, room, size)
+                return address
+    return alloc_carefully(heap, size, align)
+
+
+def alloc_carefully(heap, size, align):
+    """The same for any request, and with a report of a block that was written to."""
+    return NULL if bits.is_absurd(size, align) else seal_new(heap, take(heap, seals.padded(size), align), size)
+
+
+def seal_new(heap, address, size):
+    """Prepare a block, which may have more room than its caller needs, or NULL."""
     if address != NULL and not bits.is_aligned(address, records.SEGMENT):
         run = records.head_of(records.record_of(heap, address))
         if records.is_slab(run):
@@ -256,13 +275,25 @@ def alloc_sealed(heap, size, align):
 
 def dealloc_sealed(heap, address, size, align):
     """Check a block and clear it. Free the one that has waited longest in its stead."""
+    room = claims.room_of_sound(heap, address, size)
+    if room == 0:
+        dealloc_carefully(heap, address, size, align)
+        return
+    seals.clear_quickly(heap.memory, address, room)
+    longest = seals.swap_common(heap, address)
+    if longest != NULL:
+        put(heap, longest)
+
+
+def dealloc_carefully(heap, address, size, align):
+    """The same for any address, with a report of what is wrong."""
     if bits.is_aligned(address, records.SEGMENT):
         claims.require_huge_size(heap, address, size, align)
     else:
         run = records.head_of(claims.live_record(heap, address))
         if records.is_slab(run):
             claims.require_size(heap, address, size, seals.checked_small(heap, address, run))
-            seals.clear(heap, address, run.size)
+            seals.clear(heap.memory, address, run.size)
             address = seals.wait(heap, address, run.size)
         else:
             claims.require_size(heap, address, size, seals.checked_large(heap, address, run))
@@ -271,29 +302,35 @@ def dealloc_sealed(heap, address, size, align):
 
 
 def realloc_sealed(heap, address, align, new_size):
-    """Stay if the block's class is that of the new size, or if a large block can be resized where it is; else move."""
+    """Stay if the block has the room and is half full, or if a large one can be resized where it is; else move."""
     is_huge = bits.is_aligned(address, records.SEGMENT)
     size = huge_ranges.huge_size(heap, address) if is_huge else claims.checked_size(heap, address)
-    if not bits.is_absurd(new_size, align) and resize_sealed(heap, address, size, align, new_size):
+    if bits.is_absurd(new_size, align):
+        return NULL
+    if resize_sealed(heap, address, size, new_size):
         return address
-    target = alloc(heap, new_size, align)
+    most = with_headroom(claims.room_at(heap, address), new_size)
+    target = seal_new(heap, take(heap, seals.padded(most), align), new_size)
+    if target == NULL:
+        target = alloc(heap, new_size, align)
     if target != NULL:
         heap.memory.copy(target, address, min(size, new_size))
         dealloc(heap, address, 0, align)
     return target
 
 
-def resize_sealed(heap, address, size, align, new_size):
+def resize_sealed(heap, address, size, new_size):
     """Resize a block in place; return whether that was possible."""
     if bits.is_aligned(address, records.SEGMENT):
         return resize(heap, address, new_size)
-    run, rounded = records.head_of(records.record_of(heap, address)), bits.align_up(seals.padded(new_size), align)
+    run = records.head_of(records.record_of(heap, address))
     if not records.is_slab(run):
-        if not resize(heap, address, rounded):
+        if new_size > seals.MAX_LARGE - hardened.SEAL or not resize(heap, address, seals.padded(new_size)):
             return False
         seals.close_large(heap, address, run, new_size)
         return True
-    if rounded > classes.MAX_SMALL or classes.class_of(rounded) != records.class_in(run):
+    room = run.size - hardened.SEAL
+    if not room >> 1 <= new_size <= room:
         return False
     seals.reclose(heap, address, run.size, size, new_size)
     return True

@@ -49,7 +49,7 @@ def check(heap, start, end):
         if start <= segment.address < end:
             check_runs(heap, segment, out)
     check_tiles_of_homes(heap, segments)
-    assert spares.are_complete(contents.homes_of(heap), runs), W12
+    assert spares.are_complete(list(contents.homes_of(heap)), runs), W12
     huge_checks.check_huge(heap)
     kept = heap.reserve
     assert 0 <= kept.least <= reserve.size(heap) and kept.credit >= 0 and kept.released >= 0, W13

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heapwright import bits
-from heapwright.allocators.wright import hardened, huge_ranges, known_segments, records, seals
+from heapwright.allocators.wright import hardened, homes, huge_ranges, known_segments, records, seals
 
 
 def live_record(heap, address):
@@ -40,6 +40,14 @@ def expect_size(heap, address, size, align):
         require_size(heap, address, size, usable_size(heap, address))
 
 
+def room_at(heap, address):
+    """The bytes that the caller of a live block could have at most without a move."""
+    if bits.is_aligned(address, records.SEGMENT):
+        return huge_ranges.huge_size(heap, address)
+    run = records.head_of(records.record_of(heap, address))
+    return (run.size if records.is_slab(run) else records.bytes_of(run)) - hardened.SEAL
+
+
 def require_size(heap, address, said, size):
     """The same for the size of a block that is not huge. C's `free` says 0."""
     if said not in (0, size):
@@ -57,3 +65,27 @@ def checked_size(heap, address):
     """The size of a live block that is not huge, after a look at the bytes around it."""
     run = records.head_of(live_record(heap, address))
     return seals.checked_small(heap, address, run) if records.is_slab(run) else seals.checked_large(heap, address, run)
+
+
+def room_of_sound(heap, address, said):
+    """The room of a live block of a linear class of this thread's home, after all checks of a block that is freed.
+
+    It is 0 for any other address, which is then looked at again, with more care. The tag alone leads to the room,
+    because the size of such a class is its distance in a home. The slab is one tile.
+    """
+    if not known_segments.is_first(heap, address):
+        return 0
+    record = records.record_of(heap, address)
+    room = record.tag.load() ^ heap.memory.local(homes.MINE)
+    if not bits.unsigned_less(room, homes.FAST):
+        return 0
+    offset = address & (records.TILE - 1)
+    number = offset * heap.known.inverses[room >> records.LOG2_STEP] >> hardened.LOG2_INVERSE
+    if offset != number * room or number >= record.carved:
+        return 0
+    word = seals.seal_of(heap.memory, address, room).word.load()
+    if said not in (0, seals.size_in(hardened.key_of(heap.memory, address), word)):
+        return 0
+    if not seals.is_whole(heap.memory, address, room, word):
+        return 0
+    return room if offset == 0 or seals.has_good_neighbour(heap.memory, address) else 0

@@ -93,7 +93,7 @@ def lists(heap):
         if spares.of(home):
             yield f"{name}, spares", [records.start_of(run) for run in spares.of(home)]
         if hardened.IS_HARDENED:
-            yield f"{name}, waiting", waiting_in(home)
+            yield f"{name}, waiting", waiting_in(home) + [records.start_of(run) for run in spares.waiting_in(home)]
     for segment in segments_of(heap):
         for slab in filter(records.is_slab, runs_of(segment)):
             yield f"slab {records.start_of(slab):#x}", addresses_in(slab.free)

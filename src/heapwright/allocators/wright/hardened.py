@@ -8,6 +8,8 @@
     links                    addresses                    XOR a secret of the segment and their own place
     blocks of a new page     in address order             in a random order
     a freed address          is believed                  is looked up in a table of segments (known)
+    memcpy, memset           are not looked at            report a block with less room (rooms)
+    a large block            may be the next one          waits until another one is freed (spares)
     a segment                63 tiles                     62 tiles, protected pages behind its records and its tiles
 
 The constants below are folded when a variant is compiled, so plain wright tests for none of this at run time.
@@ -23,7 +25,7 @@ from heapwright.layout import Struct, Word
 
 HARDENED = 0  # 0 or 1
 IS_HARDENED = HARDENED == 1
-DETECTS = ("double free", "foreign", "interior", "wrong size") if IS_HARDENED else ()
+DETECTS = ("double free", "foreign", "interior", "wrong size", "copy") if IS_HARDENED else ()
 RACES = ("Record.carved: it only grows, and a block was carved before it could be freed",) if IS_HARDENED else ()
 FEW, MANY = 8, 64  # freed blocks that wait, of more than 1 KiB and of less
 WAITING = (FEW + MANY) * HARDENED
@@ -58,9 +60,14 @@ def code_at(memory, place):
     return key_of(memory, place) ^ bits.wrapping_mul(place, chance.FIRST_FACTOR)
 
 
+def decoded(memory, place):
+    """The first word of a free block, decoded. It may be no link."""
+    return Links(memory, place).next ^ code_at(memory, place)
+
+
 def load_next(memory, place):
     """Decode the first word of a free block; report one that cannot be a link."""
-    word = Links(memory, place).next ^ code_at(memory, place)
+    word = decoded(memory, place)
     if word & NEVER != 0:
         memory.fault("written after it was freed", place)
     return word

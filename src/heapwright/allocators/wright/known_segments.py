@@ -18,6 +18,7 @@ from heapwright.layout import NULL, Array, Atomic, Struct, Word
 WORDS = 1 << 10
 BEFORE_TILES, BEHIND_TILES = 1, 2  # the two guards of a segment, as bits
 STEP = bits.wrapping_mul(chance.GAMMA, 2)  # from one secret to the next; odd ones stay odd
+SIGN = -1 << 63  # a bit of each secret: see seals
 LOG2_SEGMENT = bits.floor_log2(records.SEGMENT)
 
 
@@ -31,12 +32,15 @@ def word_for(heap, address):
     return heap.known.segments[bits.shift_right(address, LOG2_SEGMENT) & (WORDS - 1)]
 
 
+def is_first(heap, address):
+    """Whether an address lies in the segment that its word of the table holds."""
+    start = bits.align_down(address, records.SEGMENT)
+    return word_for(heap, address).load().address == start and start != NULL
+
+
 def is_ours(heap, address):
     """Whether an address lies in a segment."""
-    start = bits.align_down(address, records.SEGMENT)
-    if word_for(heap, address).load().address == start:
-        return start != NULL
-    return is_linked(heap, address, start)
+    return is_first(heap, address) or is_linked(heap, address, bits.align_down(address, records.SEGMENT))
 
 
 def is_linked(heap, address, start):
@@ -73,7 +77,7 @@ def enter(heap, segment):
     if heap.known.secret[0] == 0:
         open_once(heap)
     heap.known.secret[0] = bits.wrapping_add(heap.known.secret[0], STEP)
-    segment.key = chance.mixed(heap.known.secret[0])
+    segment.key = chance.mixed(heap.known.secret[0]) | SIGN
     link(word_for(heap, segment.address), segment)
     segment.guards = 0
     guard(heap, segment, BEFORE_TILES, 1)

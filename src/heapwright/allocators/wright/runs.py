@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapwright.allocators.wright import homes, records, spares, tiles
+from heapwright.allocators.wright import hardened, homes, records, spares, tiles
 from heapwright.layout import NULL
 
 MAX_LARGE = tiles.MAX_RUN * records.TILE
@@ -21,6 +21,10 @@ def alloc_large(heap, rounded, align):
 
 
 def dealloc_large(heap, home, run):
+    if hardened.IS_HARDENED and home:
+        run = spares.wait(heap, home, run)
+        if not run:
+            return
     if home and spares.is_wanted(home, run):
         spares.put(heap, home, run)
     else:

@@ -8,10 +8,17 @@
            its last 8 B | seal                |                       +---------------------+
                         +---------------------+          the size is in the record of its first tile
 
-The pattern is a secret of the block's address. The seal is the pattern XOR the size in the upper 16 bits, and a product
-of the size in the others. So it says that a block is live, how many bytes the caller may use, and that nobody wrote
-behind them. A free block has none, so a second free finds zeros instead. No byte of a pattern is 0, so the zero behind
-a string that is too long is seen, too.
+The pattern is a secret of the block's address and size. A seal is made of it and of the segment's secret:
+
+    bit 63              56 55            40 39                             0
+      +-------------------+----------------+-------------------------------+
+      | secret            | size ^ secret  | the upper bits of the pattern |
+      +-------------------+----------------+-------------------------------+
+
+So it says that a block is live, how many bytes the caller may use, and that nobody wrote behind them. A free block has
+none, so a second free finds zeros instead. The first byte before a block is the upper one of a seal; a free looks at
+it. It is not ASCII, and no byte of a pattern is 0, so the zero behind a string that is too long is seen, too. The
+pattern of a large block does not depend on its size.
 
 When a small block is freed it is cleared, seal included. A block that is handed out must still be full of zeros, in its
 first CHECKED bytes. What lies there instead was written after the free. So `calloc` need not clear it.
@@ -20,16 +27,21 @@ first CHECKED bytes. What lies there instead was written after the free. So `cal
 from __future__ import annotations
 
 from heapwright import bits, chance
-from heapwright.allocators.wright import hardened, homes, records
+from heapwright.allocators.wright import classes, hardened, homes, records
 from heapwright.allocators.wright.records import Block
-from heapwright.layout import NULL, Atomic, Byte, Struct, Word, Word16, Word32
+from heapwright.layout import NULL, Atomic, Struct, Word
 
 CHECKED = 1 << 10  # bytes
 EDGE = 64  # bytes
+WINDOW = 32  # bytes that are cleared, or looked at, together
 COMMON = 1 << 10  # bytes of a block that waits among many
 NO_ZERO = 0x0101010101010101  # bits of each pattern
-SIZE = 48  # position of the size in a seal
-SPREAD = 0x0000FEFEFEFEFEFE  # bits of a seal that depend on the size, too
+SIZE, MARK = 40, 56  # positions of the size and of the secret in a seal
+MAX_SIZE = (1 << (MARK - SIZE)) - 1
+LENGTH = 47  # position of the size in what the pattern is made of, above the bits of an address
+UPPER = -1 << SIZE  # the bits of a seal that the pattern does not have
+OTHERS = 24  # the pattern's first bit that is in a seal
+QUICK = classes.MAX_LINEAR - hardened.SEAL + 1  # exclusive limit of the sizes of linear classes
 MAX_LARGE = 1 << 19
 
 
@@ -45,72 +57,52 @@ class Edge(Struct):
     word: Word
 
 
-class Odd(Struct):
-    byte: Byte
+class Words(Struct):
+    """Words side by side, which are cleared and looked at together."""
 
-
-class Half(Struct):
-    half: Word16
-
-
-class Quarter(Struct):
-    quarter: Word32
+    first: Word
+    second: Word
+    third: Word
+    fourth: Word
 
 
 # --- sizes
 
 
 def padded(size):
-    """The bytes to allocate for a request, with a pattern or a seal at the end unless the block is huge."""
-    return max(size, hardened.SMALLEST - hardened.SEAL) + hardened.SEAL if size <= MAX_LARGE - hardened.SEAL else size
-
-
-def pattern_at(memory, address):
-    """The word behind a block at this address."""
-    word = bits.wrapping_mul(address ^ hardened.key_of(memory, address), chance.SECOND_FACTOR)
-    return (word ^ bits.shift_right(word, 32)) | NO_ZERO
+    """The bytes to allocate for a request, so that there is a pattern or a seal at the end, or the block is huge."""
+    if size > MAX_LARGE - hardened.SEAL:
+        return max(size, MAX_LARGE + 1)
+    return max(size, hardened.SMALLEST - hardened.SEAL) + hardened.SEAL
 
 
 # --- patterns
 
 
-def part(pattern, place):
-    """A pattern without the bytes before a place in its word."""
-    return bits.shift_right(pattern, (place & 7) << 3)
+def pattern_of(key, address, size):
+    """The word behind a small block of a size, or with 0 for the size behind a large one, in a segment with a key."""
+    word = bits.wrapping_mul(key ^ address ^ size << LENGTH, chance.SECOND_FACTOR)
+    return (word ^ bits.shift_right(word, 32)) | NO_ZERO
 
 
 def draw_edge(memory, end, limit, pattern):
-    """Write the pattern behind the end of a block: up to the next word, and in EDGE bytes from there, up to a limit.
-
-    The word around the end is not touched as a whole, because the caller's bytes in it need not be written yet.
-    """
-    if end & 1 != 0:
-        Odd(memory, end).byte = part(pattern, end) & 0xFF
-    second = bits.align_up(end, 2)
-    if second & 2 != 0:
-        Half(memory, second).half = part(pattern, second) & 0xFFFF
-    third = bits.align_up(second, 4)
-    if third & 4 != 0:
-        Quarter(memory, third).quarter = part(pattern, third) & 0xFFFFFFFF
-    word = bits.align_up(third, 8)
-    for place in range(word, min(word + EDGE, limit), 8):
+    """Write the pattern behind an end: up to the next word, and in words that begin less than EDGE bytes behind it."""
+    memory.store_tail(end, pattern)
+    place, limit = bits.align_down(end, 8) + 8, min(end + EDGE, limit)
+    while place < limit:
         Edge(memory, place).word = pattern
+        place += 8
 
 
 def has_edge(memory, end, limit, pattern):
-    """Whether the pattern is still there."""
+    """Whether the pattern is still there. Nothing is between an end and its limit if they are the same."""
     changed = 0
-    if end & 1 != 0:
-        changed = (Odd(memory, end).byte ^ part(pattern, end)) & 0xFF
-    second = bits.align_up(end, 2)
-    if second & 2 != 0:
-        changed |= (Half(memory, second).half ^ part(pattern, second)) & 0xFFFF
-    third = bits.align_up(second, 4)
-    if third & 4 != 0:
-        changed |= (Quarter(memory, third).quarter ^ part(pattern, third)) & 0xFFFFFFFF
-    word = bits.align_up(third, 8)
-    for place in range(word, min(word + EDGE, limit), 8):
-        changed |= Edge(memory, place).word ^ pattern
+    if end < limit:
+        changed = memory.load_tail(end) ^ (pattern & -1 << ((end & 7) << 3))
+        place, limit = bits.align_down(end, 8) + 8, min(end + EDGE, limit)
+        while place < limit:
+            changed |= Edge(memory, place).word ^ pattern
+            place += 8
     return changed == 0
 
 
@@ -121,27 +113,44 @@ def seal_of(memory, address, room):
     return Seal(memory, address + room - hardened.SEAL)
 
 
-def is_small(memory, address, word, room):
-    """Whether a word seals a block of at most `room` bytes at an address."""
-    size = size_in(memory, address, word)
-    return size <= room - hardened.SEAL and word ^ pattern_at(memory, address) == mark_of(size)
-
-
-def size_in(memory, address, word):
+def size_in(key, word):
     """The size in a seal."""
-    return bits.shift_right(word ^ pattern_at(memory, address), SIZE)
+    return bits.shift_right(word ^ key, SIZE) & MAX_SIZE
 
 
-def mark_of(size):
-    """What a size changes in a pattern, to make a seal of it."""
-    return (bits.wrapping_mul(size, chance.FIRST_FACTOR) & SPREAD) ^ (size << SIZE)
+def seal_with(key, pattern, size):
+    """The seal of a block with a pattern and a size."""
+    return (bits.shift_right(pattern, OTHERS) | size << SIZE) ^ (key & UPPER)
+
+
+def is_seal(key, address, word):
+    """Whether a word seals a block at an address."""
+    size = size_in(key, word)
+    return word == seal_with(key, pattern_of(key, address, size), size)
 
 
 def close(memory, address, room, size):
     """Seal a block for a caller that asked for `size` bytes. Behind them are zeros."""
-    seal, pattern = seal_of(memory, address, room), pattern_at(memory, address)
+    seal, key = seal_of(memory, address, room), hardened.key_of(memory, address)
+    pattern = pattern_of(key, address, size)
     draw_edge(memory, address + size, seal.address, pattern)
-    seal.word.store(pattern ^ mark_of(size))
+    seal.word.store(seal_with(key, pattern, size))
+
+
+def is_whole(memory, address, room, word):
+    """Whether the word that ends a block is its seal, and the bytes up to there are the pattern."""
+    key = hardened.key_of(memory, address)
+    size = size_in(key, word)
+    pattern = pattern_of(key, address, size)
+    if word != seal_with(key, pattern, size):
+        return False
+    return has_edge(memory, address + size, address + room - hardened.SEAL, pattern)
+
+
+def has_good_neighbour(memory, address):
+    """Whether the seal of the block before this one ends as it should, or is absent."""
+    word = Seal(memory, address - hardened.SEAL).word.load()
+    return word == 0 or bits.shift_right(word ^ hardened.key_of(memory, address), MARK) == 0
 
 
 def require_start(heap, address, slab):
@@ -157,75 +166,113 @@ def require_start(heap, address, slab):
 def size_of_small(heap, address, slab):
     """The size that the caller of a live block asked for; report any other address of the slab."""
     require_start(heap, address, slab)
-    word = seal_of(heap.memory, address, slab.size).word.load()
-    if not is_small(heap.memory, address, word, slab.size):
-        report_unsealed(heap, address, word)
-    return size_in(heap.memory, address, word)
-
-
-def report_unsealed(heap, address, word):
-    """Report a block that has no seal, or a broken one."""
+    word, key = seal_of(heap.memory, address, slab.size).word.load(), hardened.key_of(heap.memory, address)
     if word == 0:
         heap.memory.fault("double free", address)
-    heap.memory.fault("written behind its end", address)
+    if not is_seal(key, address, word):
+        heap.memory.fault("written behind its end", address)
+    return size_in(key, word)
 
 
 def checked_small(heap, address, slab):
     """The same, after a look at the bytes behind and before the block."""
-    size = size_of_small(heap, address, slab)
-    limit = seal_of(heap.memory, address, slab.size).address
-    if not has_edge(heap.memory, address + size, limit, pattern_at(heap.memory, address)):
+    size, room = size_of_small(heap, address, slab), slab.size
+    if not is_whole(heap.memory, address, room, seal_of(heap.memory, address, room).word.load()):
         heap.memory.fault("written behind its end", address, size)
-    require_neighbour(heap, address, slab.size, size)
+    if address != records.start_of(slab) and not has_good_neighbour(heap.memory, address):
+        heap.memory.fault("written before its start", address, size)
     return size
 
 
-def require_neighbour(heap, address, room, size):
-    """Report that the seal of the block before this one is neither whole nor absent. Tiles have none before them."""
-    if not bits.is_aligned(address, records.TILE) and address & (records.TILE - 1) >= room:
-        word = Seal(heap.memory, address - hardened.SEAL).word.load()
-        if word != 0 and not is_small(heap.memory, address - room, word, room):
-            heap.memory.fault("written before its start", address, size)
-
-
-def clear(heap, address, room):
+def clear(memory, address, room):
     """Clear a block that is freed, its seal first."""
-    seal_of(heap.memory, address, room).word.store(0)
-    heap.memory.fill(address, room - hardened.SEAL, 0)
+    seal_of(memory, address, room).word.store(0)
+    memory.fill(address, room - hardened.SEAL, 0)
+
+
+def clear_quickly(memory, address, room):
+    """The same for a block of a linear class. At most two words are cleared twice."""
+    seal_of(memory, address, room).word.store(0)
+    place, last = address, address + room - WINDOW
+    while place < last:
+        words = Words(memory, place)
+        words.first = words.second = words.third = words.fourth = 0
+        place += WINDOW
+    words = Words(memory, last)
+    words.first = words.second = words.third = 0
+
+
+def is_clear(memory, address, room):
+    """Whether a block that is about to be handed out has only zeros behind its link, in its first CHECKED bytes."""
+    return seal_of(memory, address, room).word.load() == 0 and has_zeros(memory, address, min(room, CHECKED))
+
+
+def has_zeros(memory, address, room):
+    """The same for a block of a linear class, or a part of another one of such a size. Some words are read twice."""
+    words = Words(memory, address)
+    found = words.second | words.third | words.fourth
+    place, end = address + WINDOW - (room & 16), address + room
+    while place < end:
+        words = Words(memory, place)
+        found |= words.first | words.second | words.third | words.fourth
+        place += WINDOW
+    return found == 0
+
+
+def take_clear(hot, address, room):
+    """Take the first block of a list, if nobody wrote to it; return whether that is so."""
+    following = hardened.decoded(hot.memory, address)
+    if following & hardened.NEVER != 0 or not has_zeros(hot.memory, address, room):
+        return False
+    hot.first = Block(hot.memory, following)
+    Edge(hot.memory, address).word = 0
+    return True
 
 
 def require_clear(heap, address, room):
     """Report a block, about to be handed out, that was written to; leave no link in it."""
-    found = seal_of(heap.memory, address, room).word.load()
-    for place in range(address + 8, address + min(room - hardened.SEAL, CHECKED), 8):
-        found |= Edge(heap.memory, place).word
-    if found != 0:
+    if not is_clear(heap.memory, address, room):
         heap.memory.fault("written after it was freed", address)
     Edge(heap.memory, address).word = 0
 
 
 def reclose(heap, address, room, size, new_size):
-    """Change the size of a block that stays where it is."""
-    seal = seal_of(heap.memory, address, room)
-    end = address + min(size, new_size)
-    heap.memory.fill(end, seal.address - end, 0)
+    """Change the size of a block that stays where it is, and clear its old edge."""
+    seal, end = seal_of(heap.memory, address, room), address + min(size, new_size)
+    heap.memory.fill(end, min(address + size + EDGE + 8, seal.address) - end, 0)
     close(heap.memory, address, room, new_size)
 
 
 # --- large blocks
 
 
+def pattern_behind(memory, address):
+    """The word behind a large block."""
+    return pattern_of(hardened.key_of(memory, address), address, 0)
+
+
 def close_large(heap, address, run, size):
     run.left = size
-    draw_edge(heap.memory, address + size, address + records.bytes_of(run), pattern_at(heap.memory, address))
+    draw_edge(heap.memory, address + size, address + records.bytes_of(run), pattern_behind(heap.memory, address))
 
 
 def checked_large(heap, address, run):
     """The size that the caller of a live block asked for, after a look at the bytes behind it."""
     limit = address + records.bytes_of(run)
-    if not has_edge(heap.memory, address + run.left, limit, pattern_at(heap.memory, address)):
+    if not has_edge(heap.memory, address + run.left, limit, pattern_behind(heap.memory, address)):
         heap.memory.fault("written behind its end", address, run.left)
     return run.left
+
+
+def clear_start(memory, address):
+    """Clear the first bytes of a large block that is freed."""
+    memory.fill(address, CHECKED, 0)
+
+
+def require_clear_start(heap, address):
+    """Report a freed large block that was written to."""
+    if Edge(heap.memory, address).word != 0 or not has_zeros(heap.memory, address, CHECKED):
+        heap.memory.fault("written after it was freed", address)
 
 
 # --- blocks that wait
@@ -239,15 +286,24 @@ def wait(heap, address, room):
     home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
     if not home:
         return address
-    is_common = 1 if room <= COMMON else 0
+    return swap(heap, home, 1, address) if room <= COMMON else swap(heap, home, 0, address)
+
+
+def swap(heap, home, is_common, address):
+    """Put a block in the place of the one that has waited longest, among the many or the few."""
     turn = home.turn[is_common]
     place = turn + hardened.FEW * is_common
     longest = home.waiting[place]
     home.waiting[place] = address
-    home.turn[is_common] = (turn + 1) & (hardened.MANY - 1 if is_common else hardened.FEW - 1)
+    home.turn[is_common] = (turn + 1) & (hardened.MANY - 1 if is_common != 0 else hardened.FEW - 1)
     if longest != NULL:
         require_no_link(heap, longest)
     return longest
+
+
+def swap_common(heap, address):
+    """Let a block of a linear class wait, if the thread has a home; return the one that has waited longest, or NULL."""
+    return swap(heap, homes.Home(heap.memory, heap.memory.local(homes.MINE)), 1, address)
 
 
 def require_no_link(heap, address):
@@ -310,5 +366,5 @@ def sealed_among(memory, blocks, room):
     found = []
     for address in blocks:
         word = seal_of(memory, address, room).word.load()
-        found += [address] * (0 if word == 0 else 1 if is_small(memory, address, word, room) else 2)
+        found += [address] * (0 if word == 0 else 1 if is_seal(hardened.key_of(memory, address), address, word) else 2)
     return found

@@ -13,11 +13,14 @@ Only the home's own thread touches its spares. Like a list it has room, which a 
 so one block in sixteen goes back to the page heap, which then looks after its reserve. When the home gives up what it
 does not need, the spares go and the room ends. A crowd of threads does without, because many threads with some spares
 each would hold much.
+
+In a hardened heap, the large block that a thread freed last waits until the next one is freed, whatever their sizes.
+Its first bytes are cleared meanwhile, and nobody may have written to them.
 """
 
 from __future__ import annotations
 
-from heapwright.allocators.wright import homes, records, tiles
+from heapwright.allocators.wright import hardened, homes, records, seals, tiles
 from heapwright.allocators.wright.records import Record
 from heapwright.layout import NULL
 
@@ -60,9 +63,25 @@ def put(heap, home, run):
         tiles.free_run(heap, oldest)
 
 
+def wait(heap, home, run):
+    """Let a large block wait in a hardened heap; return the one that has waited, or null."""
+    waited = home.late[0]
+    seals.clear_start(heap.memory, records.start_of(run))
+    run.state = records.SPARE
+    home.late[0] = run
+    if waited:
+        seals.require_clear_start(heap, records.start_of(waited))
+        waited.state = records.UNUSED
+    return waited
+
+
 def give_up(heap, home):
     """Give all spares back to the page heap, and keep none for now."""
     home.spare_room = 0
+    if hardened.IS_HARDENED and home.late[0]:
+        seals.require_clear_start(heap, records.start_of(home.late[0]))
+        tiles.free_run(heap, home.late[0])
+        home.late[0] = home.late[0].at(NULL)
     for i in range(homes.SPARES):
         run = home.spares[i]
         home.spares[i] = run.at(NULL)
@@ -77,8 +96,12 @@ def of(home):
     return [run for run in (home.spares[i] for i in range(homes.SPARES)) if run]
 
 
+def waiting_in(home):
+    return [home.late[0]] if hardened.IS_HARDENED and home.late[0] else []
+
+
 def are_complete(all_homes, runs):
-    """Whether the homes have all spares among the runs, each once, and none is too large."""
-    kept = [run for home in all_homes for run in of(home)]
+    """Whether the homes have all large runs in no use, each once, and no spare is too large."""
+    kept, waiting = ([run for home in all_homes for run in found(home)] for found in (of, waiting_in))
     unused = [run.address for run in runs if records.is_spare(run)]
-    return sorted(run.address for run in kept) == unused and all(run.tiles <= MAX_TILES for run in kept)
+    return sorted(run.address for run in kept + waiting) == unused and all(run.tiles <= MAX_TILES for run in kept)
