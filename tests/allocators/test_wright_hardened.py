@@ -228,10 +228,24 @@ def test_a_copy_must_fit_into_its_block():
     heap = fresh()
     for size in (0, 24, 100, 1000, 5000, 100_000):
         block = heap.alloc(size)
-        for at, count in ((0, size), (size, 0), (size // 2, size - size // 2)):
+        for at, count in ((0, size), (size // 2, size - size // 2), (size, 0)):
             expect_room(heap, block + at, count)
-        for at, count in ((0, size + 1), (size // 2, size + 1), (0, -1), (size + 1, 8), (size, 1)):
+        for at, count in ((0, size + 8), (size // 2, size + 8), (0, -1), (size + 1, 8), (size, 8)):
             assert reported(expect_room, heap, block + at, count) == "written behind its end"
+
+
+@pytest.mark.parametrize("size", [24, 1000, 5000, 100_000])
+def test_a_copy_of_one_byte_too_many(size):
+    heap = fresh()
+    block = heap.alloc(size)
+    assert reported(expect_room, heap, block, size + 1) == "written behind its end"
+
+
+def test_a_copy_of_less_than_a_seal_is_not_looked_at():
+    heap = fresh()
+    block = heap.alloc(100)
+    expect_room(heap, block + 100, 7)
+    assert reported(expect_room, heap, block + 100, 8) == "written behind its end"
 
 
 def test_a_copy_must_not_lead_to_free_memory():
@@ -239,12 +253,9 @@ def test_a_copy_must_not_lead_to_free_memory():
     for size in (24, 1000, 5000, 100_000):
         block = heap.alloc(size)
         heap.dealloc(block)
-        assert reported(expect_room, heap, block, 1) == "written to free memory"
-        expect_room(heap, block, 0)
-    segment = block & -MIB
-    assert [reported(expect_room, heap, segment + at, 1) for at in (0, 4096, MIB - 16)] == [
-        "written to free memory"
-    ] * 3
+        assert reported(expect_room, heap, block, 8) == "written to free memory"
+    for at in (0, 4096, MIB - 16):
+        assert reported(expect_room, heap, (block & -MIB) + at, 8) == "written to free memory"
 
 
 def test_a_copy_to_elsewhere_is_not_looked_at():

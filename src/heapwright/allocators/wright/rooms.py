@@ -4,38 +4,49 @@ A compiled library asks this before `memcpy` and its relatives write, as snmallo
 is in no segment is none of wright's business: a stack, static data, a huge block. If two segments share a word of the
 table, the one that is not in it is not looked at, because these functions take no lock.
 
+Half of all copies have fewer bytes than a seal. They are not looked at, because they cannot get over one.
+
 Source: snmalloc, docs/security/GuardedMemcpy.md.
 """
 
 from __future__ import annotations
 
 from heapwright import bits
-from heapwright.allocators.wright import hardened, known_segments, records, seals
+from heapwright.allocators.wright import classes, hardened, known_segments, records, seals
 
 NO_BLOCK = -1 << 40  # instead of a number of bytes
 
 
 def expect_room(heap, address, size):
     """Report that a caller, who is about to write `size` bytes at an address of ours, has no room for them there."""
-    if known_segments.is_first(heap, address):
+    if not bits.unsigned_less(size, hardened.SEAL) and known_segments.is_first(heap, address):
         left = bytes_left(heap, address)
         if left < 0 or bits.unsigned_less(left, size):
-            report(heap, address, size)
+            report(heap, address)
 
 
 def bytes_left(heap, address):
     """The bytes from an address of a segment to the end of its live block; negative behind that end, and elsewhere."""
     offset = records.offset_of(address)
     record = records.record_at(heap, address, offset)
-    if offset == 0 or not records.is_slab(record):
+    tag = record.tag.load()
+    if offset == 0 or tag <= records.FREE_TAG:
         return left_in_large(record, address)
+    room = tag & (records.HOME_BOUNDARY - 1)  # of a linear class, whose slabs have one tile
+    if room <= classes.MAX_LINEAR:
+        return left_in_small(heap, record, room, address & (records.TILE - 1), address)
     slab = records.head_of(record)
-    number = number_in(heap, slab, address)
-    block = records.start_of(slab) + number * slab.size
+    return left_in_small(heap, slab, slab.size, address - records.start_of(slab), address)
+
+
+def left_in_small(heap, slab, room, place, address):
+    """The same for an address at a place in a slab."""
+    number = number_at(heap, slab, place)
     if number >= slab.carved:
         return NO_BLOCK
-    word = seals.seal_of(heap.memory, block, slab.size).word.load()
-    return block + seals.size_in(hardened.key_of(heap.memory, address), word) - address if word != 0 else NO_BLOCK
+    start = number * room - place
+    word = seals.seal_of(heap.memory, address + start, room).word.load()
+    return start + seals.size_in(hardened.key_of(heap.memory, address), word) if word != 0 else NO_BLOCK
 
 
 def left_in_large(record, address):
@@ -46,19 +57,18 @@ def left_in_large(record, address):
     return NO_BLOCK if run.state == records.SPARE else records.start_of(run) + run.left - address
 
 
-def number_in(heap, slab, address):
-    """The number of the block in its slab."""
-    return (address - records.start_of(slab)) * heap.known.inverses[records.class_in(slab)] >> hardened.LOG2_INVERSE
+def number_at(heap, slab, place):
+    """The number of the block at a place in its slab."""
+    return place * heap.known.inverses[records.class_in(slab)] >> hardened.LOG2_INVERSE
 
 
-def report(heap, address, size):
-    """Say where the bytes would go, unless there are none."""
-    left, record = bytes_left(heap, address), records.record_of(heap, address)
-    if size != 0 and left == NO_BLOCK:
+def report(heap, address):
+    """Say where the bytes would go."""
+    left = bytes_left(heap, address)
+    if left == NO_BLOCK:
         heap.memory.fault("written to free memory", address)
-    if size != 0:
-        run = records.head_of(record)
-        block = records.start_of(run)
-        if records.is_slab(record):
-            block += number_in(heap, run, address) * run.size
-        heap.memory.fault("written behind its end", block, address + left - block)
+    run = records.head_of(records.record_of(heap, address))
+    block = records.start_of(run)
+    if records.is_slab(run):
+        block += number_at(heap, run, address - block) * run.size
+    heap.memory.fault("written behind its end", block, address + left - block)
