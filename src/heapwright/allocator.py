@@ -33,28 +33,11 @@ from heapwright.variants import SHARED, Constants, base_of, constants_of, requir
 REQUIRED = ("Heap", "alloc", "dealloc", "walk", "check")
 TEXTS = ("DETECTS", "RACES", "SLOW_PATHS")  # constants that are tuples of strings
 TRAITS = ("THREADS", "DETECTS", "UNMAPS", "WALK")
-OF_THE_HEAP = (
-    "walk",
-    "check",
-    "lists",
-    "survey",
-    "survey_part",
-    "trim",
-    "tune",
-    "thread_exit",
-    "fork_prepare",
-    "fork_parent",
-    "fork_child",
-    "release_held",
-    "innermost",
-    "enter",
-    "leave",
-    "count_in",
-    "count_out",
-    "slot_near",
-    "expect_size",
-    "expect_room",
-)  # calls that a layer need not define; calls that concern one block it must
+OF_THE_HEAP = (  # calls that a layer need not define; calls that concern one block it must
+    *("walk", "check", "lists", "survey", "survey_part", "trim", "tune", "innermost"),
+    *("thread_exit", "fork_prepare", "fork_parent", "fork_child", "release_held"),
+    *("enter", "leave", "count_in", "count_out", "slot_near", "expect_size", "expect_room"),
+)
 HERE = Path(__file__).parent
 PACKAGE_FILE, INTERFACE_FILE = "__init__.py", "interface.py"
 SHIPPED = "heapwright.allocators"
