@@ -41,7 +41,7 @@ A variant, `wright[MESHED=1]`, lets pages of slabs share a frame if their live b
 memory is trimmed or drains (meshes, meshing). It hands out the blocks of a new page in scattered order.
 
 The variant `wright[HARDENED=1]` reports misuse: a block ends with a seal, links are encoded, freed blocks are cleared
-and checked, and segments have protected pages (hardened, seals, known_segments). Copies are looked at before they happen
+and checked, and segments have protected pages (hardened, seals, known_segments). A copy is looked at before it happens
 (rooms). The invariants of the variants are in mesh_checks and seal_checks.
 
 Invariants
