@@ -87,7 +87,8 @@ def compile_unit(unit: Unit) -> llvm.ModuleRef:
         module.link_in(llvm.parse_assembly(frames(mergeable(call_by_value(text, unit.slow_paths)))))
     hide(module, {"dlopen", CARD, *cxx.NAMES, *unit.aliases, *(export.name for export in unit.exports)})
     keep_apart(module, unit.slow_paths)
-    bind_at_once(module)
+    if unit.has_frames:
+        bind_at_once(module)
     module.verify()
     optimise(module)
     return llvm.parse_assembly(with_own_copies(str(module))) if unit.guards_copies else module
@@ -186,7 +187,11 @@ def with_frames(text: str) -> str:
 
 
 def bind_at_once(module: llvm.ModuleRef) -> None:
-    """Call other libraries' functions without a step through the linkage table: libraries are linked with -z now."""
+    """Call other libraries' functions without a step through the linkage table: libraries are linked with -z now.
+
+    Only the recorder does, for each request goes through it to the C library's malloc. In an allocator's library, the
+    linkage table shows what is called inside malloc.
+    """
     for function in module.functions:
         if function.is_declaration and not function.name.startswith("llvm."):
             function.add_function_attribute("nonlazybind")
