@@ -1,11 +1,12 @@
 """Wright's reserve, which learns from its mistakes, and the holes that a trim makes in slabs."""
 
+import pytest
 from heaps import bytes_by_kind, kernel_calls
 from wrights import slab_of
 
 from heapwright import allocator
 from heapwright.allocators import wright
-from heapwright.allocators.wright import reserve
+from heapwright.allocators.wright import reserve, tiles
 from heapwright.spans import USED
 
 DESIGN = allocator.load("wright")
@@ -62,6 +63,15 @@ def test_a_run_of_dirty_tiles_is_preferred_to_a_lower_one_without_frames(heap):
     heap.trim()
     heap.dealloc(upper)
     assert heap.alloc(300 * KIB) == upper > lower
+    heap.check()
+
+
+@pytest.mark.parametrize("lower", [tiles.SEARCHED - 1, tiles.SEARCHED])
+def test_dirty_tiles_are_looked_for_in_a_few_segments_only(heap, lower):
+    """Each block has a segment, of which 31 tiles are left."""
+    highest = max(heap.alloc(500 * KIB) for _ in range(lower + 1))
+    heap.dealloc(highest)
+    assert (heap.alloc(300 * KIB) == highest) == (lower < tiles.SEARCHED)
     heap.check()
 
 

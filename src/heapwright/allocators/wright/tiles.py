@@ -1,10 +1,9 @@
 """Wright's page heap: runs of tiles from segments, the lowest first, under the lock of `pages`.
 
 A run is cut from the lowest segment with enough dirty tiles side by side, because their frames are there already, or
-else from the lowest with room. When
-the reserve is too large, the page heap unmaps the highest kept ranges and releases the frames of the highest dirty
-tiles; `trim` releases all. A released tile is fresh again. A segment without a run becomes a kept range instead, which
-may serve a huge block, and again a segment (slots).
+else from the lowest with room. When the reserve is too large, the page heap unmaps the highest kept ranges and releases
+the frames of the highest dirty tiles; `trim` releases all. A released tile is fresh again. A segment without a run
+becomes a kept range instead, which may serve a huge block, and again a segment (slots).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from heapwright.allocators.wright.records import Record, Segment
 from heapwright.layout import NULL, Atomic, Struct, Word
 
 MAX_RUN = 32  # tiles
+SEARCHED = 16  # segments in which dirty tiles are looked for: a small heap has no more
 
 
 class Pages(Struct):
@@ -169,16 +169,23 @@ def take_run(heap, tiles, step, tag):
 def find_run(heap, tiles, step):
     """The first tile's record of the lowest run of dirty tiles, or else of free ones; null if there is none."""
     aligned = records.ALL_TILES if step == 1 else aligned_tiles(step)
-    segment = first_with_room(heap.pages)
-    if heap.pages.dirty >= tiles:
-        while segment:
-            starts = starts_of_runs(dirty_tiles(segment), tiles) & aligned
-            if starts != 0:
-                return record_at(segment, starts)
-            segment = segment.next
-        segment = heap.pages.roomy
-    while segment:
+    run = find_dirty(heap, tiles, aligned)
+    segment = heap.pages.roomy
+    while segment and not run:
         starts = starts_of_runs(free_tiles(segment), tiles) & aligned
+        if starts != 0:
+            run = record_at(segment, starts)
+        segment = segment.next
+    return run
+
+
+def find_dirty(heap, tiles, aligned):
+    """The same for dirty tiles alone, in the lowest segments with room: a large heap has too many to look at."""
+    segment = first_with_room(heap.pages)
+    for _ in range(SEARCHED if heap.pages.dirty >= tiles else 0):
+        if not segment:
+            break
+        starts = starts_of_runs(dirty_tiles(segment), tiles) & aligned
         if starts != 0:
             return record_at(segment, starts)
         segment = segment.next
