@@ -258,7 +258,7 @@ def test_time_passes_alike_in_both_worlds():
             gone.append(machine.survey()["shrinks"])
         machine.check()
     assert gone[39] - gone[29] < gone[9], "while the clock stands still, wright learns to keep what swings"
-    assert gone[59] - gone[49] > gone[9], "when each swing is an epoch of its own, it forgets"
+    assert gone[59] - gone[49] > 3 * (gone[39] - gone[29]), "when each swing is an epoch of its own, it forgets"
 
 
 # --- a recorded trace
