@@ -1,5 +1,6 @@
 /* Ways to misuse a heap by what a function of the C library writes. Nobody frees the block, so only this function itself
    can notice. */
+#define _GNU_SOURCE
 #include "misuse.h"
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,12 @@ static int copied_over_200k(void) {
     return MISSED;
 }
 
+static int copied_on(void) {
+    char *end = mempcpy((char *)block(100), data, 60);
+    mempcpy(end, data, 41);
+    return MISSED;
+}
+
 static int copied_before(void) {
     memmove((char *)block(100) - 8, data, 16);
     return MISSED;
@@ -28,6 +35,12 @@ static int copied_before(void) {
 
 static int copied_string(void) {
     strcpy((char *)block(100), letters(100));
+    return MISSED;
+}
+
+static int copied_string_on(void) {
+    char *end = stpcpy((char *)block(100), letters(60));
+    stpcpy(end, letters(40));
     return MISSED;
 }
 
@@ -52,8 +65,10 @@ static int filled_freed(void) {
 const struct way copies[] = {
     {"copied_over", "copy", "memcpy, 1 byte too many for 100", copied_over},
     {"copied_over_200k", "copy", "memcpy, 1 byte too many for 200,000", copied_over_200k},
+    {"copied_on", "copy", "mempcpy of 41 bytes behind 60 in 100", copied_on},
     {"copied_before", "copy", "memmove, from 8 bytes before 100", copied_before},
     {"copied_string", "copy", "strcpy of 100 letters to 100 bytes", copied_string},
+    {"copied_string_on", "copy", "stpcpy of 40 letters behind 60 in 100 bytes", copied_string_on},
     {"copied_behind_string", "copy", "strcat of 60 letters to 60 in 100 bytes", copied_behind_string},
     {"filled_megabyte", "copy", "memset of 1 MiB in 100 bytes", filled_megabyte},
     {"filled_freed", "copy", "memset of a freed block", filled_freed},

@@ -43,6 +43,10 @@ def test_a_way_ends_as_the_table_says(way, table, program):
         assert SAID.fullmatch(found.said)[1] == SAID.fullmatch(expected["said"])[1]
 
 
+def test_guarded_copies_do_what_c_says(preloaded):
+    assert preloaded(SPEC, "copies").returncode == 0
+
+
 def test_the_results_are_of_these_programs(table, program):
     assert [way._asdict() for way in table.ways(program)] == RAW["ways"]
 

@@ -42,7 +42,7 @@ memory is trimmed or drains (meshes, meshing). It hands out the blocks of a new 
 
 The variant `wright[HARDENED=1]` reports misuse: a block ends with a seal, links are encoded, freed blocks are cleared
 and checked, and segments have protected pages (hardened, seals, known_segments). A copy is looked at before it happens
-(rooms). The invariants of the variants are in mesh_checks and seal_checks.
+(copies). The invariants of the variants are in mesh_checks and seal_checks.
 
 Invariants
     W1  segments lie at multiples of 1 MiB, in one list by address; their bits are those of their records
@@ -76,6 +76,7 @@ from heapwright import bits
 from heapwright.allocators.wright import (
     claims,
     classes,
+    copies,
     hardened,
     homes,
     huge_ranges,
@@ -83,7 +84,6 @@ from heapwright.allocators.wright import (
     lives,
     records,
     remote,
-    rooms,
     runs,
     seals,
     supply,
@@ -94,7 +94,7 @@ from heapwright.layout import NULL
 walk, check, lists = inspect.walk, inspect.check, inspect.lists
 survey = inspect.survey
 usable_size, expect_size = claims.usable_size, claims.expect_size
-expect_room = rooms.expect_room
+expect_room = copies.expect_room
 thread_exit, release_held = lives.thread_exit, lives.release_held
 fork_prepare, fork_parent, fork_child = lives.fork_prepare, lives.fork_parent, lives.fork_child
 
@@ -137,7 +137,7 @@ SLOW_PATHS = (
         "alloc_carefully",
         "dealloc_carefully",
     ),
-    *("send_waiting", "put_waiting_home", "require_huge_size", "rooms.report"),
+    *("send_waiting", "put_waiting_home", "require_huge_size", "copies.report"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
     *("meshing.mesh", "mesh_after_drain", "for_each_ring"),
     *("part_all", "meshes.sunk_in", "raise_sunk", "carve_scattered"),

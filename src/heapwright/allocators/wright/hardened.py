@@ -8,7 +8,7 @@
     links                    addresses                    XOR a secret of the segment and their own place
     blocks of a new page     in address order             in a random order
     a freed address          is believed                  is looked up in a table of segments (known)
-    memcpy, memset           are not looked at            report a block with less room (rooms)
+    memcpy, memset           are not looked at            report a block with less room (copies)
     a large block            may be the next one          waits until another one is freed (spares)
     a segment                63 tiles                     62 tiles, protected pages behind its records and its tiles
 

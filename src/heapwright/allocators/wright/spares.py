@@ -65,10 +65,10 @@ def put(heap, home, run):
 
 def wait(heap, home, run):
     """Let a large block wait in a hardened heap; return the one that has waited, or null."""
-    waited = home.late[0]
+    waited = home.waiting_large[0]
     seals.clear_start(heap.memory, records.start_of(run))
     run.state = records.SPARE
-    home.late[0] = run
+    home.waiting_large[0] = run
     if waited:
         seals.require_clear_start(heap, records.start_of(waited))
         waited.state = records.UNUSED
@@ -78,10 +78,10 @@ def wait(heap, home, run):
 def give_up(heap, home):
     """Give all spares back to the page heap, and keep none for now."""
     home.spare_room = 0
-    if hardened.IS_HARDENED and home.late[0]:
-        seals.require_clear_start(heap, records.start_of(home.late[0]))
-        tiles.free_run(heap, home.late[0])
-        home.late[0] = home.late[0].at(NULL)
+    if hardened.IS_HARDENED and home.waiting_large[0]:
+        seals.require_clear_start(heap, records.start_of(home.waiting_large[0]))
+        tiles.free_run(heap, home.waiting_large[0])
+        home.waiting_large[0] = home.waiting_large[0].at(NULL)
     for i in range(homes.SPARES):
         run = home.spares[i]
         home.spares[i] = run.at(NULL)
@@ -97,7 +97,7 @@ def of(home):
 
 
 def waiting_in(home):
-    return [home.late[0]] if hardened.IS_HARDENED and home.late[0] else []
+    return [home.waiting_large[0]] if hardened.IS_HARDENED and home.waiting_large[0] else []
 
 
 def are_complete(all_homes, runs):
