@@ -32,10 +32,9 @@ wright, unless they are more than 16: then all but the first 16 take their first
 Larger requests, up to 512 KiB, take a run of tiles, and others a range of their own (huge_ranges). A thread keeps the
 last two runs of up to 128 KiB that it freed for its next requests (spares).
 
-Memory that a drain sets free goes back to the kernel at once, except for a small reserve and in a heap of less than
-8 MiB. The lists of a home that
-shrinks go home, and another thread drains the inbox of one that sleeps. So what is resident follows what is live, also
-when threads go idle.
+Memory that a drain sets free goes back to the kernel at once, except for a small reserve. A heap of up to 8 MiB keeps
+what it had at its peak. The lists of a home that shrinks go home, and another thread drains the inbox of one that
+sleeps. So what is resident follows what is live, also when threads go idle.
 
 A variant, `wright[MESHED=1]`, lets pages of slabs share a frame if their live blocks lie at different places: when
 memory is trimmed or drains (meshes, meshing). It hands out the blocks of a new page in scattered order.
@@ -63,8 +62,8 @@ Invariants
 Bound: a thread's list of a class has at most 16 KiB or 512 blocks, or else one, beyond its last refill.
 Each of the first 16 threads has at most two spares of 128 KiB.
 The reserve has at most 512 KiB, a thirty-second of the live bytes, and what was released and needed again in the same
-epoch: a fifth of a second, or up to five seconds if huge blocks are freed in it. It may have more if the heap with it
-has at most 8 MiB, and no more than were ever live.
+epoch: a fifth of a second, or up to five seconds if huge blocks are freed in it. Together with what is live, it may
+always reach 8 MiB, but no more than was ever live.
 
 Costs: a thread with one block in each of many classes touches a page for each. `trim` does not reach blocks in the
 lists of threads that sleep: they go home at the thread's next refill.

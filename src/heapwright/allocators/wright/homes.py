@@ -76,7 +76,7 @@ class Home(Struct):
     spares: Array[Record, SPARES]  # large blocks that the thread freed last: see spares
     spare_room: Word
     waiting: Array[Word, hardened.WAITING]  # freed blocks that a hardened heap does not hand out yet
-    waiting_large: Array[Record, hardened.HARDENED]  # the large block that does
+    waiting_large: Array[Record, hardened.HARDENED]  # the freed large block that it does not hand out yet
     turn: Array[Word, 2]  # the places of those that wait longest: of more than 1 KiB, and of less
     apart: Array[Word, 8]  # the inbox has a cache line of its own, because other threads write to it
     inbox: Atomic[Word]

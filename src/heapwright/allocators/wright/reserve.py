@@ -5,9 +5,9 @@
 
 A block that is served from the reserve costs no page fault. But a program that has just drained its heap may never need
 the memory again, and it may not call the allocator again either. So the reserve is small at first, 512 KiB and a
-thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. Only a small heap, which has at
-most 8 MiB with its reserve, gives nothing back by itself unless it has more than was live at its peak: there is little
-to gain. The reserve grows only when a release was wrong:
+thirty-second of what is live, and whatever exceeds it goes back to the kernel at once. A small heap, of up to 8 MiB
+with its reserve, keeps as much as was live at its peak, because there is little to gain. The reserve grows only when a
+release was wrong:
 
     released  ->  needed again in the same epoch  ->  the credit grows by a quarter; for a huge block, by half
     an epoch ends                                 ->  the credit shrinks to what came and went in it
