@@ -22,6 +22,8 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from heapwright.errors import UserError
+from heapwright.files import check_output
 from heapwright.traces import events as e
 from heapwright.traces.format import read
 
@@ -185,13 +187,22 @@ def measure(traces: list[Path]) -> dict[str, Any]:
     return {"means": means, "peaks": rows}
 
 
+def measured(traces: list[Path]) -> dict[str, Any]:
+    """The results for these recordings, or for new ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(traces or record(Path(folder)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("traces", nargs="*", type=Path)
     parser.add_argument("-o", required=True, type=Path, help="the results, as JSON")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        result = measure(arguments.traces or record(Path(folder)))
+    try:
+        check_output(arguments.o)
+        result = measured(arguments.traces)
+    except UserError as error:
+        sys.exit(f"stranded.py: {error}")
     about = {"command": "python bench/stranded.py", "date": datetime.now(UTC).isoformat(timespec="seconds")}
     arguments.o.write_text(json.dumps(about | result, indent=1) + "\n")
 
