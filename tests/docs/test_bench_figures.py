@@ -65,14 +65,14 @@ def test_a_sample() -> None:
         assert figures(row["program"].replace("gcc", "g++"), "## A sample")[0] == expected
 
 
+RECORDERS = ("record_x", "sample_x", "heaptrack_x", "memray_x", "record_cpu_x", "heaptrack_cpu_x", "memray_cpu_x")
+
+
 def test_recordings_beside_heaptrack() -> None:
-    programs = json.loads((BENCH / "results" / "recording_part.json").read_text())["programs"]
-    wall, cpu = ("record_x", "heaptrack_x"), ("record_cpu_x", "sample_cpu_x", "heaptrack_cpu_x", "memray_cpu_x")
-    for row in programs:
-        ratios = [f"{row[name]:.2f}" for name in (*wall, *cpu) if name in row]
-        name = row["program"].replace("gcc", "g++")
-        [found] = [each for each in figures(name, "heaptrack on the program itself") if len(each) == 8]
-        assert [cell for cell in found if cell != "-"] == [f"{row['events']:,}", f"{row['bare_s']:.2f} s", *ratios]
+    for row in json.loads((BENCH / "results" / "recording.json").read_text())["programs"]:
+        ratios = [f"{row[name]:.2f}" if name in row else "-" for name in RECORDERS]
+        expected = [f"{row['events']:,}", f"{row['bare_s']:.2f} s", *ratios, f"{row['bytes_per_event']:.2f}"]
+        assert figures(row["program"].replace("gcc", "g++"), "## Recording")[0] == expected
 
 
 ADVISED = {"redis": "redis-server", "python": "python3", "sqlite": "sqlite3"}
