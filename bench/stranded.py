@@ -31,7 +31,8 @@ PAGE = 4096
 LARGEST = 1 << 15  # of the small blocks; larger ones take whole tiles
 RESERVE = 1 << 19  # bytes that stay resident though they are free
 TILES = (1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16)
-STEPS = (16, 8, 4)
+CLASSES = ((16, 1 << 10), (8, 1 << 10), (8, 1 << 9), (4, 1 << 8))  # to a doubling, above blocks of so many bytes
+TODAY = "16384 8 1024"
 ROWS = "with recursive x(i) as (select 1 union all select i + 1 from x where i < 30000)"
 SQL = f"create table t(a, b); {ROWS} insert into t select i, hex(randomblob(i % 60)) from x; create index i on t(b)"
 PROGRAMS = {
@@ -48,9 +49,9 @@ PROGRAMS = {
 }
 
 
-def rounded(size: int, steps: int) -> int:
-    """A block's size: a multiple of 16, and above `64 * steps` bytes one of `steps` to a doubling."""
-    step = 16 if size <= 64 * steps else (1 << ((size - 1).bit_length() - 1)) // steps
+def rounded(size: int, steps: int, linear: int) -> int:
+    """A block's size: a multiple of 16, and above `linear` bytes one of `steps` to a doubling."""
+    step = 16 if size <= linear else (1 << ((size - 1).bit_length() - 1)) // steps
     return -(-max(size, 1) // step) * step
 
 
@@ -80,6 +81,7 @@ class Slab:
 class Model:
     tile: int
     steps: int
+    linear: int
     partial: dict[int, list[Slab]] = field(default_factory=lambda: defaultdict(list))
     resident: int = 0  # bytes
     peak: int = 0
@@ -106,7 +108,7 @@ class Model:
             whole = -(-size // self.tile) * self.tile
             self.touch(whole - self.take_dirty(whole))
             return whole
-        block = rounded(size, self.steps)
+        block = rounded(size, self.steps, self.linear)
         slabs = self.partial[block]
         if not slabs:
             room = slab_bytes(block, self.tile)
@@ -148,9 +150,9 @@ def requests_of(trace: Path) -> list[tuple[int, int, int]]:
     return list(zip(events.op[kept].tolist(), events.block[kept].tolist(), events.size[kept].tolist(), strict=True))
 
 
-def peak_of(requests: list[tuple[int, int, int]], tile: int, steps: int) -> int:
+def peak_of(requests: list[tuple[int, int, int]], tile: int, steps: int, linear: int) -> int:
     """The resident bytes of the model at its worst moment."""
-    model, blocks = Model(tile, steps), dict[int, Slab | int]()
+    model, blocks = Model(tile, steps, linear), dict[int, Slab | int]()
     for op, block, size in requests:
         old = blocks.pop(block, None)
         if op != e.DEALLOC:
@@ -173,16 +175,15 @@ def record(folder: Path) -> list[Path]:
 
 
 def measure(traces: list[Path]) -> dict[str, Any]:
-    cells = [(tile, steps) for tile in TILES for steps in STEPS]
+    cells = [(tile, *classes) for tile in TILES for classes in CLASSES]
     rows: dict[str, dict[str, int]] = {}
     for trace in traces:
         requests = requests_of(trace)
-        rows[trace.stem] = {f"{tile} {steps}": peak_of(requests, tile, steps) for tile, steps in cells}
+        rows[trace.stem] = {" ".join(map(str, cell)): peak_of(requests, *cell) for cell in cells}
         sys.stderr.write(f"{trace.stem}: {len(requests):,} requests\n")
-    today = f"{1 << 14} 16"
     means = {
-        f"{tile} {steps}": round(geometric_mean(row[f"{tile} {steps}"] / row[today] for row in rows.values()), 3)
-        for tile, steps in cells
+        cell: round(geometric_mean(row[cell] / row[TODAY] for row in rows.values()), 3)
+        for cell in next(iter(rows.values()), {})
     }
     return {"means": means, "peaks": rows}
 

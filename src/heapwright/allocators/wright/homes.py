@@ -4,16 +4,16 @@
              0 | list of class 0, magic |  always empty
             16 | list, room             |  of class 1: blocks to hand out again, and how many more may be put there
                | ...                    |  of the other classes
-          2320 | current                |  the slab of each class to refill from
+          1680 | current                |  the slab of each class to refill from
                | lock                   |  of the slabs
                | spares                 |  large blocks to hand out again
                | inbox                  |  blocks of this home that other threads freed, and the number of batches
                | limits                 |  of room
-          4032 | partly free            |  slabs by class
-               | outbox                 |  freed blocks of other homes (remote)
+               | partly free            |  slabs by class
+          3848 | outbox                 |  freed blocks of other homes (remote)
                +------------------------+
 
-What every thread needs lies in the first page. A small program need not touch the second one.
+What a thread needs that frees no blocks of others lies in the first page. A small program needs no second one.
 
 A thread takes a home at its first call and leaves it at its end. A later thread takes it over with all its slabs, as
 decision 0008 says, so no slab ever changes its home. The thread-local words lead to it. A thread that has ended, or
