@@ -1,10 +1,12 @@
-"""The tables of docs/proof.md, from what docs/proof keeps: `make_proof.py`; with `--check`, whether they are current.
+"""Make the tables of docs/proof.md from what docs/proof keeps, after measuring the named allocators anew.
 
-`make_proof.py hoard slab` measures anew, eight minutes for each, and keeps what was reached; `make_proof.py all`, all.
+`make_proof.py hoard slab` measures two, eight minutes for each, and keeps what they reached. Without a name, nothing is
+measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -89,11 +91,21 @@ def invariants(kept: dict[str, Any]) -> Iterator[str]:
     yield "```\n"
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="an allocator, or `all`")
+    parser.add_argument("--check", action="store_true", help="only say whether the page is current")
+    arguments = parser.parse_args()
+    for name in set(arguments.names) - {*ALLOCATORS, "all"}:
+        parser.error(f"no allocator is named {name}: there are {', '.join(ALLOCATORS)}")
+    root = Path(__file__).resolve().parent.parent
+    if arguments.check:
+        sys.exit("\n".join(problems(root)) or 0)
+    moment = stamp(root)
+    for name in ALLOCATORS if "all" in arguments.names else arguments.names:
+        measure(root, name, moment)
+    (root / PAGE).write_text(page(root))
+
+
 if __name__ == "__main__":
-    repository = Path(__file__).resolve().parent.parent
-    if "--check" in sys.argv:
-        sys.exit("\n".join(problems(repository)) or 0)
-    now = stamp(repository)
-    for name in ALLOCATORS if "all" in sys.argv else sys.argv[1:]:
-        measure(repository, name, now)
-    (repository / PAGE).write_text(page(repository))
+    main()
