@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from heapwright.allocators import ALLOCATORS
-from heapwright.cli import COMMANDS, group
+from heapwright.cli.commands import COMMANDS, group
 from heapwright.layers import LAYERS
 
 NAMES = (*COMMANDS, *ALLOCATORS, *LAYERS)

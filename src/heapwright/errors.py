@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -12,6 +11,8 @@ class UserError(Exception):
 
 def suggestion(name: str, known: Collection[str], otherwise: str = "") -> str:
     """A clause with the known name most like a wrong one; if none is similar, `otherwise` or a list of known names."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, 1)
     if close:
         return f"did you mean '{close[0]}'?"

@@ -8,9 +8,9 @@ import re
 import click
 import pytest
 
-from heapwright import cli
+from heapwright.cli import commands
 
-COMMANDS = {name: cli.group.get_command(click.Context(cli.group), name) for name in cli.COMMANDS}
+COMMANDS = {name: commands.group.get_command(click.Context(commands.group), name) for name in commands.COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -9,7 +9,8 @@ import sys
 import click
 import pytest
 
-from heapwright.cli import COMMANDS, group, main
+from heapwright.cli import main
+from heapwright.cli.commands import COMMANDS, group
 from heapwright.errors import UserError
 from heapwright.files import check_output
 

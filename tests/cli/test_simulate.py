@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from heapwright import cli
+from heapwright.cli import commands
 from heapwright.machine import DEFECTS, SEMANTICS
 
 TINY = """\
@@ -54,7 +55,7 @@ def tiny(tmp_path):
 
 
 def simulate(*arguments):
-    return CliRunner().invoke(cli.group, ["simulate", *map(str, arguments)])
+    return CliRunner().invoke(commands.group, ["simulate", *map(str, arguments)])
 
 
 def test_output_then_one_line():
@@ -177,7 +178,7 @@ def test_help_explains_each_kernel_and_defect(columns):
 
 
 def simulate_help(columns):
-    done = CliRunner().invoke(cli.group, ["simulate", "--help"], terminal_width=columns)
+    done = CliRunner().invoke(commands.group, ["simulate", "--help"], terminal_width=columns)
     lines = done.output.splitlines()
     assert max(map(len, lines[lines.index("Programs:") :])) <= columns
     return " ".join([*done.output.split(), ""])

@@ -7,7 +7,7 @@ import json
 import click
 import pytest
 
-from heapwright.cli import group
+from heapwright.cli.commands import group
 from heapwright.errors import UserError
 from heapwright.traces import format
 from heapwright.traces.events import ALLOC, DEALLOC, Events, Process, Trace

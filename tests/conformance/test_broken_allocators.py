@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from heapwright import cli
+from heapwright.cli import commands
 from heapwright.conformance import CHECKS, Subject, Verdict, checks_for, run
 from heapwright.conformance.suite import causes_in
 from heapwright.errors import AllocatorError
@@ -160,7 +160,7 @@ SHOWN = [name for name in BROKEN if name.startswith(("walk", "alloc", "misspelt"
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_program_on_it_does_not_panic(name, write):
     """Step by step: what cannot be drawn is a fault, too."""
-    done = CliRunner().invoke(cli.group, ["simulate", "boxtest", "-a", str(write(*BROKEN[name][:2])), "--step"])
+    done = CliRunner().invoke(commands.group, ["simulate", "boxtest", "-a", str(write(*BROKEN[name][:2])), "--step"])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     assert "panicked" not in done.output.replace(NO_MEMORY_LEFT, "")
     places = re.findall(r"^  at (\S+?):\d+ in", done.output, re.M)

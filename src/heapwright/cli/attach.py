@@ -13,7 +13,8 @@ import click
 
 from heapwright.cli.inspect import Duration
 from heapwright.cli.options import Size
-from heapwright.cli.record import depth_option, output_option, sample_option, tell, tools, work_folder
+from heapwright.cli.record import depth_option, output_option, sample_option
+from heapwright.cli.recording import report, tools, work_folder
 from heapwright.cli.terminal import progress
 from heapwright.files import check_output, written_whole
 
@@ -83,7 +84,7 @@ def command(
             raise click.ClickException(
                 f"nothing was recorded: process {process.pid} ({process.name}) never called malloc"
             )
-    tell(output, header, {})
+    report(output, header, {})
 
 
 @contextmanager

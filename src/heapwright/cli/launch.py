@@ -10,9 +10,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import click
-
 from heapwright import elf
+from heapwright.cli.terminal import tell
 from heapwright.preload import dies_of_preloading, preloaded
 
 SHELL = "/bin/sh"  # runs a script that names no interpreter, as execvp does
@@ -23,8 +22,8 @@ PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 def launch(command: Sequence[str], library: Path | None, extra: Mapping[str, str]) -> int:
     """Run a program with `library` preloaded. Returns its exit status, or 128+N with a message if signal N ended it.
 
-    If the program does not exist or cannot be executed, a message is printed and click exits with 127 or 126. A program
-    that root starts may become another user, so the library is then readable by all users.
+    If the program does not exist or cannot be executed, prints a message and raises SystemExit with 127 or 126. A
+    program that root starts may become another user, so the library is then readable by all users.
     """
     environment = {**os.environ, **extra}
     libraries = [] if library is None or dies_of_preloading(command[0]) else [library]
@@ -34,7 +33,7 @@ def launch(command: Sequence[str], library: Path | None, extra: Mapping[str, str
         status = wait(start(command, environment))
     if status >= 0:
         return status
-    click.echo(f"heapwright: {command[0]} was ended by {signal_name(-status)}", err=True)
+    tell(f"heapwright: {command[0]} was ended by {signal_name(-status)}")
     return 128 - status
 
 
@@ -45,8 +44,8 @@ def start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.
         path = shutil.which(command[0])
         if error.errno == errno.ENOEXEC and path and not elf.read(path):
             return start((SHELL, path, *command[1:]), environment)
-        click.echo(f"heapwright: cannot run {command[0]}: {error.strerror}", err=True)
-        raise click.exceptions.Exit(NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE) from error
+        tell(f"heapwright: cannot run {command[0]}: {error.strerror}")
+        raise SystemExit(NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE) from error
 
 
 def signal_name(number: int) -> str:

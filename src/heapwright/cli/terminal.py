@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-import click
-
 from heapwright.wording import counted
 
 if TYPE_CHECKING:
@@ -34,10 +32,16 @@ def say(out: Console, line: str) -> None:
     out.print(line, markup=False, soft_wrap=not is_known, overflow="fold" if is_known else None)
 
 
+def tell(line: str, end: str = "\n") -> None:
+    """Print a line on standard error."""
+    sys.stderr.write(line + end)
+    sys.stderr.flush()
+
+
 def progress(line: str) -> None:
     """Overwrite the progress line; "" clears it. Nothing is printed unless standard error is a terminal."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+        tell(f"\r\x1b[K{line}", end="")
 
 
 @contextmanager
@@ -57,4 +61,4 @@ def bar(steps: int) -> Iterator[Callable[[str], None]]:
 def tell_notes(notes: Mapping[str, int]) -> None:
     """Print what was repaired, dropped or left out, one line each. Each sentence begins with a plural noun."""
     for sentence, count in notes.items():
-        click.echo(f"  {counted(count, sentence)}", err=True)
+        tell(f"  {counted(count, sentence)}")

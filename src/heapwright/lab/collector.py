@@ -13,7 +13,6 @@ import fcntl
 import mmap
 import os
 import resource
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -82,7 +81,7 @@ class Collector:
         sample: int = 0,
         depth: int = 0,
     ):
-        self.path = folder.absolute() / f"{secrets.token_hex(8)}{raw.SUFFIX}"
+        self.path = folder.absolute() / f"{os.urandom(8).hex()}{raw.SUFFIX}"
         self._trace, self._clock = trace, Clock(ticks)
         self.budget, self._sample, self._depth = budget, sample, depth
         self._room = 0  # chunks that the ring has

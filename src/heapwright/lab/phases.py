@@ -5,7 +5,7 @@ The word lies in the ring's header, which all processes of the run map. `heapwri
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ MAX_PARTS = 1000  # further ones are joined to the last
 
 def first_phase() -> int:
     """An odd number from which no other recording counts: a process may still have chunks of an earlier one."""
-    return 2 * secrets.randbits(40) + 1
+    return 2 * int.from_bytes(os.urandom(5), "little") + 1
 
 
 def is_recording(header: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from heapwright.native.own_sources import PACKAGE, BuildError, CannotBuild, key_of_compiler
+from heapwright.native.own_sources import PACKAGE, BuildError, CannotBuild, digest_of, key_of_compiler
 
 if TYPE_CHECKING:
     from heapwright.allocator import Allocator
@@ -142,8 +141,7 @@ def has_functions_library(module: ModuleType) -> bool:
 
 
 def functions_key(name: str, path: Path) -> tuple[str, str]:
-    key = hashlib.sha256(key_of_compiler().encode() + path.read_bytes()).hexdigest()[:16]
-    return name.replace(".", "-"), key
+    return name.replace(".", "-"), digest_of(key_of_compiler().encode() + path.read_bytes()).hex()
 
 
 def cached(name: str, key: str, what: list[str], form: str = "library") -> Path:

@@ -33,10 +33,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from heapwright.errors import UserError
+from heapwright.traces import operations
 from heapwright.traces.arrays import I64, U8, U32, U64, Mask, np
 from heapwright.traces.stacks import Stacks
 
-ALLOC, ALLOC_ZEROED, REALLOC, DEALLOC, THREAD_EXIT = 1, 2, 3, 4, 5
+ALLOC, ALLOC_ZEROED, REALLOC = operations.ALLOC, operations.ALLOC_ZEROED, operations.REALLOC
+DEALLOC, THREAD_EXIT = operations.DEALLOC, operations.THREAD_EXIT
 FAILED, INHERITED = 1, 2
 NONE = -1
 COLUMNS = {

@@ -49,7 +49,7 @@ after the record of the first is written, whichever threads make them:
 from __future__ import annotations
 
 from heapwright.layout import Array, Atomic, Byte, Inline, Struct, Word, Word16, Word32
-from heapwright.traces import events
+from heapwright.traces import operations
 
 MAGIC = int.from_bytes(b"HWRAW6\0\0", "little")  # with the version
 HEADER_BYTES = 272 * 1024
@@ -57,8 +57,9 @@ CHUNK_BYTES = 64 * 1024
 SLOTS = 1 << 15  # so many threads may wait at once: a slot is not looked at when it is filled anew
 SUFFIX = ".hwraw"
 
-ALLOC, ALLOC_ZEROED, DEALLOC, THREAD_EXIT = events.ALLOC, events.ALLOC_ZEROED, events.DEALLOC, events.THREAD_EXIT
-REALLOC_TO, REALLOC_FROM, FORK = events.REALLOC, 6, 7
+ALLOC, ALLOC_ZEROED, DEALLOC = operations.ALLOC, operations.ALLOC_ZEROED, operations.DEALLOC
+THREAD_EXIT, REALLOC_TO = operations.THREAD_EXIT, operations.REALLOC
+REALLOC_FROM, FORK = 6, 7
 REALLOC_AWAY, CROWDED = 8, 9  # of a sample: see heapwright.layers.sampled
 UNKNOWN_SITE = 0
 
