@@ -28,7 +28,6 @@ class Program(NamedTuple):
     bits: int
     machine: int
     loader: str  # "" for a static program
-    defined: frozenset[str]  # dynamic symbols
 
 
 class Symbol(NamedTuple):
@@ -43,6 +42,11 @@ class Symbol(NamedTuple):
 def read(path: str) -> Program | None:
     """The facts of an executable; None if the file is damaged or not an executable."""
     return with_data(path, read_from, None)
+
+
+def defines(path: str, name: bytes) -> bool:
+    """Whether the file defines a dynamic symbol. False if it is damaged."""
+    return with_data(path, lambda data: is_defined(data, name + b"\0"), False)
 
 
 def first_address(path: str) -> int:
@@ -75,8 +79,8 @@ def read_from(data: mmap.mmap) -> Program:
     bits = 32 * data[4]
     machine = int.from_bytes(data[18:20], "little" if data[5] == LITTLE_ENDIAN else "big")
     if bits != 64 or machine != X86_64:
-        return Program(bits, machine, "", frozenset())
-    return Program(bits, machine, loader_of(data), frozenset(names_in(data)))
+        return Program(bits, machine, "")
+    return Program(bits, machine, loader_of(data))
 
 
 def loader_of(data: mmap.mmap) -> str:
@@ -104,9 +108,16 @@ def debug_link_in(data: mmap.mmap) -> str:
     return ""
 
 
-def names_in(data: mmap.mmap) -> Iterator[str]:
-    """The dynamic symbols that the file defines."""
-    return (symbol.name for symbol in symbols_in(data))
+def is_defined(data: mmap.mmap, name: bytes) -> bool:
+    """Whether there is a dynamic symbol of a name that ends with a zero byte. A program has thousands of others."""
+    table = list(sections(data))
+    for kind, link, offset, length in table:
+        if kind == DYNAMIC_SYMBOLS:
+            _, _, first, size = table[link]
+            names, symbols = data[first : first + size], SYMBOL.iter_unpack(data[offset : offset + length])
+            if any(section and names.startswith(name, at) for at, _, _, section, _, _ in symbols):
+                return True
+    return False
 
 
 def symbols_in(data: mmap.mmap) -> Iterator[Symbol]:

@@ -94,11 +94,14 @@ def why_unserved(command: str) -> str:
     path = executed(command)
     if path and gains_privileges(path):
         return "gains privileges when it starts, and LD_PRELOAD is then ignored"
-    program = elf.read(path) if path else None
-    return clause(program) if program else ""
+    return clause(path) if path else ""
 
 
-def clause(program: elf.Program) -> str:
+def clause(path: str) -> str:
+    """The same for an executable that gains no privileges."""
+    program = elf.read(path)
+    if program is None:
+        return ""
     if program.bits == 32:
         return "is a 32-bit program, and the library is a 64-bit one"
     if program.machine != elf.X86_64:
@@ -107,7 +110,7 @@ def clause(program: elf.Program) -> str:
         return "is statically linked, so nothing can be preloaded"
     if is_foreign(program):
         return f"uses another C library than glibc: its loader is {program.loader}"
-    return "brings its own malloc" if "malloc" in program.defined else ""
+    return "brings its own malloc" if elf.defines(path, b"malloc") else ""
 
 
 def dies_of_preloading(command: str) -> bool:

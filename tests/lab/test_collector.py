@@ -27,6 +27,14 @@ def test_a_ring_that_nobody_used_leaves_nothing(collector):
     assert collector.complete()["processes"] == []
 
 
+def test_the_kernel_knows_who_has_opened_the_ring(collector):
+    with collector:
+        assert collector.is_alone
+        with collector.path.open("r+b"):
+            assert not collector.is_alone
+        assert collector.is_alone
+
+
 def test_chunks_stay_ahead_of_tickets(collector):
     state, header = collector.converter.state, collector._header
     for taken in (0, 10, 255, 256, 600, 2000, 2010, 2100):

@@ -50,7 +50,7 @@ def record(
             if control:
                 stack.enter_context(control_file(control, collector.path))
             status = launch(command, library, {"HEAPWRIGHT_RECORD": str(collector.path)} | settings(depth, sample))
-            running = still_running(collector.path)
+            running = Counter() if collector.is_alone else still_running(collector.path)
         header, reason = collector.complete(), why_unserved(command[0])
         if not header["processes"] and (reason or not sample):
             raise UserError(f"nothing was recorded: {command[0]} {reason or why_nothing(header)}")

@@ -13,7 +13,6 @@ import select
 from collections.abc import Callable
 from pathlib import Path
 
-from heapwright import elf
 from heapwright.lab.recorded import users
 from heapwright.live.borrow import Borrowed, borrowed
 from heapwright.live.errors import InspectError
@@ -45,8 +44,7 @@ def check(process: Process) -> None:
 
 def why_not(process: Process) -> str:
     """The reason, as a clause about the process; "" if it can be recorded."""
-    program = elf.read(str(process.folder / "exe"))
-    reason = clause(program) if program else ""
+    reason = clause(str(process.folder / "exe"))
     if reason:
         return reason
     if not is_same_root(process):

@@ -13,6 +13,7 @@ import fcntl
 import mmap
 import os
 import resource
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -221,6 +222,20 @@ class Collector:
     def pause(self) -> None:
         """Record no calls from now on."""
         pause(self._header)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the kernel says that no process has opened the ring: it gives a lease to the only one.
+
+        Whoever opens the ring in this moment waits until the lease is returned, and a signal that is ignored says so.
+        """
+        try:
+            fcntl.fcntl(self._file, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(self._file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            fcntl.fcntl(self._file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError:  # there are others, or the file system has no leases
+            return False
+        return True
 
     @property
     def has_ended(self) -> bool:

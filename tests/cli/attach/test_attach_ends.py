@@ -26,7 +26,8 @@ ASKING = "import os, time\nwhile os.getppid() == {}:\n    block = bytes(100_000)
 AS_NOBODY = """
 import os, sys
 from heapwright import cli
-import difflib, heapwright.cli.attach, heapwright.cli.commands, heapwright.lab.attach, heapwright.lab.collector, heapwright.lab.inspect
+import difflib, heapwright.cli.attach, heapwright.cli.commands
+import heapwright.lab.attach, heapwright.lab.collector, heapwright.lab.inspect
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 sys.argv = ["heapwright", "attach", *sys.argv[1:]]
 cli.main()
