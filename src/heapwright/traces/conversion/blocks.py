@@ -14,6 +14,7 @@ GRAIN = 4  # addresses are multiples of 16
 GOLDEN = -7046029254386353131  # 2^64 divided by the golden ratio, as a signed word
 FRACTION = 32  # the lower bits of a product are poorly mixed
 KEPT_FREED = 1 << 16
+MAY_MOVE = 1
 HUGE_PAGE, ADVISE_HUGE = 1 << 21, 14  # bytes; madvise's MADV_HUGEPAGE
 
 
@@ -77,21 +78,26 @@ def grow(table):
     """Make the table larger, or without most of what is freed. Returns whether there is memory for that."""
     live = table.used - table.freed
     keeps_freed = table.freed <= live // 4 + KEPT_FREED
-    kept = table.used if keeps_freed else live
-    size = SMALLEST
-    while size < 2 * kept:
+    before = table.mask + 1 if table.entries != NULL else 0
+    size = max(before, SMALLEST)
+    while size < 2 * (table.used if keeps_freed else live):
         size *= 2
-    entries = table.memory.mmap(size * Block.SIZE)
+    if size != before and not resize(table, before, size):
+        return False
+    settle_again(table, before, keeps_freed)
+    return True
+
+
+def resize(table, before, size):
+    """Have room for `size` entries, the first ones as they are. Returns whether there is memory for that."""
+    if before == 0:
+        entries = table.memory.mmap(size * Block.SIZE)
+    else:
+        entries = table.memory.mremap(table.entries, before * Block.SIZE, size * Block.SIZE, MAY_MOVE)
     if entries == UNMAPPED:
         return False
     use_huge_pages(table, entries, size * Block.SIZE)
-    old, old_size = table.entries, table.mask + 1
-    table.entries, table.mask, table.used = entries, size - 1, 0
-    if old != NULL:
-        move_entries(table, old, old_size, keeps_freed)
-        table.memory.munmap(old, old_size * Block.SIZE)
-    if not keeps_freed:
-        table.freed = 0
+    table.entries, table.mask = entries, size - 1
     return True
 
 
@@ -101,14 +107,37 @@ def use_huge_pages(table, entries, size):
         table.memory.call_with(table.advise, entries, size, ADVISE_HUGE, 0)
 
 
-def move_entries(table, old, old_size, keeps_freed):
-    """Enter the entries at `old` in the table."""
-    entry = Block(table.memory, old)
-    for i in range(old_size):
-        entry = entry.at(old + i * Block.SIZE)
-        if entry.key != NULL and (keeps_freed or is_live(entry)):
-            table.memory.copy(find(table, entry.key).address, entry.address, Block.SIZE)
-            table.used += 1
+def settle_again(table, before, keeps_freed):
+    """Enter the first `before` entries anew, in place, because a new table would cost twice as many pages.
+
+    It begins behind an empty entry. So each finds a place up to where it was, or in what the table has grown by, and
+    passes no entry that has yet to move.
+    """
+    first = 0
+    while first < before and entry_at(table, first).key != NULL:
+        first += 1
+    table.used = 0
+    for i in range(first, first + before):
+        entry = entry_at(table, i & before - 1)
+        if entry.key != NULL:
+            settle(table, entry, keeps_freed)
+    if not keeps_freed:
+        table.freed = 0
+
+
+def settle(table, entry, keeps_freed):
+    """Enter an entry where it belongs now, or forget it if it is freed."""
+    moved = table.moved
+    table.memory.copy(moved.address, entry.address, Block.SIZE)
+    entry.key = NULL
+    entry.state = 0
+    if keeps_freed or is_live(moved):
+        table.memory.copy(find(table, moved.key).address, moved.address, Block.SIZE)
+        table.used += 1
+
+
+def entry_at(table, index):
+    return Block(table.memory, table.entries + index * Block.SIZE)
 
 
 def copy_live(table, target, number):

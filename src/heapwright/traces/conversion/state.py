@@ -43,6 +43,7 @@ class Table(Struct):
     used: Word  # entries that are not empty
     freed: Word  # of these, those not live
     advise: Word  # the address of C's madvise; NULL: the kernel is told nothing
+    moved: Inline[Block]  # an entry on its way to another place
 
 
 class Snapshot(Struct):
