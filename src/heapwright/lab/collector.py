@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from heapwright.traces.format import Writer
 
 MIN_AHEAD, MAX_AHEAD = 256, 2048  # chunks that are offered and not yet taken
+FIRST = 32  # chunks that are there when the program starts; the kernel takes 20 µs for each
 SHORTEST, LONGEST = 0.001, 0.01  # seconds between two passes
 LONGEST_OF_SAMPLE = 0.05  # a sample fills no chunk in this time, and a pass takes as long as many requests
 SPARE, SPARE_PART = 64 * 1024, 8  # to leave free on the disk: bytes, and an eighth of what is written
@@ -111,12 +112,17 @@ class Collector:
         self._header.phase.store(first_phase() - is_controlled)
         self._header.is_controlled = int(is_controlled)
         self.phases = Phases(self._header, self._clock.elapsed)
-        self._reserve_about(MIN_AHEAD)
+        self._offer_first(FIRST)
         if not self._room:
             raise OSError(reason := self._stopped(), os.strerror(reason))
-        for ticket in range(self._room):
-            self._header.slots[ticket] = ticket + 1 << raw.TICKET | ticket
         self._header.magic = raw.MAGIC
+
+    def _offer_first(self, chunks: int) -> None:
+        """Offer further chunks, each for the ticket of its own number, as the converter will do again."""
+        offered = self._room
+        self._reserve_about(chunks)
+        for ticket in range(offered, self._room):
+            self._header.slots[ticket] = ticket + 1 << raw.TICKET | ticket
 
     # --- what makes the trace: imported and made when the program runs already
 
@@ -173,6 +179,7 @@ class Collector:
     def _run(self) -> None:
         pause = SHORTEST
         try:
+            self._offer_first(MIN_AHEAD - FIRST)  # while the program starts
             while not self._header.tickets.load() and not self._ending.wait(pause):
                 pause = min(2 * pause, self._longest)
             while not self._ending.wait(pause):
@@ -287,7 +294,7 @@ class Collector:
     def _spare(self, more: int) -> None:
         """Raise OSError if `more` bytes of the ring, or what follows of the trace, would leave a disk too full."""
         check_free(self._file, more, self._room * raw.CHUNK_BYTES)
-        has_begun = self._room > 0
+        has_begun = "converter" in vars(self)  # not only to be asked here: its import takes a while
         size, written = (self.writer.size, self.writer.written) if has_begun else (0, 0)
         waiting = WAITING * self.converter.waiting() if has_begun else 0
         check_free(self._trace.fileno(), size - written + waiting, size)
