@@ -239,6 +239,40 @@ def test_what_runs_on_is_said(recorded, program, tmp_path):
     assert said[1:] == ["  1 process still running, whose further calls are not recorded"]
 
 
+HANDED_OVER = r"""
+#include <pthread.h>
+#include <stdlib.h>
+#define BLOCKS 100000
+static void *volatile handed;
+static void *release(void *unused) {
+    for (int i = 0; i < BLOCKS; i++) {
+        while (!handed) ;
+        free(handed);
+        handed = 0;
+    }
+    return 0;
+}
+int main(void) {
+    pthread_t other;
+    for (int i = 0; i < BLOCKS; i++) { void *volatile alone = malloc(100); free(alone); }
+    pthread_create(&other, 0, release, 0);
+    for (int i = 0; i < BLOCKS; i++) {
+        handed = malloc(100);
+        while (handed) ;
+    }
+    pthread_join(other, 0);
+    return 0;
+}
+"""
+
+
+@pytest.mark.long
+def test_the_order_of_calls_is_exact_when_a_second_thread_begins_to_make_some(recorded, compiled):
+    trace, said = recorded(compiled(HANDED_OVER, "-O1", "-pthread"))
+    assert len(said) == 1
+    assert trace.summary().cross_thread_deallocs == 100_000
+
+
 def test_free_of_null_and_callocs_arguments_are_kept(heapwright, compiled, tmp_path):
     body = "void *volatile p = 0; free(p); p = calloc(30, 8); free(p); return 0;"
     program = compiled(f"#include <stdlib.h>\nint main(void) {{ {body} }}\n")

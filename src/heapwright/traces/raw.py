@@ -24,7 +24,8 @@ some more.
 
 Stamps order the records of all threads of a process. A stamp is the processor's clock, read after all earlier loads, if
 the kernel says that all processors show the same time (`header.has_clock`); otherwise it is the next number of
-`header.numbers`. A thread that is alone in its process reads the clock at once: its records are in its own order.
+`header.numbers`. The only thread of a process that has made a call reads the clock at once: its records are in its
+own order.
 
 A process numbers itself with `header.processes.add(1)`. Its first chunk begins with a `Process` in place of the first
 records. A forked child writes into the same file; `forked_at` is the stamp of its parent's record of the fork. After

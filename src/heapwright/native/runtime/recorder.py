@@ -133,11 +133,12 @@ def has_room_for_two(chunk):
 def next_stamp():
     """A number above those of all records that are written already.
 
-    A thread that is alone need not wait for its earlier loads, as `ticks` does: no other thread wrote what they read.
+    The only thread that has ever made a call need not wait for its earlier loads, as `ticks` does. A block that another
+    thread made is read before `threads` is, and that thread had its number before the block.
     """
     state = recorder()
     if state.has_clock:
-        return c.ticks_at_once() if state.memory.single_threaded() else c.ticks()
+        return c.ticks() if state.threads.load() > 1 else c.ticks_at_once()
     return next_number()
 
 
