@@ -82,6 +82,7 @@ def workloads(folder: Path, percent: int = 100) -> dict[str, tuple[list[str], di
         LONG: ([*python, "16", str(percent)], {}),
         "sqlite3": (["sqlite3", ":memory:", f".read {folder}/work.sql"], {}),
         "redis-server": (["sh", "-c", REDIS], {"COUNT": str(1000 * percent)}),
+        "redis-server, long": (["sh", "-c", REDIS], {"COUNT": str(10_000 * percent)}),
         "gcc": (["g++", "-O1", "-c", str(folder / "work.cpp"), "-o", str(folder / "work.o")], {}),
     }
 
