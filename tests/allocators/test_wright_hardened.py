@@ -84,6 +84,21 @@ def test_each_byte_behind_a_block_is_seen(size, offset):
     assert reported(free, heap, block) == "written behind its end"
 
 
+@pytest.mark.parametrize("size", [1, 20, 24, 25, 100, 1000])
+def test_each_bit_of_a_pattern_and_a_seal_counts(size):
+    """Also those of the size in the seal. With a smaller one, the caller's bytes are compared: the machine objects."""
+    heap = fresh()
+    block = [heap.alloc(size) for _ in range(3)][1]
+    heap.user.fill(block, size, ord("x"))
+    end = block + max(size + 8 + 15 & -16, 32)
+    for place in range(block + size, end):
+        byte = heap.process.peek(place, 1)
+        for bit in range(8):
+            heap.process.poke(place, bytes([byte[0] ^ 1 << bit]))
+            assert reported(free, heap, block)
+        heap.process.poke(place, byte)
+
+
 @pytest.mark.parametrize("size", [32_761, 32_768, 100_001, 200_000, 524_279, 524_280])
 def test_the_end_of_a_large_block_too(size):
     heap = fresh()

@@ -135,6 +135,7 @@ SLOW_PATHS = (
         "close_large",
         "alloc_carefully",
         "dealloc_carefully",
+        "put_any",
     ),
     *("send_waiting", "put_waiting_home", "require_huge_size", "copies.report"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
@@ -226,17 +227,22 @@ def put(heap, address):
     if offset != 0:
         tag = records.record_at(heap, address, offset).tag.load()
         if bits.unsigned_less(tag ^ heap.memory.local(homes.MINE), records.STEPS):
-            hot = homes.Hot(heap.memory, tag)
-            room = hot.room
-            hot.room = bits.wrapping_add(room, -1)
-            if room != 0:
-                block = records.Block(heap.memory, address)
-                records.link(block, hot.first)
-                hot.first = block
-            else:
-                supply.dealloc_home(heap, address, tag)
+            put_in_list(heap, address, tag)
             return
     dealloc_slowly(heap, address)
+
+
+def put_in_list(heap, address, tag):
+    """Free into a list of this thread's, if that has room."""
+    hot = homes.Hot(heap.memory, tag)
+    room = hot.room
+    hot.room = bits.wrapping_add(room, -1)
+    if room != 0:
+        block = records.Block(heap.memory, address)
+        records.link(block, hot.first)
+        hot.first = block
+    else:
+        supply.dealloc_home(heap, address, tag)
 
 
 # --- a hardened heap
@@ -244,13 +250,14 @@ def put(heap, address):
 
 def alloc_sealed(heap, size, align):
     """Take a block of zeros, if it is small, and mark its end. This is the short way of the common case."""
-    if bits.unsigned_less(size, seals.QUICK):
-        room = bits.align_up(seals.padded(size), max(align, ALIGN))
-        if bits.unsigned_less(room, heap.memory.local(homes.LIMIT)):
-            hot = homes.Hot(heap.memory, heap.memory.local(homes.MINE) + room)
-            address = hot.first.address
-            if address != NULL and seals.take_clear(hot, address, room):
-                seals.close(heap.memory, address, room, size)
+    room = seals.room_for(size)
+    if align <= ALIGN and bits.unsigned_less(room, heap.memory.local(homes.LIMIT)):
+        hot = homes.Hot(heap.memory, heap.memory.local(homes.MINE) + room)
+        address = hot.first.address
+        if address != NULL:
+            key = hardened.key_of(heap.memory, address)
+            if seals.take_clear(hot, key, address, room):
+                seals.close_quickly(heap.memory, key, address, room, size)
                 return address
     return alloc_carefully(heap, size, align)
 
@@ -274,30 +281,59 @@ def seal_new(heap, address, size):
 
 def dealloc_sealed(heap, address, size, align):
     """Check a block and clear it. Free the one that has waited longest in its stead."""
-    room = claims.room_of_sound(heap, address, size)
-    if room == 0:
+    home = heap.memory.local(homes.MINE)
+    room = claims.room_of_sound(heap, home, address, size)
+    if room < 0:
         dealloc_carefully(heap, address, size, align)
         return
     seals.clear_quickly(heap.memory, address, room)
-    longest = seals.swap_common(heap, address)
-    if longest != NULL:
-        put(heap, longest)
+    swap(heap, seals.place_among(homes.Home(heap.memory, home), 1), address, home + room)
 
 
 def dealloc_carefully(heap, address, size, align):
     """The same for any address, with a report of what is wrong."""
     if bits.is_aligned(address, records.SEGMENT):
         claims.require_huge_size(heap, address, size, align)
-    else:
-        run = records.head_of(claims.live_record(heap, address))
-        if records.is_slab(run):
-            claims.require_size(heap, address, size, seals.checked_small(heap, address, run))
-            seals.clear(heap.memory, address, run.size)
-            address = seals.wait(heap, address, run.size)
-        else:
-            claims.require_size(heap, address, size, seals.checked_large(heap, address, run))
-    if address != NULL:
         put(heap, address)
+        return
+    run = records.head_of(claims.live_record(heap, address))
+    if records.is_slab(run):
+        claims.require_size(heap, address, size, seals.checked_small(heap, address, run))
+        seals.clear(heap.memory, address, run.size)
+        wait(heap, address, run.size)
+    else:
+        claims.require_size(heap, address, size, seals.checked_large(heap, address, run))
+        put(heap, address)
+
+
+def wait(heap, address, room):
+    """Let any small block wait in the thread's home. It does not wait if there is none."""
+    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
+    if not home:
+        put(heap, address)
+    elif room <= seals.COMMON:
+        swap(heap, seals.place_among(home, 1), address, 0)
+    else:
+        swap(heap, seals.place_among(home, 0), address, 0)
+
+
+def swap(heap, place, address, tag):
+    """Let a block wait at the place of another one, and free that one."""
+    longest, its_tag = place.block, place.tag
+    place.block = address
+    place.tag = tag
+    if longest == NULL:
+        return
+    seals.require_no_link(heap, longest)
+    if its_tag != 0:
+        put_in_list(heap, longest, its_tag)
+    else:
+        put_any(heap, longest)
+
+
+def put_any(heap, address):
+    """Free a block that waited, and that may be of another home or of any class."""
+    put(heap, address)
 
 
 def realloc_sealed(heap, address, align, new_size):

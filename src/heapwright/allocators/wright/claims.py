@@ -67,25 +67,23 @@ def checked_size(heap, address):
     return seals.checked_small(heap, address, run) if records.is_slab(run) else seals.checked_large(heap, address, run)
 
 
-def room_of_sound(heap, address, said):
-    """The room of a live block of a linear class of this thread's home, after all checks of a block that is freed.
+def room_of_sound(heap, home, address, said):
+    """The room of a live block of a linear class of a home, after all checks of a block that is freed.
 
-    It is 0 for any other address, which is then looked at again, with more care. The tag alone leads to the room,
-    because the size of such a class is its distance in a home. The slab is one tile.
+    It is -1 for any other address, which is then looked at again, with more care. The tag alone leads to the room,
+    because the size of such a class is its distance in a home. The slab is one tile. A block that was never handed out
+    has no seal.
     """
     if not known_segments.is_first(heap, address):
-        return 0
-    record = records.record_of(heap, address)
-    room = record.tag.load() ^ heap.memory.local(homes.MINE)
+        return -1
+    room = records.record_of(heap, address).tag.load() ^ home
     if not bits.unsigned_less(room, homes.FAST):
-        return 0
-    offset = address & (records.TILE - 1)
-    number = offset * heap.known.inverses[room >> records.LOG2_STEP] >> hardened.LOG2_INVERSE
-    if offset != number * room or number >= record.carved:
-        return 0
+        return -1
+    offset, key = address & (records.TILE - 1), hardened.key_of(heap.memory, address)
     word = seals.seal_of(heap.memory, address, room).word.load()
-    if said not in (0, seals.size_in(hardened.key_of(heap.memory, address), word)):
-        return 0
-    if not seals.is_whole(heap.memory, address, room, word):
-        return 0
-    return room if offset == 0 or seals.has_good_neighbour(heap.memory, address) else 0
+    size = seals.size_sealed(key, address, word)
+    if not known_segments.divides(heap, room, offset) or not bits.unsigned_less(size, room - hardened.SEAL + 1):
+        return -1
+    if said not in (0, size) or offset != 0 and not seals.has_good_neighbour(heap.memory, key, address):
+        return -1
+    return room if seals.is_quickly_whole(heap.memory, address, room, size, word) else -1

@@ -48,7 +48,7 @@ def addresses_in(block):
 
 def waiting_in(home):
     """The addresses of the blocks that wait in a home."""
-    return [home.waiting[i] for i in range(hardened.WAITING) if home.waiting[i] != 0]
+    return [home.waiting[i].block for i in range(hardened.WAITING) if home.waiting[i].block != 0]
 
 
 def first_in(block, count):

@@ -59,7 +59,7 @@ def left_in_large(record, address):
 
 def number_at(heap, slab, place):
     """The number of the block at a place in its slab."""
-    return place * heap.known.inverses[records.class_in(slab)] >> hardened.LOG2_INVERSE
+    return known_segments.quotient(heap, records.class_in(slab), place)
 
 
 def report(heap, address):

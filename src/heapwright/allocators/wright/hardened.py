@@ -34,6 +34,7 @@ SEAL = 8 if IS_HARDENED else 0  # bytes at the end of a block
 SMALLEST = 24  # bytes of a block without its seal: a freed block has two links
 SEGMENT = 1 << 20
 LOG2_INVERSE = 40  # an offset in a slab, below 2**18, times an inverse is exact to the whole number
+FACTOR = chance.SECOND_FACTOR  # of addresses, in links and in seals
 KEY = 40  # where a segment has its secret
 NEVER = ~((1 << 47) - 16)  # the bits that an address of a block does not have
 NEVER_SECOND = NEVER & (1 << 48) - 1 | -1 << 55  # the same for a word with a number of blocks above the address
@@ -57,17 +58,22 @@ def key_of(memory, address):
 
 def code_at(memory, place):
     """What a link at this place is encoded with."""
-    return key_of(memory, place) ^ bits.wrapping_mul(place, chance.FIRST_FACTOR)
+    return code_with(key_of(memory, place), place)
 
 
-def decoded(memory, place):
+def code_with(key, place):
+    """The same, in a segment with a key."""
+    return key ^ bits.wrapping_mul(place, FACTOR)
+
+
+def decoded(memory, key, place):
     """The first word of a free block, decoded. It may be no link."""
-    return Links(memory, place).next ^ code_at(memory, place)
+    return Links(memory, place).next ^ code_with(key, place)
 
 
 def load_next(memory, place):
     """Decode the first word of a free block; report one that cannot be a link."""
-    word = decoded(memory, place)
+    word = decoded(memory, key_of(memory, place), place)
     if word & NEVER != 0:
         memory.fault("written after it was freed", place)
     return word

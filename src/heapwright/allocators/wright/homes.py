@@ -57,6 +57,13 @@ class Slot(Struct):
     count: Word
 
 
+class Waiting(Struct):
+    """A freed block that a hardened heap does not hand out yet."""
+
+    block: Word
+    tag: Word  # the address of its list, if that is this home's and of a linear class, or else 0
+
+
 class Home(Struct):
     hot: Array[Inline[Hot], classes.CLASSES]
     current: Array[Record, classes.CLASSES]
@@ -75,7 +82,7 @@ class Home(Struct):
     previous: Home
     spares: Array[Record, SPARES]  # large blocks that the thread freed last: see spares
     spare_room: Word
-    waiting: Array[Word, hardened.WAITING]  # freed blocks that a hardened heap does not hand out yet
+    waiting: Array[Inline[Waiting], hardened.WAITING]
     waiting_large: Array[Record, hardened.HARDENED]  # the freed large block that it does not hand out yet
     turn: Array[Word, 2]  # the places of those that wait longest: of more than 1 KiB, and of less
     apart: Array[Word, 8]  # the inbox has a cache line of its own, because other threads write to it

@@ -13,7 +13,7 @@ from __future__ import annotations
 from heapwright import bits, chance, locks
 from heapwright.allocators.wright import classes, hardened, records
 from heapwright.allocators.wright.records import Segment
-from heapwright.layout import NULL, Array, Atomic, Struct, Word
+from heapwright.layout import NULL, Array, Atomic, Inline, Struct, Word
 
 WORDS = 1 << 10
 BEFORE_TILES, BEHIND_TILES = 1, 2  # the two guards of a segment, as bits
@@ -22,10 +22,18 @@ SIGN = -1 << 63  # a bit of each secret: see seals
 LOG2_SEGMENT = bits.floor_log2(records.SEGMENT)
 
 
+class Inverse(Struct):
+    """What to multiply with instead of dividing by the block size of a class. A block of a linear class is as large as
+    its inverse is far from the first one."""
+
+    whole: Word  # times 2**LOG2_INVERSE, rounded up
+    fraction: Word  # times 2**64: the product with a multiple of the size, and with no other offset, is below it
+
+
 class Known(Struct):
     segments: Array[Atomic[Segment], WORDS * hardened.HARDENED]
     secret: Array[Word, hardened.HARDENED]  # of the segment that was entered last; 0 before the first
-    inverses: Array[Word, classes.CLASSES * hardened.HARDENED]  # of the block sizes, times 2**LOG2_INVERSE, rounded up
+    inverses: Array[Inline[Inverse], classes.CLASSES * hardened.HARDENED]
 
 
 def word_for(heap, address):
@@ -72,6 +80,26 @@ def unlink(word, segment):
         before.chain = segment.chain
 
 
+# --- block sizes
+
+
+def quotient(heap, size_class, offset):
+    """The number of whole blocks of a class before an offset in a slab."""
+    return offset * heap.known.inverses[size_class].whole >> hardened.LOG2_INVERSE
+
+
+def divides(heap, room, offset):
+    """Whether an offset in a slab is a multiple of the block size of a linear class.
+
+    Source: D. Lemire, O. Kaser, N. Kurz, Faster Remainder by Direct Computation (2019).
+    """
+    fraction = Inverse(heap.memory, heap.known.inverses[0].address + room).fraction
+    return bits.unsigned_less(bits.wrapping_mul(offset, fraction), fraction)
+
+
+# --- segments that come and go
+
+
 def enter(heap, segment):
     """Enter a new segment, with a secret of its own, and protect its guards. The lock is held."""
     if heap.known.secret[0] == 0:
@@ -88,7 +116,9 @@ def open_once(heap):
     """Draw the heap's secret, and invert the block sizes: a free has no time for a division."""
     for size_class in range(1, classes.CLASSES):
         size = classes.size_of_class(size_class)
-        heap.known.inverses[size_class] = ((1 << hardened.LOG2_INVERSE) + size - 1) // size
+        inverse = heap.known.inverses[size_class]
+        inverse.whole = ((1 << hardened.LOG2_INVERSE) + size - 1) // size
+        inverse.fraction = inverse.whole << (64 - hardened.LOG2_INVERSE)
     heap.known.secret[0] = heap.memory.random() | 1
 
 

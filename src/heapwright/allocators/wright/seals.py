@@ -8,17 +8,19 @@
            its last 8 B | seal                |                       +---------------------+
                         +---------------------+          the size is in the record of its first tile
 
-The pattern is a secret of the block's address and size. A seal is made of it and of the segment's secret:
+A seal is the segment's secret, changed by the block's size and a product of its address:
 
     bit 63              56 55            40 39                             0
       +-------------------+----------------+-------------------------------+
-      | secret            | size ^ secret  | the upper bits of the pattern |
+      | secret            | secret ^ size  | secret ^ upper bits of the    |
+      |                   |                | product                       |
       +-------------------+----------------+-------------------------------+
 
 So it says that a block is live, how many bytes the caller may use, and that nobody wrote behind them. A free block has
 none, so a second free finds zeros instead. The first byte before a block is the upper one of a seal; a free looks at
-it. It is not ASCII, and no byte of a pattern is 0, so the zero behind a string that is too long is seen, too. The
-pattern of a large block does not depend on its size.
+it. It is not ASCII. The pattern is a product of the seal without a byte that is 0, so the zero behind a string that is
+too long is seen, too, and a seal with another size has another pattern. That of a large block does not depend on its
+size.
 
 When a small block is freed it is cleared, seal included. A block that is handed out must still be full of zeros, in its
 first CHECKED bytes. What lies there instead was written after the free. So `calloc` need not clear it.
@@ -27,21 +29,18 @@ first CHECKED bytes. What lies there instead was written after the free. So `cal
 from __future__ import annotations
 
 from heapwright import bits, chance
-from heapwright.allocators.wright import classes, hardened, homes, records
+from heapwright.allocators.wright import hardened, homes, known_segments, records, zeros
 from heapwright.allocators.wright.records import Block
 from heapwright.layout import NULL, Atomic, Struct, Word
 
 CHECKED = 1 << 10  # bytes
 EDGE = 64  # bytes
-WINDOW = 32  # bytes that are cleared, or looked at, together
 COMMON = 1 << 10  # bytes of a block that waits among many
 NO_ZERO = 0x0101010101010101  # bits of each pattern
-SIZE, MARK = 40, 56  # positions of the size and of the secret in a seal
+MIXER = 0x2545F491  # odd, and each byte of it has bits that change the ones above it
+SIZE, MARK = 40, 56  # positions of the size and of the secret alone in a seal
 MAX_SIZE = (1 << (MARK - SIZE)) - 1
-LENGTH = 47  # position of the size in what the pattern is made of, above the bits of an address
-UPPER = -1 << SIZE  # the bits of a seal that the pattern does not have
-OTHERS = 24  # the pattern's first bit that is in a seal
-QUICK = classes.MAX_LINEAR - hardened.SEAL + 1  # exclusive limit of the sizes of linear classes
+OTHERS = 64 - SIZE  # the first bit of an address's product that is in a seal
 MAX_LARGE = 1 << 19
 
 
@@ -57,15 +56,6 @@ class Edge(Struct):
     word: Word
 
 
-class Words(Struct):
-    """Words side by side, which are cleared and looked at together."""
-
-    first: Word
-    second: Word
-    third: Word
-    fourth: Word
-
-
 # --- sizes
 
 
@@ -76,19 +66,44 @@ def padded(size):
     return max(size, hardened.SMALLEST - hardened.SEAL) + hardened.SEAL
 
 
-# --- patterns
+def room_for(size):
+    """The size of a block of a linear class, or what no class has for one that is larger, or that no memory has."""
+    least = hardened.SMALLEST - hardened.SEAL
+    size = size if bits.unsigned_less(least, size) else least
+    return bits.wrapping_add(size, hardened.SEAL + records.ALIGN - 1) & -records.ALIGN
 
 
-def pattern_of(key, address, size):
-    """The word behind a small block of a size, or with 0 for the size behind a large one, in a segment with a key."""
-    word = bits.wrapping_mul(key ^ address ^ size << LENGTH, chance.SECOND_FACTOR)
-    return (word ^ bits.shift_right(word, 32)) | NO_ZERO
+# --- seals and patterns
+
+
+def seal_with(key, address, size):
+    """The seal of a block of a size, in a segment with a key."""
+    return key ^ bits.shift_right(bits.wrapping_mul(address, hardened.FACTOR), OTHERS) ^ size << SIZE
+
+
+def size_sealed(key, address, word):
+    """The size of which a word is the seal; no size at all, as an unsigned number, if it is no seal of this block."""
+    plain = word ^ seal_with(key, address, 0)
+    return bits.shift_right(plain, SIZE) | bits.wrapping_mul(plain, 1 << OTHERS)
+
+
+def size_in(key, word):
+    """The size in a seal."""
+    return bits.shift_right(word ^ key, SIZE) & MAX_SIZE
+
+
+def pattern_of(seal):
+    """The word behind a block with a seal."""
+    return bits.wrapping_mul(seal, MIXER) | NO_ZERO
 
 
 def draw_edge(memory, end, limit, pattern):
-    """Write the pattern behind an end: up to the next word, and in words that begin less than EDGE bytes behind it."""
+    """Write the pattern behind an end, up to a limit."""
     memory.store_tail(end, pattern)
-    place, limit = bits.align_down(end, 8) + 8, min(end + EDGE, limit)
+    draw_words(memory, bits.align_down(end, 8) + 8, limit, pattern)
+
+
+def draw_words(memory, place, limit, pattern):
     while place < limit:
         Edge(memory, place).word = pattern
         place += 8
@@ -96,14 +111,28 @@ def draw_edge(memory, end, limit, pattern):
 
 def has_edge(memory, end, limit, pattern):
     """Whether the pattern is still there. Nothing is between an end and its limit if they are the same."""
+    if end == limit:
+        return True
+    changed = memory.load_tail(end) ^ behind(end, pattern)
+    return changed == 0 and has_words(memory, bits.align_down(end, 8) + 8, limit, pattern)
+
+
+def has_words(memory, place, limit, pattern):
     changed = 0
-    if end < limit:
-        changed = memory.load_tail(end) ^ (pattern & -1 << ((end & 7) << 3))
-        place, limit = bits.align_down(end, 8) + 8, min(end + EDGE, limit)
-        while place < limit:
-            changed |= Edge(memory, place).word ^ pattern
-            place += 8
+    while place < limit:
+        changed |= Edge(memory, place).word ^ pattern
+        place += 8
     return changed == 0
+
+
+def behind(end, word):
+    """The bytes of a word that lie behind an end."""
+    return word & -1 << ((end & 7) << 3)
+
+
+def limit_of(end, place, room):
+    """Where the pattern behind an end stops, in a block of some room with a seal at a place."""
+    return place if room < homes.FAST else min(end + EDGE, place)
 
 
 # --- small blocks
@@ -113,50 +142,51 @@ def seal_of(memory, address, room):
     return Seal(memory, address + room - hardened.SEAL)
 
 
-def size_in(key, word):
-    """The size in a seal."""
-    return bits.shift_right(word ^ key, SIZE) & MAX_SIZE
-
-
-def seal_with(key, pattern, size):
-    """The seal of a block with a pattern and a size."""
-    return (bits.shift_right(pattern, OTHERS) | size << SIZE) ^ (key & UPPER)
-
-
-def is_seal(key, address, word):
-    """Whether a word seals a block at an address."""
-    size = size_in(key, word)
-    return word == seal_with(key, pattern_of(key, address, size), size)
-
-
 def close(memory, address, room, size):
     """Seal a block for a caller that asked for `size` bytes. Behind them are zeros."""
-    seal, key = seal_of(memory, address, room), hardened.key_of(memory, address)
-    pattern = pattern_of(key, address, size)
-    draw_edge(memory, address + size, seal.address, pattern)
-    seal.word.store(seal_with(key, pattern, size))
+    seal, word = seal_of(memory, address, room), seal_with(hardened.key_of(memory, address), address, size)
+    end = address + size
+    draw_edge(memory, end, limit_of(end, seal.address, room), pattern_of(word))
+    seal.word.store(word)
 
 
-def is_whole(memory, address, room, word):
-    """Whether the word that ends a block is its seal, and the bytes up to there are the pattern."""
-    key = hardened.key_of(memory, address)
-    size = size_in(key, word)
-    pattern = pattern_of(key, address, size)
-    if word != seal_with(key, pattern, size):
-        return False
-    return has_edge(memory, address + size, address + room - hardened.SEAL, pattern)
+def close_quickly(memory, key, address, room, size):
+    """The same for a block that has only zeros. Few sizes have an edge of more than two words, so that the processor
+    need not guess; what is written where the seal belongs is overwritten."""
+    seal, word, end = seal_of(memory, address, room), seal_with(key, address, size), address + size
+    pattern, place = pattern_of(word), bits.align_down(end, 8)
+    Edge(memory, min(place + 8, seal.address)).word = pattern
+    Edge(memory, place).word = behind(end, pattern)
+    draw_words(memory, place + 16, seal.address, pattern)
+    seal.word.store(word)
 
 
-def has_good_neighbour(memory, address):
+def is_whole(memory, address, room, size, word):
+    """Whether the bytes between a block's end and its seal are the pattern."""
+    end = address + size
+    return has_edge(memory, end, limit_of(end, address + room - hardened.SEAL, room), pattern_of(word))
+
+
+def is_quickly_whole(memory, address, room, size, word):
+    """The same for a block of a linear class. Two words are compared, with the seal if they are not before it."""
+    end, last, pattern = address + size, address + room - hardened.SEAL, pattern_of(word)
+    place = bits.align_down(end, 8)
+    following = min(place + 8, last)
+    changed = memory.load_tail(end) ^ behind(end, word if place == last else pattern)
+    changed |= Edge(memory, following).word ^ (word if following == last else pattern)
+    return changed == 0 and has_words(memory, place + 16, last, pattern)
+
+
+def has_good_neighbour(memory, key, address):
     """Whether the seal of the block before this one ends as it should, or is absent."""
     word = Seal(memory, address - hardened.SEAL).word.load()
-    return word == 0 or bits.shift_right(word ^ hardened.key_of(memory, address), MARK) == 0
+    return word == 0 or bits.shift_right(word ^ key, MARK) == 0
 
 
 def require_start(heap, address, slab):
     """Report an address at which no block of a slab begins, and one that was never handed out."""
     offset = address - records.start_of(slab)
-    number = offset * heap.known.inverses[records.class_in(slab)] >> hardened.LOG2_INVERSE
+    number = known_segments.quotient(heap, records.class_in(slab), offset)
     if offset != number * slab.size:
         heap.memory.fault("no block begins here", address)
     if number >= slab.carved:
@@ -166,20 +196,22 @@ def require_start(heap, address, slab):
 def size_of_small(heap, address, slab):
     """The size that the caller of a live block asked for; report any other address of the slab."""
     require_start(heap, address, slab)
-    word, key = seal_of(heap.memory, address, slab.size).word.load(), hardened.key_of(heap.memory, address)
+    word = seal_of(heap.memory, address, slab.size).word.load()
     if word == 0:
         heap.memory.fault("double free", address)
-    if not is_seal(key, address, word):
+    size = size_sealed(hardened.key_of(heap.memory, address), address, word)
+    if not bits.unsigned_less(size, slab.size - hardened.SEAL + 1):
         heap.memory.fault("written behind its end", address)
-    return size_in(key, word)
+    return size
 
 
 def checked_small(heap, address, slab):
     """The same, after a look at the bytes behind and before the block."""
     size, room = size_of_small(heap, address, slab), slab.size
-    if not is_whole(heap.memory, address, room, seal_of(heap.memory, address, room).word.load()):
+    if not is_whole(heap.memory, address, room, size, seal_of(heap.memory, address, room).word.load()):
         heap.memory.fault("written behind its end", address, size)
-    if address != records.start_of(slab) and not has_good_neighbour(heap.memory, address):
+    key = hardened.key_of(heap.memory, address)
+    if address != records.start_of(slab) and not has_good_neighbour(heap.memory, key, address):
         heap.memory.fault("written before its start", address, size)
     return size
 
@@ -191,38 +223,20 @@ def clear(memory, address, room):
 
 
 def clear_quickly(memory, address, room):
-    """The same for a block of a linear class. At most two words are cleared twice."""
+    """The same for a block of a linear class."""
     seal_of(memory, address, room).word.store(0)
-    place, last = address, address + room - WINDOW
-    while place < last:
-        words = Words(memory, place)
-        words.first = words.second = words.third = words.fourth = 0
-        place += WINDOW
-    words = Words(memory, last)
-    words.first = words.second = words.third = 0
+    zeros.clear(memory, address, room)
 
 
 def is_clear(memory, address, room):
     """Whether a block that is about to be handed out has only zeros behind its link, in its first CHECKED bytes."""
-    return seal_of(memory, address, room).word.load() == 0 and has_zeros(memory, address, min(room, CHECKED))
+    return seal_of(memory, address, room).word.load() == 0 and zeros.are_in(memory, address, min(room, CHECKED))
 
 
-def has_zeros(memory, address, room):
-    """The same for a block of a linear class, or a part of another one of such a size. Some words are read twice."""
-    words = Words(memory, address)
-    found = words.second | words.third | words.fourth
-    place, end = address + WINDOW - (room & 16), address + room
-    while place < end:
-        words = Words(memory, place)
-        found |= words.first | words.second | words.third | words.fourth
-        place += WINDOW
-    return found == 0
-
-
-def take_clear(hot, address, room):
+def take_clear(hot, key, address, room):
     """Take the first block of a list, if nobody wrote to it; return whether that is so."""
-    following = hardened.decoded(hot.memory, address)
-    if following & hardened.NEVER != 0 or not has_zeros(hot.memory, address, room):
+    following = hardened.decoded(hot.memory, key, address)
+    if following & hardened.NEVER != 0 or not zeros.are_in(hot.memory, address, room):
         return False
     hot.first = Block(hot.memory, following)
     Edge(hot.memory, address).word = 0
@@ -238,8 +252,8 @@ def require_clear(heap, address, room):
 
 def reclose(heap, address, room, size, new_size):
     """Change the size of a block that stays where it is, and clear its old edge."""
-    seal, end = seal_of(heap.memory, address, room), address + min(size, new_size)
-    heap.memory.fill(end, min(address + size + EDGE + 8, seal.address) - end, 0)
+    end, seal = address + min(size, new_size), seal_of(heap.memory, address, room)
+    heap.memory.fill(end, min(limit_of(address + size, seal.address, room) + 8, seal.address) - end, 0)
     close(heap.memory, address, room, new_size)
 
 
@@ -248,18 +262,19 @@ def reclose(heap, address, room, size, new_size):
 
 def pattern_behind(memory, address):
     """The word behind a large block."""
-    return pattern_of(hardened.key_of(memory, address), address, 0)
+    return pattern_of(seal_with(hardened.key_of(memory, address), address, 0))
 
 
 def close_large(heap, address, run, size):
     run.left = size
-    draw_edge(heap.memory, address + size, address + records.bytes_of(run), pattern_behind(heap.memory, address))
+    end, limit = address + size, address + records.bytes_of(run)
+    draw_edge(heap.memory, end, min(end + EDGE, limit), pattern_behind(heap.memory, address))
 
 
 def checked_large(heap, address, run):
     """The size that the caller of a live block asked for, after a look at the bytes behind it."""
-    limit = address + records.bytes_of(run)
-    if not has_edge(heap.memory, address + run.left, limit, pattern_behind(heap.memory, address)):
+    end, limit = address + run.left, address + records.bytes_of(run)
+    if not has_edge(heap.memory, end, min(end + EDGE, limit), pattern_behind(heap.memory, address)):
         heap.memory.fault("written behind its end", address, run.left)
     return run.left
 
@@ -271,39 +286,18 @@ def clear_start(memory, address):
 
 def require_clear_start(heap, address):
     """Report a freed large block that was written to."""
-    if Edge(heap.memory, address).word != 0 or not has_zeros(heap.memory, address, CHECKED):
+    if Edge(heap.memory, address).word != 0 or not zeros.are_in(heap.memory, address, CHECKED):
         heap.memory.fault("written after it was freed", address)
 
 
 # --- blocks that wait
 
 
-def wait(heap, address, room):
-    """Let a freed block wait in its thread's home; return the one that has waited longest, or NULL.
-
-    A block of a thread without a home does not wait.
-    """
-    home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
-    if not home:
-        return address
-    return swap(heap, home, 1, address) if room <= COMMON else swap(heap, home, 0, address)
-
-
-def swap(heap, home, is_common, address):
-    """Put a block in the place of the one that has waited longest, among the many or the few."""
+def place_among(home, is_common):
+    """The place of the block that has waited longest, among the many or the few. It is the one to replace now."""
     turn = home.turn[is_common]
-    place = turn + hardened.FEW * is_common
-    longest = home.waiting[place]
-    home.waiting[place] = address
     home.turn[is_common] = (turn + 1) & (hardened.MANY - 1 if is_common != 0 else hardened.FEW - 1)
-    if longest != NULL:
-        require_no_link(heap, longest)
-    return longest
-
-
-def swap_common(heap, address):
-    """Let a block of a linear class wait, if the thread has a home; return the one that has waited longest, or NULL."""
-    return swap(heap, homes.Home(heap.memory, heap.memory.local(homes.MINE)), 1, address)
+    return home.waiting[turn + hardened.FEW * is_common]
 
 
 def require_no_link(heap, address):
@@ -314,16 +308,16 @@ def require_no_link(heap, address):
 
 def slab_of_waiting(heap, home, place):
     """The slab of a block that waits; null if none does at this place."""
-    address = home.waiting[place]
+    address = home.waiting[place].block
     record = records.Record(heap.memory, NULL)
     return records.head_of(records.record_of(heap, address)) if address != NULL else record
 
 
 def end_wait(heap, home, place):
     """Take a block that waits."""
-    address = home.waiting[place]
+    address = home.waiting[place].block
     require_no_link(heap, address)
-    home.waiting[place] = NULL
+    home.waiting[place].block = NULL
     return Block(heap.memory, address)
 
 
@@ -366,5 +360,6 @@ def sealed_among(memory, blocks, room):
     found = []
     for address in blocks:
         word = seal_of(memory, address, room).word.load()
-        found += [address] * (0 if word == 0 else 1 if is_seal(hardened.key_of(memory, address), address, word) else 2)
+        size = size_sealed(hardened.key_of(memory, address), address, word)
+        found += [address] * (0 if word == 0 else 1 if bits.unsigned_less(size, room) else 2)
     return found

@@ -57,7 +57,7 @@ def waiting_window(home, start, size):
     """The same for the blocks that wait in a home."""
     found = 0
     for i in range(hardened.WAITING):
-        found |= object_bitmap.bit_for(home.waiting[i], start, size)
+        found |= object_bitmap.bit_for(home.waiting[i].block, start, size)
     return found
 
 
