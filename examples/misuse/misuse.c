@@ -151,6 +151,7 @@ static int over_1_of_1000(void) { return written(1000, 1000, 1); }
 static int over_32_of_100(void) { return written(100, 100, 32); }
 static int over_1_of_20000(void) { return written(20000, 20000, 1); }
 static int over_1_of_200k(void) { return written(200000, 200000, 1); }
+static int over_1_of_2000001(void) { return written(2000001, 2000001, 1); }
 static int over_1_of_3m(void) { return written(3 * MIB, 3 * MIB, 1); }
 static int over_grown(void) {
     char *place = realloc((char *)block(100), 104);
@@ -189,6 +190,7 @@ static int after_20000(void) { return written_after(20000, 500); }
 static int after_20000_far(void) { return written_after(20000, 15000); }
 static int after_200k_link(void) { return written_after(200000, 0); }
 static int after_200k(void) { return written_after(200000, 5000); }
+static int after_3m(void) { return written_after(3 * MIB, 5000); }
 
 /* Makes a free list lead to a place of the writer's choice, and waits for malloc to hand it out. */
 static int poisoned(void) {
@@ -210,6 +212,7 @@ static int read_100(void) { return read_after(100, 50); }
 static int read_1000(void) { return read_after(1000, 900); }
 static int read_20000(void) { return read_after(20000, 15000); }
 static int read_200k(void) { return read_after(200000, 100000); }
+static int read_3m(void) { return read_after(3 * MIB, 100000); }
 
 /* Whether what one part of a program left is in a new block of another part. */
 static int read_new(void) {
@@ -282,6 +285,7 @@ static int sized_less(void) { return sized("free_sized", 100, 50); }
 static int sized_more(void) { return sized("free_sized", 100, 101); }
 static int sized_large(void) { return sized("free_sized", 200000, 100000); }
 static int sized_huge(void) { return sized("free_sized", 5 * MIB, 2 * MIB); }
+static int sized_huge_less(void) { return sized("free_sized", 5 * MIB, 5 * MIB - 1); }
 static int sized_delete(void) { return sized("_ZdlPvm", 64, 32); }
 
 static int deleted_array(void) {
@@ -324,6 +328,7 @@ static const struct way WAYS[] = {
     {"over_32_of_100", "overflow", "32 bytes, of 100", over_32_of_100},
     {"over_1_of_20000", "overflow", "1 byte, of 20,000", over_1_of_20000},
     {"over_1_of_200k", "overflow", "1 byte, of 200,000", over_1_of_200k},
+    {"over_1_of_2000001", "overflow", "1 byte, of 2,000,001", over_1_of_2000001},
     {"over_1_of_3m", "overflow", "1 byte, of 3 MiB", over_1_of_3m},
     {"over_grown", "overflow", "1 byte, after realloc from 100 to 104", over_grown},
     {"over_of_nothing", "overflow", "1 byte, of malloc(0)", over_of_nothing},
@@ -342,11 +347,13 @@ static const struct way WAYS[] = {
     {"after_20000_far", "write after free", "byte 15,000 of 20,000", after_20000_far},
     {"after_200k_link", "write after free", "first word of 200,000", after_200k_link},
     {"after_200k", "write after free", "byte 5000 of 200,000", after_200k},
+    {"after_3m", "write after free", "byte 5000 of 3 MiB", after_3m},
     {"poisoned", "write after free", "a free list made to lead elsewhere", poisoned},
     {"read_100", "read after free", "100 bytes", read_100},
     {"read_1000", "read after free", "1000 bytes", read_1000},
     {"read_20000", "read after free", "20,000 bytes", read_20000},
     {"read_200k", "read after free", "200,000 bytes", read_200k},
+    {"read_3m", "read after free", "3 MiB", read_3m},
     {"read_new", "predictable", "what was freed is in a new block", read_new},
     {"reused", "predictable", "a freed block is the next one", reused},
     {"reused_200k", "predictable", "a freed block is the next one, 200,000 bytes", reused_200k},
@@ -359,6 +366,7 @@ static const struct way WAYS[] = {
     {"sized_more", "wrong size", "free_sized, 101 of 100 bytes", sized_more},
     {"sized_large", "wrong size", "free_sized, half of 200,000 bytes", sized_large},
     {"sized_huge", "wrong size", "free_sized, 2 of 5 MiB", sized_huge},
+    {"sized_huge_less", "wrong size", "free_sized, one byte less than 5 MiB", sized_huge_less},
     {"sized_delete", "wrong size", "delete, 32 of 64 bytes", sized_delete},
     {"deleted_array", "wrong function", "free of a block of new[]", deleted_array},
     {"absurd", "size", "malloc(-2), calloc whose product overflows", absurd},

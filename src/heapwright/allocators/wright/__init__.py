@@ -78,6 +78,7 @@ from heapwright.allocators.wright import (
     copies,
     hardened,
     homes,
+    huge_ends,
     huge_ranges,
     inspect,
     lives,
@@ -137,7 +138,7 @@ SLOW_PATHS = (
         "dealloc_carefully",
         "put_any",
     ),
-    *("send_waiting", "put_waiting_home", "require_huge_size", "copies.report"),
+    *("send_waiting", "put_waiting_home", "huge_ends.close", "huge_ends.checked", "copies.report"),
     *("has_record", "map_range", "map_at_multiple", "end_epoch_if_over", "squeeze", "holes.give_back", "holes.fill"),
     *("meshing.mesh", "mesh_after_drain", "for_each_ring"),
     *("part_all", "meshes.sunk_in", "raise_sunk", "carve_scattered"),
@@ -269,13 +270,17 @@ def alloc_carefully(heap, size, align):
 
 def seal_new(heap, address, size):
     """Prepare a block, which may have more room than its caller needs, or NULL."""
-    if address != NULL and not bits.is_aligned(address, records.SEGMENT):
-        run = records.head_of(records.record_of(heap, address))
-        if records.is_slab(run):
-            seals.require_clear(heap, address, run.size)
-            seals.close(heap.memory, address, run.size, size)
-        else:
-            seals.close_large(heap, address, run, size)
+    if address == NULL:
+        return NULL
+    if bits.is_aligned(address, records.SEGMENT):
+        huge_ends.close(heap, address, size)
+        return address
+    run = records.head_of(records.record_of(heap, address))
+    if records.is_slab(run):
+        seals.require_clear(heap, address, run.size)
+        seals.close(heap.memory, address, run.size, size)
+    else:
+        seals.close_large(heap, address, run, size)
     return address
 
 
@@ -293,7 +298,7 @@ def dealloc_sealed(heap, address, size, align):
 def dealloc_carefully(heap, address, size, align):
     """The same for any address, with a report of what is wrong."""
     if bits.is_aligned(address, records.SEGMENT):
-        claims.require_huge_size(heap, address, size, align)
+        claims.require_size(heap, address, size, huge_ends.checked(heap, address))
         put(heap, address)
         return
     run = records.head_of(claims.live_record(heap, address))
@@ -338,8 +343,7 @@ def put_any(heap, address):
 
 def realloc_sealed(heap, address, align, new_size):
     """Stay if the block has the room and is half full, or if a large one can be resized where it is; else move."""
-    is_huge = bits.is_aligned(address, records.SEGMENT)
-    size = huge_ranges.huge_size(heap, address) if is_huge else claims.checked_size(heap, address)
+    size = claims.checked_size(heap, address)
     if bits.is_absurd(new_size, align):
         return NULL
     if resize_sealed(heap, address, size, new_size):
@@ -356,14 +360,12 @@ def realloc_sealed(heap, address, align, new_size):
 
 def resize_sealed(heap, address, size, new_size):
     """Resize a block in place; return whether that was possible."""
-    if bits.is_aligned(address, records.SEGMENT):
-        return resize(heap, address, new_size)
-    run = records.head_of(records.record_of(heap, address))
-    if not records.is_slab(run):
-        if new_size > seals.MAX_LARGE - hardened.SEAL or not resize(heap, address, seals.padded(new_size)):
+    if bits.is_aligned(address, records.SEGMENT) or not records.is_slab(records.record_of(heap, address)):
+        if not resize(heap, address, seals.padded(new_size)):
             return False
-        seals.close_large(heap, address, run, new_size)
+        seal_new(heap, address, new_size)
         return True
+    run = records.head_of(records.record_of(heap, address))
     room = run.size - hardened.SEAL
     if not room >> 1 <= new_size <= room:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heapwright import bits
-from heapwright.allocators.wright import hardened, homes, huge_ranges, known_segments, records, seals
+from heapwright.allocators.wright import hardened, homes, huge_ends, huge_ranges, known_segments, records, seals
 
 
 def live_record(heap, address):
@@ -23,7 +23,7 @@ def live_record(heap, address):
 
 def usable_size(heap, address):
     if bits.is_aligned(address, records.SEGMENT):
-        return huge_ranges.huge_size(heap, address)
+        return huge_ends.size_of(heap, address) if hardened.IS_HARDENED else huge_ranges.huge_size(heap, address)
     record = live_record(heap, address)
     run = records.head_of(record)
     if hardened.IS_HARDENED:
@@ -33,36 +33,29 @@ def usable_size(heap, address):
 
 def expect_size(heap, address, size, align):
     """Report that a caller, who is about to free a block of ours, says a wrong size. Ignore other addresses."""
-    if bits.is_aligned(address, records.SEGMENT):
-        if huge_ranges.is_live(heap, address):
-            require_huge_size(heap, address, size, align)
-    elif known_segments.is_ours(heap, address):
+    is_huge = bits.is_aligned(address, records.SEGMENT)
+    if huge_ranges.is_live(heap, address) if is_huge else known_segments.is_ours(heap, address):
         require_size(heap, address, size, usable_size(heap, address))
 
 
 def room_at(heap, address):
     """The bytes that the caller of a live block could have at most without a move."""
     if bits.is_aligned(address, records.SEGMENT):
-        return huge_ranges.huge_size(heap, address)
+        return huge_ranges.huge_size(heap, address) - hardened.SEAL
     run = records.head_of(records.record_of(heap, address))
     return (run.size if records.is_slab(run) else records.bytes_of(run)) - hardened.SEAL
 
 
 def require_size(heap, address, said, size):
-    """The same for the size of a block that is not huge. C's `free` says 0."""
+    """The same for a block whose size is known. C's `free` says 0."""
     if said not in (0, size):
         heap.memory.fault("wrong size", address, size)
 
 
-def require_huge_size(heap, address, said, align):
-    """The same for a huge block, of which only the whole megabytes are known."""
-    size = huge_ranges.huge_size(heap, address)
-    if said > size or 0 < bits.align_up(bits.align_up(said, max(align, records.ALIGN)), records.SEGMENT) < size:
-        heap.memory.fault("wrong size", address, size)
-
-
 def checked_size(heap, address):
-    """The size of a live block that is not huge, after a look at the bytes around it."""
+    """The size of a live block, after a look at the bytes around it."""
+    if bits.is_aligned(address, records.SEGMENT):
+        return huge_ends.checked(heap, address)
     run = records.head_of(live_record(heap, address))
     return seals.checked_small(heap, address, run) if records.is_slab(run) else seals.checked_large(heap, address, run)
 

@@ -32,7 +32,7 @@ class Inverse(Struct):
 
 class Known(Struct):
     segments: Array[Atomic[Segment], WORDS * hardened.HARDENED]
-    secret: Array[Word, hardened.HARDENED]  # of the segment that was entered last; 0 before the first
+    secret: Array[Word, hardened.HARDENED]  # the last one; 0 before the first
     inverses: Array[Inline[Inverse], classes.CLASSES * hardened.HARDENED]
 
 
@@ -102,14 +102,19 @@ def divides(heap, room, offset):
 
 def enter(heap, segment):
     """Enter a new segment, with a secret of its own, and protect its guards. The lock is held."""
-    if heap.known.secret[0] == 0:
-        open_once(heap)
-    heap.known.secret[0] = bits.wrapping_add(heap.known.secret[0], STEP)
-    segment.key = chance.mixed(heap.known.secret[0]) | SIGN
+    segment.key = next_secret(heap) | SIGN
     link(word_for(heap, segment.address), segment)
     segment.guards = 0
     guard(heap, segment, BEFORE_TILES, 1)
     guard(heap, segment, BEHIND_TILES, 1)
+
+
+def next_secret(heap):
+    """A new secret. The lock is held."""
+    if heap.known.secret[0] == 0:
+        open_once(heap)
+    heap.known.secret[0] = bits.wrapping_add(heap.known.secret[0], STEP)
+    return chance.mixed(heap.known.secret[0])
 
 
 def open_once(heap):

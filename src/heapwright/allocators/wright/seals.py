@@ -35,13 +35,13 @@ from heapwright.layout import NULL, Atomic, Struct, Word
 
 CHECKED = 1 << 10  # bytes
 EDGE = 64  # bytes
+MAX_LARGE = 1 << 19
 COMMON = 1 << 10  # bytes of a block that waits among many
 NO_ZERO = 0x0101010101010101  # bits of each pattern
 MIXER = 0x2545F491  # odd, and each byte of it has bits that change the ones above it
 SIZE, MARK = 40, 56  # positions of the size and of the secret alone in a seal
 MAX_SIZE = (1 << (MARK - SIZE)) - 1
 OTHERS = 64 - SIZE  # the first bit of an address's product that is in a seal
-MAX_LARGE = 1 << 19
 
 
 class Seal(Struct):
@@ -60,9 +60,12 @@ class Edge(Struct):
 
 
 def padded(size):
-    """The bytes to allocate for a request, so that there is a pattern or a seal at the end, or the block is huge."""
-    if size > MAX_LARGE - hardened.SEAL:
-        return max(size, MAX_LARGE + 1)
+    """The bytes to allocate for a request, so that there is a pattern or a seal at the end.
+
+    Only whole megabytes have none: a page more would leave an odd range when they are freed.
+    """
+    if size > MAX_LARGE and bits.is_aligned(size, records.SEGMENT):
+        return size
     return max(size, hardened.SMALLEST - hardened.SEAL) + hardened.SEAL
 
 

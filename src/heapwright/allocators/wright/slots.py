@@ -8,20 +8,21 @@ table leads to them:
               8 | start, size        |  of the mapping, in bytes
              24 | is kept, is fresh  |  whether it is free; whether it is still full of the kernel's zeros
              40 | next, previous     |  among the kept ones, the highest first
+             56 | asked, pattern     |  in a hardened heap: the size asked for, and the word behind it (huge_ends)
                 +--------------------+
 
 Page faults dominate the cost of huge blocks, so freed ranges are kept for later requests. A freed one is extended to a
 multiple of 1 MiB, for kept ranges that touch merge.
 A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. What is
 too much (reserve) goes back to the kernel, from the highest range on. If the kernel refuses to unmap a range, its
-frames are released and it stays kept.
+frames are released and it stays kept. A hardened heap protects what it keeps, so that an access after the free faults.
 """
 
 from __future__ import annotations
 
 from heapwright import bits
 from heapwright.allocators.parts import mappings
-from heapwright.allocators.wright import records, reserve
+from heapwright.allocators.wright import hardened, records, reserve
 from heapwright.layout import NULL, Array, Struct, Word
 
 BUCKETS = 64
@@ -39,6 +40,8 @@ class Range(Struct):
     is_fresh: Word
     next: Range
     previous: Range
+    asked: Array[Word, hardened.HARDENED]
+    pattern: Array[Word, hardened.HARDENED]
 
 
 class Notes(Struct):
@@ -178,6 +181,8 @@ def widen(heap, freed):
 
 def keep(heap, freed):
     """Keep a range, and merge it with its neighbours."""
+    if hardened.IS_HARDENED:
+        heap.memory.protect(freed.start, freed.size, 1)  # if the kernel refuses, accesses are not noticed
     link(heap.huge, freed)
     absorb(heap, freed)
     if freed.next:
@@ -195,7 +200,7 @@ def best_fit(huge, size):
 
 
 def take_kept(heap, size):
-    """Take the lower part of a kept range; null if none is large enough."""
+    """Take the lower part of a kept range; null if none is large enough, or if it cannot be opened."""
     huge, whole = heap.huge, bits.align_up(size, records.SEGMENT)
     found = best_fit(huge, size)
     if not found:
@@ -206,6 +211,9 @@ def take_kept(heap, size):
         rest.is_fresh = found.is_fresh
         found.size = whole
         link(huge, rest)
+    if hardened.IS_HARDENED and heap.memory.protect(found.start, found.size, 0) == -1:
+        keep(heap, found)
+        return found.at(NULL)
     reserve.note_use(heap)
     return found
 
