@@ -1,7 +1,7 @@
 """The ends of huge blocks in a hardened heap: the sizes asked for, and a pattern behind each.
 
-A huge block has at least one more word than its caller asked for, unless these are whole megabytes. Its record has the size, and the word of the pattern,
-which is a new secret for each block.
+A huge block has at least one more word than its caller asked for, unless these are whole megabytes. Its record has the
+size, and the word of the pattern, which is a new secret for each block.
 """
 
 from __future__ import annotations
