@@ -3,8 +3,8 @@
          small block -> +---------------------+        large block -> +---------------------+
                         | the caller's bytes  |                       | the caller's bytes  |
          size asked for +---------------------+        size asked for +---------------------+
-                        | pattern             |  up to 71 bytes       | pattern             |  8 to 71 bytes
-                        | zeros               |                       | anything            |
+                        | pattern             |                       | pattern             |  8 to 71 bytes
+                        | zeros, above 1 KiB  |                       | anything            |
            its last 8 B | seal                |                       +---------------------+
                         +---------------------+          the size is in the record of its first tile
 
