@@ -75,12 +75,21 @@ class Memory(Protocol):
 
         First, 16 bytes of target's contents are copied to the frame for each bit that is set in the PAGE / 16 bits at
         the address `parts`. These belong to target, and all others to source. With 0 for `parts`, nothing is copied.
-        Nobody may write to either page meanwhile.
+        Nobody may write to either page meanwhile: see `stop_others`.
         """
 
     def part_frame(self, page: int, is_last: int, keeps: int) -> int:
         """Give a page a frame of its own: full of zeros, or if it `keeps`, with its contents, which nobody may change
         meanwhile. `is_last` says that no other page leads to the shared frame, which then goes back."""
+
+    def stop_others(self) -> int:
+        """Stop all other threads of the process, wherever they are, until `resume_others`. Returns 0, or -1.
+
+        The caller gets no signals meanwhile. It holds a lock, so that no other thread does the same, and it takes none:
+        a stopped thread may hold it.
+        """
+
+    def resume_others(self) -> None: ...
 
     def is_mapped(self, address: int) -> bool:
         """Whether an address can be read. This may take a system call, so no fast path calls it."""

@@ -4,6 +4,7 @@ import pytest
 
 from heapwright.machine import Fault, Kernel, Kind, Process
 from heapwright.machine.checkpoint import Checkpoint
+from heapwright.machine.threads import Threads
 
 PAGE, PART = 4096, 16
 FIRST_PART, ALL = 1, (1 << PAGE // PART) - 1
@@ -154,3 +155,32 @@ def test_a_checkpoint_knows_who_shares_a_frame(running, pages):
     running.memory.store(pages[1], 8, 3)
     assert running.memory.load(pages[0], 8) == pages[0]
     running.check()
+
+
+@pytest.mark.parametrize("stops", [0, 1])
+def test_a_write_while_a_page_moves_is_lost_unless_its_thread_is_stopped(running, pages, stops):
+    source, target = pages
+    parts, threads = bitmap(running, FIRST_PART), Threads(running)
+
+    def move():
+        assert not stops or running.memory.stop_others() == 0
+        assert running.memory.alias_frame(source, target, parts) == 0
+        if stops:
+            running.memory.resume_others()
+
+    threads.main(move)
+    threads.spawn(lambda: running.memory.store(target, 8, 7))
+    threads.run(InTheMiddle())
+    assert running.memory.load(target, 8) == (7 if stops else target)
+
+
+class InTheMiddle:
+    """Lets another thread go on, if one can, in the middle of the move."""
+
+    def choose(self, point):
+        return point.ready[-1 if point.access and point.access.operation == "alias_frame" else 0]
+
+
+def test_threads_cannot_be_stopped_if_the_kernel_refuses(running):
+    running.kernel.calls.at(1)
+    assert running.memory.stop_others() == -1

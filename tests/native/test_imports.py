@@ -20,14 +20,19 @@ pytestmark = pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump
 INSIDE_MALLOC = {
     "__errno_location": "the address of a word that each thread has from its start",
     "__libc_single_threaded": "data",
+    "__sigaction": "a system call; in a meshed heap, for a signal that is not SIGABRT, whose lock it would take",
     "abort": "it raises the signal first; its lock is its own, and it leaves stdio alone since 2.27",
     "clock_gettime": "it reads the kernel's page of times, or is a system call",
+    "getpid": "a system call",
     "madvise": "a system call",
+    "memcpy": "bytes, as memmove",
     "memmove": "bytes; which of its forms serves is decided when the library is loaded",
     "memset": "bytes; the same",
     "mmap": "a system call",
     "mremap": "a system call",
     "munmap": "a system call",
+    "pthread_getcpuclockid": "it reads a number in the thread's own record",
+    "pthread_self": "the address of that record",
     "pthread_setspecific": "for keys above 31 it calls calloc: test_a_key_whose_place_threads_allocate",
     "sbrk": "a system call, and a word of the C library",
     "secure_getenv": "it reads the environment and takes no lock: the settings, once, when the heap opens",
@@ -57,7 +62,7 @@ EXEMPT = {
 CALLS_BACK = {"slab": {ANYTHING}}  # constructors and destructors of the program's, while the thread holds no lock
 
 
-@pytest.fixture(params=ALLOCATORS, scope="module")
+@pytest.fixture(params=(*ALLOCATORS, "wright[MESHED=1]"), scope="module")
 def graph(request):
     return call_graph(library_of(request.param))
 

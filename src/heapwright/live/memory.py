@@ -181,6 +181,7 @@ class Image:
     load_tail = store_tail = exchange = compare_exchange = add = fill = copy = refuse
     sbrk = mmap = munmap = mremap = decommit = protect = set_local = wait = wake = relax = refuse
     spare_frames = drop_frames = save_frame = take_frame = alias_frame = part_frame = refuse
+    stop_others = resume_others = refuse
     set_errno = record = record_anew = note_caller = call = call_with = refuse
 
 

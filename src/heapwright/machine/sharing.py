@@ -61,7 +61,11 @@ class SharedFrames:
         if result == 0:
             space, size = self.process.space, self.process.space.page // PART // 8
             bits = int.from_bytes(self.process.peek(parts, size), "little") if parts else 0
-            alias(space, source, target, [part * PART for part in range(size * 8) if bits >> part & 1])
+            before = space.frames.bytes_of(space.frame_at(target))[:]
+            self._halfway("alias_frame")
+            lead(space, source, target)
+            self._halfway("alias_frame")
+            copy_parts(space, target, before, [part * PART for part in range(size * 8) if bits >> part & 1])
             if parts:
                 divide(space, source, target, bits)
         return self._called("alias_frame", (source, target, parts), result)
@@ -73,6 +77,23 @@ class SharedFrames:
         result = -1 if self.process.kernel.calls.due() or not part(space, page, bool(keeps)) else 0
         return self._called("part_frame", (page, is_last, keeps), result)
 
+    # --- the other threads, which may write to a page while it moves
+
+    def stop_others(self) -> int:
+        result = -1 if self.process.kernel.calls.due() else 0
+        if result == 0 and self.process.scheduler:
+            self.process.scheduler.stop_others()
+        return self._called("stop_others", (), result)
+
+    def resume_others(self) -> None:
+        if self.process.scheduler:
+            self.process.scheduler.resume_others()
+        self._called("resume_others", (), 0)
+
+    def _halfway(self, call: str) -> None:
+        if self.process.scheduler:
+            self.process.scheduler.halfway(call)
+
 
 def take(space: Space, spare: int, page: int) -> int:
     """Let a page lead to a spare frame instead of its own, and unmap the spare page."""
@@ -83,14 +104,18 @@ def take(space: Space, spare: int, page: int) -> int:
     return 0
 
 
-def alias(space: Space, source: int, target: int, places: list[int]) -> None:
-    """Let `target` lead to the frame of `source`, after parts of its contents at these places are copied there."""
+def lead(space: Space, source: int, target: int) -> None:
+    """Let `target` lead to the frame of `source`."""
     frame = space.frame_at(source)
-    there, here = space.frames.bytes_of(frame), space.frames.bytes_of(space.frame_at(target))
-    for place in places:
-        there[place : place + PART] = here[place : place + PART]
     space.frames.use(frame, space.owner)
     space.lead(target, frame)
+
+
+def copy_parts(space: Space, target: int, before: bytearray, places: list[int]) -> None:
+    """Copy the parts of a page's former contents that belong to it."""
+    there = space.frames.bytes_of(space.frame_at(target))
+    for place in places:
+        there[place : place + PART] = before[place : place + PART]
 
 
 def divide(space: Space, source: int, target: int, bits: int) -> None:

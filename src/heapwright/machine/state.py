@@ -38,6 +38,13 @@ class Scheduler(Protocol):
 
     def relax(self) -> None: ...
 
+    def stop_others(self) -> None: ...
+
+    def resume_others(self) -> None: ...
+
+    def halfway(self, call: str) -> None:
+        """Let another thread go first in the middle of a kernel call."""
+
 
 class Visitor(Protocol):
     """An observer of the calls into the allocator; a call that fails is entered and never left."""

@@ -110,6 +110,7 @@ class Threads:
         self._first = self.process.thread
         self._running: Task | None = None
         self._sleepers: list[tuple[int, Task]] = []  # (address, task), the longest sleeper first
+        self._stopper: Task | None = None  # which has stopped all others
         self._chooser: Chooser = Undisturbed()
         self._log: Log | None = None
         self._channels = 0
@@ -184,7 +185,7 @@ class Threads:
     def _ready(self, after: Task) -> list[Task]:
         """The threads that can go on, in turn, starting with the one after `after`."""
         turn = self.tasks[after.number + 1 :] + self.tasks[: after.number + 1]
-        return [task for task in turn if task.is_ready]
+        return [task for task in turn if task.is_ready and self._stopper in (None, task)]
 
     # --- after the run
 
@@ -321,6 +322,17 @@ class Threads:
         others = [task for task in self._ready(me) if task is not me]
         if others:
             self._go(self._choose(me, None, others))
+
+    def stop_others(self) -> None:
+        self._stopper = self._running
+
+    def resume_others(self) -> None:
+        self._stopper = None
+
+    def halfway(self, call: str) -> None:
+        me = self._running
+        if me is not None:
+            self._pause(me, access_at_work(me.number, call, 0, ANYTHING))
 
     def _called(self, name: str, arguments: tuple[int, ...], result: int, who: str) -> None:
         """Note a kernel call, whose effects other threads may see."""

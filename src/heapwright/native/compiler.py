@@ -217,6 +217,7 @@ def hide(module: llvm.ModuleRef, visible: Iterable[str]) -> None:
 def target_machine() -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()  # for the assembler text of `stopping`
     target = llvm.Target.from_triple(llvm.get_process_triple())
     return target.create_target_machine(cpu=CPU, opt=3, reloc="pic", codemodel="default")
 

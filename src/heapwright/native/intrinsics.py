@@ -15,7 +15,7 @@ from heapwright.native import (
 from heapwright.native.c import call_with, call_with_two, declare, text
 from heapwright.native.pointers import MemoryType, i64
 from heapwright.native.portable import given, portable
-from heapwright.native.runtime import frames, kernel, linux, misuse, phases, recorder, settings, signals
+from heapwright.native.runtime import frames, kernel, linux, misuse, phases, recorder, settings, signals, stops
 from heapwright.native.runtime.stacks import callers, sites
 
 i1, i8 = ir.IntType(1), ir.IntType(8)
@@ -37,6 +37,7 @@ for function in (
     *vars(signals).values(),
     *vars(callers).values(),
     *vars(frames).values(),
+    *vars(stops).values(),
 ):
     if isinstance(function, FunctionType):
         portable(function)
@@ -71,6 +72,8 @@ method("spare_frames")(lambda self, count: lambda self, count: frames.spare_fram
 method("drop_frames")(lambda self, start, count: lambda self, start, count: frames.drop_frames(start, count))
 method("save_frame")(lambda self, spare, page: lambda self, spare, page: frames.save_frame(spare, page))
 method("take_frame")(lambda self, spare, page: lambda self, spare, page: frames.take_frame(spare, page))
+method("stop_others")(lambda self: lambda self: stops.stop_others())
+method("resume_others")(lambda self: lambda self: stops.resume_others())
 
 
 @method("alias_frame")

@@ -17,12 +17,13 @@ from collections.abc import Iterable
 
 from llvmlite import binding as llvm
 
-from heapwright.native.runtime import frames
+from heapwright.native.runtime import frames, stops
 from heapwright.native.runtime.kernel import SLOW_PATHS
 
 # In every library. The kernel's names are qualified, because an allocator may have a fast function of the same name.
 FRAMES = (f"frames.{name}" for name in frames.SLOW_PATHS)
-KERNEL = (*(f"kernel.{name}" for name in SLOW_PATHS), *FRAMES, "signals.protect", "callers.note_caller")
+STOPS = (f"stops.{name}" for name in stops.SLOW_PATHS)
+KERNEL = (*(f"kernel.{name}" for name in SLOW_PATHS), *FRAMES, *STOPS, "signals.protect", "callers.note_caller")
 PHASES = ("phases.is_on_anew", "phases.pass_over")
 RECORDS = ("recorder.next_number", "sites.record_carefully", "sites.site_of_request", "sites.open_once")
 STACKS = ("walk.learn", "python.describe", "interning.add")

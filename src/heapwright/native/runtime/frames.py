@@ -107,6 +107,6 @@ def part_frame(page, is_last, keeps):
         c.madvise(page, PAGE, REMOVE)
     mapped = c.mmap(page, PAGE, READ_WRITE, PRIVATE_ANONYMOUS | FIXED, -1, 0)
     set_errno(saved)
-    if keeps or mapped != page:
+    if keeps if mapped == page else is_last:  # a frame that others have is as it was, and they may write to it
         own.memory.copy(page, own.address, PAGE)
     return 0 if mapped == page else -1

@@ -26,6 +26,9 @@ REMAP = 25  # mremap, with the address to move to
 PRCTL, SET_SECCOMP, STRICT = 157, 22, 1  # prctl: PR_SET_SECCOMP, SECCOMP_MODE_STRICT
 SET_NAME = 15  # prctl: PR_SET_NAME
 SIGACTION, SIGPROCMASK = 13, 14  # rt_sigaction, rt_sigprocmask
+REPLACE_MASK = 2  # SIG_SETMASK
+STATUS, REWIND, GET_FOLDER = 5, 8, 217  # fstat, lseek (to SEEK_SET), getdents64
+THREAD_ID, SIGNAL_THREAD = 186, 234  # gettid, tgkill
 HERE = -100  # AT_FDCWD: relative paths start at the current directory
 NO_WAIT = 1  # GRND_NONBLOCK
 
@@ -33,9 +36,10 @@ DATA_SIZE, ADDRESS_SPACE = 2, 9  # getrlimit: RLIMIT_DATA, RLIMIT_AS
 
 # futex
 FUTEX, FUTEX_WAIT, FUTEX_WAKE = 202, 128, 129  # the system call; both on private words
+ALL = 0x7FFF_FFFF  # sleepers
 
 # signals
-ABORTED, SEGMENT = 6, 11  # SIGABRT, SIGSEGV
+ABORTED, SEGMENT, URGENT = 6, 11, 23  # SIGABRT, SIGSEGV, SIGURG
 DEFAULT_ACTION, IGNORE = 0, 1  # SIG_DFL, SIG_IGN
 WITH_INFO, ON_STACK, RESTART = 4, 0x08000000, 0x10000000  # SA_SIGINFO, SA_ONSTACK, SA_RESTART: a handler's flags
 NOT_BLOCKED, ONCE = 0x40000000, 0x80000000  # SA_NODEFER, SA_RESETHAND
