@@ -9,9 +9,7 @@ each of them.
 
     patterns    bench/meshed.c: Robson's adversary with and without addresses, and blocks that are freed by lot
     python      a dictionary of strings, most of which are dropped by lot, with PYTHONMALLOC=malloc
-    redis       a server with `activedefrag no`, most of whose keys are dropped by lot. It starts three threads, and
-                meshing needs a process with one, so a preloaded pthread_create starts none. A row says what the
-                server does with its threads: nothing is meshed then
+    redis       a server with `activedefrag no` and its own threads, most of whose keys are dropped by lot
 
 It needs a C compiler, and redis-server and redis-cli for redis. After the trim, each byte, string and key is compared
 with what it was, redis's also in the child that writes its file.
@@ -65,10 +63,6 @@ SHIM = """
 #include <stdlib.h>
 static void trim(int number) { (void)number; malloc_trim(0); }
 __attribute__((constructor)) static void start(void) { signal(SIGUSR2, trim); }
-#ifdef ALONE
-#include <pthread.h>
-int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *g) { *t = 1; return 0; }
-#endif
 """
 FILL = "for i = 1, tonumber(ARGV[1]) do redis.call('SET', 'key:' .. i, string.rep('v', 8 + i % 48)) end"
 DROP = """math.randomseed(1)
@@ -166,15 +160,12 @@ def rows(mallocs: dict[str, str], folder: Path) -> Iterator[tuple[str, dict[str,
 
 
 def redis_rows(mallocs: dict[str, str], folder: Path) -> Iterator[tuple[str, dict[str, dict[str, int]]]]:
-    source, alone, usual = folder / "shim.c", folder / "alone.so", folder / "usual.so"
+    source, shim = folder / "shim.c", folder / "shim.so"
     source.write_text(SHIM)
-    for target, options in ((alone, ["-DALONE"]), (usual, [])):
-        subprocess.run(["cc", "-shared", "-fPIC", *options, source, "-o", target], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", source, "-o", shim], check=True)
     for keep in (0.25, 0.1, 0.05):
-        name = f"redis alone, {keep:.0%} of the keys stay"
-        yield name, row(mallocs, lambda library, keep=keep: run_redis(library, alone, folder, keep), 1)
-    name = "redis with its threads, 10% of the keys stay"
-    yield name, row(mallocs, lambda library: run_redis(library, usual, folder, 0.1), 1)
+        name = f"redis, {keep:.0%} of the keys stay"
+        yield name, row(mallocs, lambda library, keep=keep: run_redis(library, shim, folder, keep), 1)
 
 
 def bound() -> float:

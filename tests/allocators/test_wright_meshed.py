@@ -4,7 +4,7 @@ import random
 
 import pytest
 from heaps import bytes_by_kind, fresh
-from wrights import elsewhere, home_of, slab_of
+from wrights import Told, home_of, merged, scattered, slab_of
 
 from heapwright import allocator
 from heapwright.allocators import wright
@@ -17,53 +17,8 @@ PAGE = meshes.PAGE
 SIZE, SLABS = 256, 12
 
 
-class Told:
-    """The live blocks of a heap, with contents that are compared whenever somebody asks."""
-
-    def __init__(self, heap, blocks=()):
-        self.heap, self.contents = heap, {}
-        for block in blocks:
-            self.write(block)
-
-    def write(self, block, word=0):
-        word = word or block * 7 % (1 << 60)
-        for place in range(0, self.heap.live[block].size // 8 * 8, 8):
-            self.heap.user.store(block + place, 8, word)
-        self.contents[block] = word
-
-    def compare(self):
-        for block, word in self.contents.items():
-            for place in range(0, self.heap.live[block].size // 8 * 8, 8):
-                assert self.heap.user.load(block + place, 8) == word
-
-    def churn(self, rng, times, sizes):
-        for _ in range(times):
-            if self.contents and rng.random() < 0.5:
-                block = rng.choice(list(self.contents))
-                del self.contents[block]
-                self.heap.dealloc(block)
-            else:
-                self.write(self.heap.alloc(rng.choice(sizes)))
-
-
 def frames(heap):
     return len(heap.process.kernel.frames.owned_by(heap.process.pid))
-
-
-def scattered(heap, keep=8, sizes=(SIZE,), count=SLABS * 64, seed=1):
-    """Blocks of which one in `keep` stays, by lot."""
-    rng = random.Random(seed)
-    blocks = [heap.alloc(rng.choice(sizes)) for _ in range(count)]
-    rng.shuffle(blocks)
-    told = Told(heap, blocks[: count // keep])
-    for block in blocks[count // keep :]:
-        heap.dealloc(block)
-    return told
-
-
-def merged(heap):
-    """The number of frames that meshing saves."""
-    return heap.state.meshes.pages - heap.state.meshes.frames
 
 
 # --- a trim
@@ -219,25 +174,6 @@ def test_a_short_drain_is_not_worth_it(heap):
 
 
 # --- others
-
-
-def test_a_second_thread_ends_meshing_but_not_what_is_meshed(heap):
-    told = scattered(heap)
-    heap.trim()
-    pages = heap.state.meshes.pages
-    with elsewhere(heap):
-        for block in list(told.contents)[::2]:
-            del told.contents[block]
-            heap.dealloc(block)
-        heap.thread_exit()
-    heap.trim()
-    assert 0 < heap.state.meshes.pages <= pages
-    more = scattered(heap, seed=3)
-    heap.trim()
-    assert heap.state.meshes.pages <= pages
-    heap.check()
-    told.compare()
-    more.compare()
 
 
 def test_parent_and_child_do_not_see_each_others_bytes(heap):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 MESHED = "wright[MESHED=1]"
@@ -28,3 +30,36 @@ def test_frames_that_several_pages_lead_to_are_shared_memory(preloaded):
     """Without this, the figures above could leave them out."""
     done = preloaded(MESHED, "meshed", 16, 32, 32, 10, options=["-DSHARED_ALONE"])
     assert figures(done)[1] > SETTLED
+
+
+# --- beside other threads
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["write", "fork", "read", "sleep"])
+def test_no_write_of_four_threads_is_lost_while_another_one_trims(preloaded, kind):
+    assert figures(preloaded(MESHED, "meshed_threads", kind))[0] > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["blocked", "used", "many"])
+def test_threads_that_cannot_be_stopped_are_left_alone(preloaded, kind):
+    """Those that block the signal, those of a program that uses it, and a crowd."""
+    assert figures(preloaded(MESHED, "meshed_threads", kind))[0] == 0
+
+
+@pytest.mark.long
+def test_without_proc_the_threads_are_left_alone(preloaded):
+    """unshare gives the program an empty /proc."""
+    under = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if subprocess.run([*under, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this system does not let a test have a mount of its own")
+    done = preloaded(MESHED, "meshed_threads", "write", under=under)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+@pytest.mark.parametrize("at", ["vfork", "clone"])
+def test_a_child_on_its_parents_memory_does_not_move_pages(preloaded, at):
+    """Threads of the parent write there, and /proc/self/task of the child does not list them."""
+    done = preloaded(MESHED, "meshed_guests", at)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -231,6 +231,17 @@ def is_at_rest(home):
     return home.busy == 0 and home.lock.load() == locks.FREE
 
 
+def abandon_others(heap):
+    """In a forked child, lock the homes of all others for good, and forget what they have sent to this one."""
+    mine, home = Home(heap.memory, heap.memory.local(MINE)), heap.roster.youngest
+    if mine:
+        mine.inbox.store(NULL)
+    while home:
+        if home != mine:
+            home.lock.store(locks.HELD)
+        home = home.older
+
+
 def forget_others(heap):
     """In a forked child, where only the caller survives, make the other homes idle if they were at rest."""
     roster, mine = heap.roster, heap.memory.local(MINE)

@@ -87,7 +87,7 @@ def squeeze(heap, home):
         slabs.release_empty(heap, home)
         released = holes.give_back(heap, home)
         if records.MESHED != 0:
-            released += meshing.mesh(heap, home)
+            released += meshing.mesh(heap, home, meshing.MANY)
         locks.release(heap.memory, home.lock)
     return released
 
@@ -143,6 +143,8 @@ def fork_prepare(heap):
     home = homes.Home(heap.memory, heap.memory.local(homes.MINE))
     if home:
         locks.acquire(heap.memory, home.lock)  # another thread may be draining the inbox
+        if records.MESHED != 0:
+            remote.drain(heap, home)  # the child may not: see meshing
     locks.acquire(heap.memory, heap.pages.lock)
     if records.MESHED != 0:
         meshing.fork_prepare(heap)

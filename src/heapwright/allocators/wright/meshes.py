@@ -45,8 +45,9 @@ class Meshes(Struct):
     lock: Atomic[Word]  # of all rings
     pages: Word  # that are meshed
     frames: Word  # that they lead to
-    due: Word  # the clock when a home that drains may be meshed; 0 before the first drain
+    due: Atomic[Word]  # the clock when a home that drains may be meshed; 0 before the first drain
     spare: Word  # frames for a child that is about to be forked, or -1
+    doubtful: Word  # whether other threads could change lists after that child's frames were copied
 
 
 def sheet_of(slab):

@@ -11,17 +11,21 @@ one tile and are carved to their end.
 A trim meshes all homes. A home that drains meshes itself, at most ten times a second and a fiftieth of the time: where
 it would put its lists home, some frees after the last time.
 
-While pages move, nobody may write to them. There is no barrier against writes: meshing waits for nobody, and happens
-only while the process has a single thread. Once pages are meshed, other threads may start.
+While pages move, nobody may write to them, so all other threads are stopped. That may catch a thread anywhere: also
+while it takes a block from a list, frees one, or holds a lock. It makes no difference. What a thread may touch without
+the home's lock are blocks that are out of their slabs, and these count as in use: their bytes and their addresses stay.
+The lists that meshing changes are those under the lock that it holds. While the others are stopped, it takes no lock.
 
 A forked child shares meshed frames with its parent, and neither may see what the other writes. So the parent copies
-each of these frames to a spare one before the fork, and the child's pages lead to the copies.
+each of these frames to a spare one before the fork, and the child's pages lead to the copies. The rest of the child's
+memory is of a later moment. A list that another thread changed in between may lead through a copy that does not have
+the link. So if there are other threads, the child abandons their homes: it never takes their locks, which stay held.
 """
 
 from __future__ import annotations
 
 from heapwright import bits, locks
-from heapwright.allocators.wright import classes, meshes, records, slabs
+from heapwright.allocators.wright import classes, homes, meshes, records, slabs
 from heapwright.allocators.wright.meshes import PAGE
 from heapwright.allocators.wright.records import Record
 from heapwright.layout import NULL, Array, Struct, Word, Word32
@@ -34,6 +38,8 @@ TRIES = 32
 BATCH = 16  # spare frames
 PERIOD = 100_000_000  # nanoseconds from a drain or a pass to the next pass, at least
 REST = 50  # and so many times as long as the last pass took
+STOP = 5_000_000  # nanoseconds for which other threads are stopped, but for the page that moves then
+MANY = 1 << 30
 
 
 class Page(Struct):
@@ -54,23 +60,29 @@ class Table(Struct):
     spare: Word  # frames
     spares: Word
     merged: Word  # pages
+    stops: Word  # that may still follow
+    stopped: Word  # whether the other threads are stopped
+    since: Word  # the clock when they were
     size: Word  # of the table and the pages behind it
 
 
 # --- a pass
 
 
-def mesh(heap, home):
-    """Mesh the pages of a home's slabs; return the bytes of the frames that went back. The home is locked."""
+def mesh(heap, home, stops):
+    """Mesh the pages of a home's slabs; return the bytes of the frames that went back. The home is locked.
+
+    `stops` is how often the other threads may be stopped for that.
+    """
     give_up_waiting(heap, home)
-    if heap.memory.PAGE != PAGE or not heap.memory.single_threaded():
-        return 0
-    table = table_for(heap, count_pages(home))
+    table = table_for(heap, count_pages(home)) if heap.memory.PAGE == PAGE else Table(heap.memory, NULL)
     if not table:
         return 0
+    table.stops = stops
     locks.acquire(heap.memory, heap.meshes.lock)
     enter_pages(heap, home, table)
     place_pages(heap, home, table)
+    let_go(heap, table)
     locks.release(heap.memory, heap.meshes.lock)
     merged = table.merged
     if table.spares > 0:
@@ -81,13 +93,38 @@ def mesh(heap, home):
 
 def mesh_after_drain(heap, home):
     """Mesh a home that has put its lists home because it drains, if that goes on for a while. The home is locked."""
-    now = heap.memory.clock()
-    if heap.meshes.due == 0:
-        heap.meshes.due = now + PERIOD
-    elif now >= heap.meshes.due:
-        mesh(heap, home)
+    now, due = heap.memory.clock(), heap.meshes.due.load()
+    if now >= due and heap.meshes.due.compare_exchange(due, now + PERIOD) and due != 0:
+        mesh(heap, home, 1)
         end = heap.memory.clock()
-        heap.meshes.due = end + PERIOD + REST * (end - now)
+        heap.meshes.due.store(end + PERIOD + REST * (end - now))
+
+
+# --- the other threads
+
+
+def holds_others(heap, table):
+    """Stop the other threads, unless they are or may not be; return whether they are."""
+    if table.stopped == 0 and table.stops > 0:
+        if heap.memory.stop_others() == 0:
+            table.stopped = 1
+            table.since = heap.memory.clock()
+        table.stops = table.stops - 1 if table.stopped != 0 else 0
+    return table.stopped != 0
+
+
+def let_go(heap, table):
+    if table.stopped != 0:
+        heap.memory.resume_others()
+        table.stopped = 0
+
+
+def let_go_in_time(heap, table):
+    if table.stopped != 0 and heap.memory.clock() - table.since > STOP:
+        let_go(heap, table)
+
+
+# --- what to mesh
 
 
 def give_up_waiting(heap, home):
@@ -133,17 +170,18 @@ def enter_pages(heap, home, table):
         slab = home.partial[size_class]
         while slab:
             if is_candidate(slab):
-                heal(heap, slab)
+                heal(heap, table, slab)
                 page = enter_slab(table, slab, page)
             slab = slab.next
 
 
-def heal(heap, slab):
+def heal(heap, table, slab):
     """Let a page that is alone with its frame have all of it."""
     for number in range(meshes.PAGES):
         if meshes.is_meshed(slab, number) and meshes.is_alone(heap, meshes.place_of(slab, number)):
-            if meshes.part(heap, slab, number, 1):
+            if holds_others(heap, table) and meshes.part(heap, slab, number, 1):
                 meshes.raise_sunk(slab, number)
+            let_go_in_time(heap, table)
 
 
 def enter_slab(table, slab, page):
@@ -183,10 +221,11 @@ def place_pages(heap, home, table):
     """Let each page find another to share its frame with, those with the least in use first."""
     for used in range(1, PLACES):
         page = table.lists[used]
-        while page and heap.meshes.pages < MAX_PAGES:
+        while page and heap.meshes.pages < MAX_PAGES and (table.stopped != 0 or table.stops > 0):
             if meshes.is_meshed(page.slab, page.number) or not find_partner(heap, home, table, page):
                 table.recent[table.turn] = page
                 table.turn = (table.turn + 1) & (TRIES - 1)
+            let_go_in_time(heap, table)
             page = page.next
 
 
@@ -195,7 +234,11 @@ def find_partner(heap, home, table, page):
     for i in range(TRIES):
         other = table.recent[i]
         if other and are_disjoint(other, page):
-            return has_shared_frame(heap, table, other) and merge(heap, home, table, other, page)
+            return (
+                holds_others(heap, table)
+                and has_shared_frame(heap, table, other)
+                and merge(heap, home, table, other, page)
+            )
     return False
 
 
@@ -283,6 +326,7 @@ def fork_prepare(heap):
     """Copy the shared frames for a child that is about to be forked. The roster and the pages are locked."""
     locks.acquire(heap.memory, heap.meshes.lock)
     heap.meshes.spare = 0
+    heap.meshes.doubtful = 1 if heap.meshes.frames > 0 and not heap.memory.single_threaded() else 0
     if heap.meshes.frames > 0:
         heap.meshes.spare = heap.memory.spare_frames(heap.meshes.frames)
         if heap.meshes.spare != -1:
@@ -299,6 +343,8 @@ def fork_child(heap):
     """Let the child's pages lead to the copies."""
     if heap.meshes.spare != 0:
         for_each_ring(heap, 1)
+    if heap.meshes.doubtful != 0:
+        homes.abandon_others(heap)
     heap.meshes.lock.store(locks.FREE)
 
 
