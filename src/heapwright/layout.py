@@ -26,6 +26,7 @@ from heapwright.memory import Memory
 
 NULL = 0
 WORD = 8
+Accessors = tuple[Callable[["Struct"], Any], Callable[["Struct", Any], None]]  # that read and write one field
 
 
 class Scalar:
@@ -39,6 +40,17 @@ class Scalar:
 
     def write(self, memory: Memory, address: int, value: Any) -> None:
         memory.store(address, self.size, value)
+
+    def accessors(self, offset: int) -> Accessors:
+        size = self.size
+
+        def read(pointer: Struct) -> Any:
+            return pointer.memory.load(pointer.address + offset, size)
+
+        def write(pointer: Struct, value: Any) -> None:
+            pointer.memory.store(pointer.address + offset, size, value)
+
+        return read, write
 
     def __repr__(self) -> str:
         return self.name
@@ -62,6 +74,16 @@ class Pointer:
     def write(self, memory: Memory, address: int, value: Any) -> None:
         memory.store(address, WORD, address_in(value))
 
+    def accessors(self, offset: int) -> Accessors:
+        def read(pointer: Struct) -> Any:
+            memory = pointer.memory
+            return self.struct(memory, memory.load(pointer.address + offset, WORD))
+
+        def write(pointer: Struct, value: Any) -> None:
+            pointer.memory.store(pointer.address + offset, WORD, address_in(value))
+
+        return read, write
+
     def __repr__(self) -> str:
         return self.name
 
@@ -72,8 +94,22 @@ class InPlace:
     size: int
     align: int
 
+    def read(self, memory: Memory, address: int) -> Any:
+        raise NotImplementedError
+
     def write(self, memory: Memory, address: int, value: Any) -> None:
         raise TypeError(f"{self!r} lies in place: assign to what is inside it")
+
+    def accessors(self, offset: int) -> Accessors:
+        at_address = self.read
+
+        def read(pointer: Struct) -> Any:
+            return at_address(pointer.memory, pointer.address + offset)
+
+        def write(pointer: Struct, value: Any) -> None:
+            self.write(pointer.memory, pointer.address + offset, value)
+
+        return read, write
 
 
 class InlineKind(InPlace):
@@ -118,6 +154,8 @@ class AtomicKind(InPlace):
 class ArrayPlace:
     """The elements of an array field, with indexing, length and address."""
 
+    __slots__ = "address", "kind", "memory"
+
     def __init__(self, memory: Memory, address: int, kind: ArrayKind):
         self.memory, self.address, self.kind = memory, address, kind
 
@@ -139,6 +177,8 @@ class ArrayPlace:
 
 class AtomicPlace:
     """A cell that several threads read and write: loads acquire, stores release, the other operations do both."""
+
+    __slots__ = "address", "cell", "memory"
 
     def __init__(self, memory: Memory, address: int, cell: Any):
         self.memory, self.address, self.cell = memory, address, cell
@@ -165,23 +205,16 @@ class AtomicPlace:
 
 def address_in(value: Any) -> int:
     """The word to store for a number, an address or a pointer."""
-    word: int = value.address if isinstance(value, Struct) else value
+    word: int = value.address if value.__class__ is not int and isinstance(value, Struct) else value
     return word
 
 
-class Field:
-    """One field of a struct: where it lies and what it holds."""
+class Field(property):
+    """One field of a struct: where it lies and what it holds. Python reads a property without a call of its own."""
 
     def __init__(self, name: str, offset: int, kind: Any):
+        super().__init__(*kind.accessors(offset))
         self.name, self.offset, self.kind = name, offset, kind
-
-    def __get__(self, pointer: Struct | None, owner: type[Struct]) -> Any:
-        if pointer is None:
-            return self
-        return self.kind.read(pointer.memory, pointer.address + self.offset)
-
-    def __set__(self, pointer: Struct, value: Any) -> None:
-        self.kind.write(pointer.memory, pointer.address + self.offset, value)
 
 
 class Names:

@@ -138,6 +138,30 @@ def test_a_lazy_page_gets_its_frame_later():
     assert table.entry(4096) == frame >> 12 << 10 | V | R | W | U
 
 
+def test_a_run_of_lazy_pages_is_mapped_and_unmapped_at_once():
+    frames = Frames(8, 4096)
+    table = PageTable(frames, 1)
+    first, border, last = 510 * 4096, 512 * 4096, 515 * 4096
+    assert list(table.runs(first, last)) == [(first, border), (border, last)], "a level has 512 entries"
+    assert table.map_lazily(first, R | W | U, 2) and table.map_lazily(border, R | W | U, 3)
+    assert [address for address, _ in table.pages()] == list(range(first, last, 4096))
+    table.back(border + 4096, frames.take(1))
+    lazy = table.entry(first)
+    assert table.unmap_alike(border, last, lazy) == 1, "the page behind it has a frame"
+    assert table.unmap_alike(first, border, lazy) == 2
+    table.unmap(border + 4096)
+    assert len(table.nodes()) == 3
+    assert table.unmap_alike(border + 2 * 4096, last, lazy) == 1
+    assert table.nodes() == {table.root}
+
+
+def test_a_run_over_a_mapped_page_panics():
+    table = PageTable(Frames(8, 4096), 1)
+    table.map_lazily(2 * 4096, R | W | U)
+    with pytest.raises(KernelPanic, match="remap"):
+        table.map_lazily(0, R | W | U, 3)
+
+
 @given(st.sets(st.integers(0, (1 << 26) - 1), max_size=40))
 def test_pages_are_listed_in_order(numbers):
     frames = Frames(200, 4096)

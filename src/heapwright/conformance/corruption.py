@@ -20,7 +20,7 @@ from heapwright.conformance.worlds import invariants_of
 from heapwright.describe import invariant
 from heapwright.machine import Fault, Heap
 from heapwright.machine.accesses import Access, access_at_work
-from heapwright.machine.memory import UNLIMITED
+from heapwright.machine.checked import UNLIMITED
 from heapwright.spans import FREE, UNUSED
 
 BUDGET = 1000, 3  # accesses of one check: a constant, plus a multiple of those on the sound heap

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 
 from heapwright import layout
-from heapwright.layout import Field, Struct
+from heapwright.layout import InPlace, Scalar, Struct, pointer_to
 from heapwright.machine.memory import View
 from heapwright.machine.source import MACHINERY, Place
 
@@ -24,7 +24,8 @@ ATOMIC_METHODS = {
     View.wait: "wait",
 }
 ATOMIC = {id(method.__code__): name for method, name in ATOMIC_METHODS.items()}
-FIELD_METHODS = {id(Field.__get__.__code__), id(Field.__set__.__code__)}
+KINDS = Scalar("", 8), pointer_to(Struct), InPlace()
+FIELD_METHODS = {id(accessor.__code__) for kind in KINDS for accessor in kind.accessors(0)}
 CHANGES = frozenset({"store", "exchange", "compare_exchange", "add", "fill", "put", "get", "wake"})
 READS = frozenset({"load", "exchange", "compare_exchange", "add", "wait", "put", "get"})
 ANYTHING = -1  # the size of an access to unknown bytes: a kernel call
@@ -76,7 +77,8 @@ def access_at_work(thread: int, operation: str, address: int, size: int, depth: 
             operation, is_atomic = kind, True
         elif id(code) in FIELD_METHODS:
             given = frame.f_locals
-            owner, field, base = type(given["pointer"]), given["self"].name, given["pointer"].address
+            owner, base = type(given["pointer"]), given["pointer"].address
+            field = next(each.name for each in owner if each.offset == given["offset"])
         elif code.co_filename not in MACHINERY:
             break
         if frame.f_back is None:

@@ -21,8 +21,8 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from heapwright.dialect.source import COMPILED_ANEW, INTERFACE
+from heapwright.machine.checked import MAX_WORD, MIN_WORD
 from heapwright.machine.fault import NOWHERE, Fault, Kind
-from heapwright.machine.memory import MAX_WORD, MIN_WORD
 from heapwright.machine.source import PACKAGE
 from heapwright.machine.watchdog import AT_WORK
 from heapwright.reach import reachable

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 from heapwright.errors import suggestion
 from heapwright.layout import Struct, StructMeta
+from heapwright.machine.checked import MAX_WORD, MIN_WORD, UNLIMITED
 from heapwright.machine.fault import NOWHERE, BrokenInvariant, Fault, Kind
 from heapwright.machine.frames import Stop
-from heapwright.machine.memory import MAX_WORD, MIN_WORD, UNLIMITED
 from heapwright.machine.process import Process
 from heapwright.machine.source import ENTRANCES, Place, line_of_error, line_of_function
 from heapwright.machine.watchdog import AT_WORK, WATCHDOG

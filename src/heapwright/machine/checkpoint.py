@@ -21,7 +21,7 @@ from heapwright.machine.memory import ACCOUNT
 from heapwright.machine.process import Process
 
 KEPT_OF_FRAMES = "owners", "users", "_free", "_untouched", "reserved", "peak"
-KEPT_OF_TABLE = "root", "used", "_words"
+KEPT_OF_TABLE = "root", "used", "_words", "_leaves"
 KEPT_OF_SPACE = "brk", "segments", "broken"
 KEPT_OF_PROCESS = "threads_ever", "records", "clock", "_bss"
 KEPT_OF_THREAD = "words", "errno", "call"

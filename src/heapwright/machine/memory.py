@@ -1,19 +1,17 @@
 """The memory as code sees it: every load and store is checked against the page table and the shadow.
 
-A process has two of these views. The allocator's may not touch live payload; the user's may touch nothing else. An
-access is an aligned number of 1, 2, 4 or 8 bytes. The most common accesses, to words that were written before, take the
-fast path at the top of `load` and `store`; all others take the slow path.
+A process has two of these views. The allocator's may not touch live payload; the user's may touch nothing else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from heapwright.machine.callbacks import call_function
+from heapwright.machine.checked import MAX_WORD, MIN_WORD, Checked
 from heapwright.machine.fault import Fault, Kind, diagnose
 from heapwright.machine.names import contents
-from heapwright.machine.pages import Page
-from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, NOT_THE_HEAPS, REPEAT, USER, WRITTEN, codes_with
+from heapwright.machine.shadow import ALLOCATOR, NOT_LIVE, NOT_THE_HEAPS, USER, WRITTEN
 from heapwright.machine.sharing import SharedFrames
 from heapwright.machine.state import RANDOM_BITS, ProcessState
 from heapwright.machine.tails import Tails
@@ -26,130 +24,22 @@ if TYPE_CHECKING:
         return view
 
 
-MIN_WORD, MAX_WORD = -(1 << 63), (1 << 63) - 1
-UNLIMITED = 1 << 62
 INTRUSION = 4096  # bytes
 ACCOUNT = "_held", "_peak_held", "_growths", "_shrinks", "_decommits"  # the account that a view keeps of kernel calls
 NAMES = {ALLOCATOR: "allocator", USER: "user"}
 KEPT = bytes(code & WRITTEN for code in range(256))  # the bits of the shadow's codes that a copy keeps
 
 
-class View(SharedFrames, Tails):
+class View(Checked, SharedFrames, Tails):
     """The `Memory` of heapwright.layout, with the rights of the owner of bytes marked `own`."""
 
     def __init__(self, process: ProcessState, own: int):
         space = process.space
-        self.process, self.own, self.who = process, own, NAMES[own]
+        super().__init__(process, own)
+        self.who = NAMES[own]
         self.PAGE, self.MAX_SBRK = space.page, space.MAX_SBRK
-        self.left = UNLIMITED  # accesses left until a fault reports an endless loop
-        self._shift, self._mask = space.page.bit_length() - 1, space.page - 1
-        self._storable = codes_with(own)
-        self._loadable = codes_with(own | WRITTEN) if space.kernel.unwritten else self._storable
-        self._usual = (own | WRITTEN) * REPEAT
-        self._loadable_words = frozenset(code * REPEAT for code in self._loadable)
-        self._storable_words = frozenset(code * REPEAT for code in self._storable)
-        self._atomic = False
         self._held = self._peak_held = 0
         self._growths = self._shrinks = self._decommits = 0
-        self._table: dict[int, Page] = space.pages
-        process.when_watched.append(self.watch)
-
-    def watch(self) -> None:
-        """Use the fast path only while nobody observes each access."""
-        process = self.process
-        self._table = {} if process.access_observers or process.scheduler else process.space.pages
-
-    # --- loads and stores
-
-    def load(self, address: int, size: int) -> int:
-        if size == 8 and not address & 7:
-            page = self._table.get(address >> self._shift)
-            if page is not None:
-                index = (address & self._mask) >> 3
-                owners = page[1][index]
-                if (owners == self._usual or owners in self._loadable_words) and self.left > 0:
-                    self.left -= 1
-                    return page[0][index]
-        return self._load(address, size)
-
-    def store(self, address: int, size: int, value: int) -> None:
-        if size == 8 and not address & 7:
-            page = self._table.get(address >> self._shift)
-            if page is not None and MIN_WORD <= value <= MAX_WORD:
-                index = (address & self._mask) >> 3
-                owners = page[1][index]
-                if (owners == self._usual or owners in self._storable_words) and self.left > 0:
-                    self.left -= 1
-                    page[0][index] = value
-                    page[1][index] = self._usual
-                    return
-        self._store(address, size, value)
-
-    def _load(self, address: int, size: int) -> int:
-        data, codes, at = self._place("load", address, size)
-        if codes[at : at + size].lstrip(self._loadable):
-            self._refuse("load", address, size)
-        value = int.from_bytes(data[at : at + size], "little", signed=size == 8)
-        self._tell("load", address, size, value)
-        return value
-
-    def _store(self, address: int, size: int, value: int) -> None:
-        data, codes, at = self._place("store", address, size)
-        if codes[at : at + size].lstrip(self._storable):
-            self._refuse("store", address, size)
-        self._fit(address, size, value)
-        data[at : at + size] = int.to_bytes(value, size, "little", signed=size == 8)
-        codes[at : at + size] = bytes([self.own | WRITTEN]) * size
-        self._tell("store", address, size, value)
-
-    def _place(self, operation: str, address: int, size: int) -> tuple[bytearray, bytearray, int]:
-        """The page of an aligned access, and the offset in that page."""
-        self._step(operation, address, size)
-        if size not in (1, 2, 4, 8):
-            raise ValueError(f"an access has 1, 2, 4 or 8 bytes, not {size}")
-        if not MIN_WORD <= address <= MAX_WORD:
-            self._fault(Kind.NUMBER, f"the address {address:#x} needs more than 64 bits", 0, operation)
-        if address & (size - 1):
-            what = f"{self.who} {operation} of {size} bytes at {address:#x}, which is not a multiple of {size}"
-            self._fault(Kind.MISALIGNED, what, address, f"{operation} of {size} bytes")
-        page = self.process.space.reach(address >> self._shift)
-        if page is None:
-            self._refuse(operation, address, size)
-        return page[2], page[3], address & self._mask
-
-    def _fit(self, address: int, size: int, value: int) -> None:
-        minimum, maximum = (MIN_WORD, MAX_WORD) if size == 8 else (0, (1 << 8 * size) - 1)
-        if not minimum <= value <= maximum:
-            bits = "64 bits and a sign" if size == 8 else f"{8 * size} bits"
-            what = f"{self.who} store of {value} at {address:#x}: a number there has {bits}"
-            self._fault(Kind.NUMBER, what, address, f"store of {size} bytes")
-
-    # --- atomic cells
-
-    def exchange(self, address: int, value: int) -> int:
-        old = self.load(address, 8)
-        self._write_through(address, value)
-        return old
-
-    def compare_exchange(self, address: int, expected: int, value: int) -> bool:
-        equal = self.load(address, 8) == expected
-        if equal:
-            self._write_through(address, value)
-        return equal
-
-    def add(self, address: int, value: int) -> int:
-        old = self.load(address, 8)
-        total = (old + value + (1 << 63)) % (1 << 64) - (1 << 63)  # the hardware wraps
-        self._write_through(address, total)
-        return old
-
-    def _write_through(self, address: int, value: int) -> None:
-        """The second half of an atomic operation; no other thread runs between the two halves."""
-        self._atomic = True
-        try:
-            self.store(address, 8, value)
-        finally:
-            self._atomic = False
 
     # --- ranges
 
@@ -379,21 +269,6 @@ class View(SharedFrames, Tails):
 
     def _fault(self, kind: Kind, what: str, address: int, operation: str = "") -> NoReturn:
         raise Fault(kind, what, self.process, address, operation=operation, who=self.who)
-
-    def _step(self, operation: str, address: int, size: int) -> None:
-        self._charge(operation, address)
-        if self.process.scheduler and not self._atomic:
-            self.process.scheduler.step(operation, address, size)
-
-    def _charge(self, operation: str, address: int) -> None:
-        if self.left <= 0:
-            what = f"this {operation} at {address:#x} is one too many: a loop that does not end?"
-            self._fault(Kind.BUDGET, what, address, operation)
-        self.left -= 1
-
-    def _tell(self, operation: str, address: int, size: int, value: Any) -> None:
-        for observer in self.process.access_observers:
-            observer(operation, address, size, value, self.who)
 
 
 OWNED = {own: bytes(code | own for code in range(256)) for own in NAMES}

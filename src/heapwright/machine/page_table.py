@@ -35,6 +35,8 @@ class PageTable:
         self.bits = self.shift - 3  # bits of the index into one level
         self.used: dict[int, int] = {}  # node frame -> the number of its entries that are not 0
         self._words: dict[int, memoryview] = {}
+        self._leaves: dict[int, int] = {}  # the nodes of the last level, by their addresses without the lowest bits
+        self._reach = self.shift + self.bits  # bits of an address that one of them decides
         self.root = self._new_node()
         if not self.root:
             raise MemoryError("there is no frame for a page table")
@@ -44,15 +46,8 @@ class PageTable:
 
     def entry(self, address: int) -> int:
         """The leaf entry of an address, 0 if it has none."""
-        node = self.root
-        if not node:
-            return 0  # the process is gone
-        for level in (2, 1):
-            entry = self._words[node][self.index(level, address)]
-            if entry == 0:
-                return 0
-            node = self._target(entry)
-        return self._words[node][self.index(0, address)]
+        node = self._leaves.get(address >> self._reach)
+        return self._words[node][self.index(0, address)] if node else 0
 
     def translate(self, address: int) -> int:
         """The physical address, or 0 if the page has no frame (walkaddr in xv6 kernel/vm.c)."""
@@ -63,36 +58,42 @@ class PageTable:
         """Map one page to a frame; return False if there is no frame for a level."""
         return self._set(address, frame >> 12 << 10 | flags | V)
 
-    def map_lazily(self, address: int, flags: int) -> bool:
-        """Map one page that gets its frame when it is touched."""
-        return self._set(address, flags | LAZY)
+    def map_lazily(self, address: int, flags: int, count: int = 1) -> bool:
+        """Map pages of one run that get their frames when they are touched."""
+        return self._set(address, flags | LAZY, count)
+
+    def runs(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range whose entries lie in one node."""
+        while first < last:
+            end = min(last, ((first >> self._reach) + 1) << self._reach)
+            yield first, end
+            first = end
 
     def back(self, address: int, frame: int) -> None:
         """Give a lazy page its frame."""
-        node = self._path(address)[-1]
-        index = self.index(0, address)
-        flags = self._words[node][index] & FLAGS & ~(LAZY | RESERVED)
-        self._words[node][index] = frame >> 12 << 10 | flags | V
+        words, index = self._words[self._leaves[address >> self._reach]], self.index(0, address)
+        words[index] = frame >> 12 << 10 | words[index] & FLAGS & ~(LAZY | RESERVED) | V
 
     def change_flags(self, address: int, set_bits: int, clear_bits: int) -> None:
         """Set and clear flags of a page, as uvmclear in xv6 kernel/vm.c does for the page below the stack."""
-        node = self._path(address)[-1]
-        index = self.index(0, address)
-        self._words[node][index] = self._words[node][index] & ~clear_bits | set_bits
+        words, index = self._words[self._leaves[address >> self._reach]], self.index(0, address)
+        words[index] = words[index] & ~clear_bits | set_bits
 
     def unmap(self, address: int) -> int:
         """Remove a page, free the levels that become empty, and return the page's entry."""
-        path = self._path(address)
-        entry = self._words[path[-1]][self.index(0, address)]
+        entry = self.entry(address)
         if entry == 0:
             raise KernelPanic("uvmunmap: not mapped")
-        for level, node in enumerate(reversed(path)):
-            self._words[node][self.index(level, address)] = 0
-            self.used[node] -= 1
-            if self.used[node] or node == self.root:
-                break
-            self._free_node(node)
+        self._clear(address, 1)
         return entry
+
+    def unmap_alike(self, address: int, last: int, entry: int) -> int:
+        """Remove a page with this entry and those behind it, up to one with another; return their number."""
+        words, first = self._words[self._leaves[address >> self._reach]], self.index(0, address)
+        entries = words[first : first + (last - address >> self.shift)].tolist()
+        count = next((number for number, other in enumerate(entries) if other != entry), len(entries))
+        self._clear(address, count)
+        return count
 
     def frame_of(self, entry: int) -> int:
         """The frame of a leaf entry, 0 if it has none."""
@@ -113,32 +114,53 @@ class PageTable:
         self._free_node(self.root)
         self.root = 0
 
-    def _set(self, address: int, entry: int) -> bool:
-        path = self._path(address)
-        if len(path) == LEVELS and self._words[path[-1]][self.index(0, address)]:
-            raise KernelPanic("mappages: remap")
-        fresh = self._extend(path, address)
-        if fresh is None:
+    def _set(self, address: int, entry: int, count: int = 1) -> bool:
+        """Fill a run of entries; return False if there is no frame for a level."""
+        node = self._leaves.get(address >> self._reach) or self._extend(self._path(address), address)
+        if not node:
             return False
-        self._words[path[-1]][self.index(0, address)] = entry
-        self.used[path[-1]] += 1
+        words, first = self._words[node], self.index(0, address)
+        if words[first : first + count].tobytes().strip(b"\0"):
+            raise KernelPanic("mappages: remap")
+        words[first : first + count] = repeated(entry, count)
+        self.used[node] += count
         return True
 
-    def _extend(self, path: list[int], address: int) -> list[int] | None:
-        """Add the missing levels to a path; without enough frames, add nothing and return None."""
+    def _extend(self, path: list[int], address: int) -> int:
+        """Add the missing levels to a path and return the last; without enough frames, add nothing and return 0."""
         fresh: list[int] = []
         for _ in range(LEVELS - len(path)):
             fresh.append(self._new_node())
             if not fresh[-1]:
                 for node in fresh[:-1]:
                     self._free_node(node)
-                return None
+                return 0
         for node in fresh:
             level = LEVELS - len(path)
             self._words[path[-1]][self.index(level, address)] = node >> 12 << 10 | V
             self.used[path[-1]] += 1
             path.append(node)
-        return fresh
+        self._leaves[address >> self._reach] = path[-1]
+        return path[-1]
+
+    def _clear(self, address: int, count: int) -> None:
+        """Empty a run of entries, and free the levels that become empty."""
+        node, first = self._leaves[address >> self._reach], self.index(0, address)
+        self._words[node][first : first + count] = repeated(0, count)
+        self.used[node] -= count
+        if not self.used[node]:
+            self._prune(address)
+
+    def _prune(self, address: int) -> None:
+        """Free the empty levels that lead to an address."""
+        path = self._path(address)
+        del self._leaves[address >> self._reach]
+        for level, (node, above) in enumerate(zip(path[:0:-1], path[-2::-1], strict=True), 1):
+            if self.used[node]:
+                break
+            self._free_node(node)
+            self._words[above][self.index(level, address)] = 0
+            self.used[above] -= 1
 
     def _path(self, address: int) -> list[int]:
         """The existing nodes on the path to an address."""
@@ -173,3 +195,7 @@ class PageTable:
     def _free_node(self, node: int) -> None:
         del self.used[node], self._words[node]
         self.frames.give(node)
+
+
+def repeated(entry: int, count: int) -> memoryview:
+    return memoryview(entry.to_bytes(8, "little") * count).cast("Q")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from heapwright.machine.kernel import Kernel
 from heapwright.machine.page_table import LAZY, RESERVED, PageTable, R, U, V, W
 from heapwright.machine.shadow import Shadow
 
-# A page that may be read and written: its words, their shadow codes, and both again as bytes.
-Page = tuple[memoryview, memoryview, bytearray, bytearray]
+# A page that may be read and written: by the size of an access, its numbers of that size and their shadow codes.
+# Those of 2 and 4 bytes are there only once they were needed.
+Page = dict[int, tuple[Any, Any]]
+FORMATS: dict[int, tuple[Literal["H", "I", "q"], Literal["H", "I", "Q"]]] = {
+    2: ("H", "H"),
+    4: ("I", "I"),
+    8: ("q", "Q"),
+}
 
 
 class Pages:
@@ -50,9 +58,9 @@ class Pages:
         return False
 
     def _map_lazily(self, first: int, last: int, flags: int) -> bool:
-        for address in range(first, last, self.page):
-            if not self.table.map_lazily(address, flags):
-                for mapped in range(first, address, self.page):
+        for start, end in self.table.runs(first, last):
+            if not self.table.map_lazily(start, flags, (end - start) // self.page):
+                for mapped in range(first, start, self.page):
                     self.table.unmap(mapped)
                 return False
         return True
@@ -65,6 +73,19 @@ class Pages:
             if self.table.entry(address):
                 self._release_page(address)
         return True
+
+    def _release_mapped(self, first: int, last: int) -> None:
+        """Unmap pages that are all mapped; those that nobody touched go many at a time."""
+        while first < last:
+            entry = self.table.entry(first)
+            if entry & V or not entry:
+                self._release_page(first)
+                first += self.page
+            else:
+                count = self.table.unmap_alike(first, last, entry)
+                self.frames.unreserve(count if entry & RESERVED else 0)
+                self.shadow.drop(first // self.page, count)
+                first += count * self.page
 
     def _release_page(self, address: int) -> None:
         entry = self.table.unmap(address)
@@ -93,7 +114,8 @@ class Pages:
         if entry & (V | R | W | U) != V | R | W | U:
             return None
         data, codes = self.frames.bytes_of(self.table.frame_of(entry)), self.shadow.own_page(number)
-        page = self.pages[number] = (memoryview(data).cast("q"), memoryview(codes).cast("Q"), data, codes)
+        page = self.pages[number] = {1: (data, codes)}
+        add_numbers(page, 8)
         return page
 
     def _touch(self, address: int) -> int:
@@ -120,3 +142,9 @@ class Pages:
 
     def meet_unmapped(self, address: int) -> None:
         """Handle an access to an address without a page: the process ends, and the kernel goes on."""
+
+
+def add_numbers(page: Page, size: int) -> None:
+    """Let a page have its numbers of one more size."""
+    numbers, codes = FORMATS[size]
+    page[size] = memoryview(page[1][0]).cast(numbers), memoryview(page[1][1]).cast(codes)

@@ -12,12 +12,14 @@ memory that no one may touch: beyond the break, text, unmapped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
+from itertools import chain, repeat
 
 ALLOCATOR, USER, WRITTEN, FREED = 1, 2, 4, 8
 CODES = range(16)
-REPEAT = 0x0101010101010101  # a code times this is a word full of the code
+SIZES = 1, 2, 4, 8  # of an access, in bytes
+REPEAT = {size: int.from_bytes(bytes([1]) * size) for size in SIZES}  # a code times this: a number full of the code
 
 
 def codes_with(wanted: int, unwanted: int = 0) -> bytes:
@@ -70,11 +72,12 @@ class Shadow:
         return codes
 
     def fill(self, address: int, size: int, code: int) -> None:
+        pages, page, full = self.pages, self.page, self._uniform[code]
         for number, start, end in self.pieces(address, size):
-            if end - start == self.page and not isinstance(self.pages.get(number), bytearray):
-                self.pages[number] = self._uniform[code]
+            if end - start == page and pages.get(number).__class__ is not bytearray:
+                pages[number] = full
             else:
-                self.own_page(number)[start:end] = self._uniform[code][start:end]
+                self.own_page(number)[start:end] = full[start:end]
 
     def read(self, address: int, size: int) -> bytes:
         zeros = self._uniform[0]
@@ -95,9 +98,10 @@ class Shadow:
                 own = self.own_page(number)
                 own[start:end] = own[start:end].translate(table)
 
-    def drop(self, number: int) -> None:
-        """Forget a page that is no longer mapped."""
-        self.pages.pop(number, None)
+    def drop(self, first: int, count: int = 1) -> None:
+        """Forget pages that are no longer mapped."""
+        for number in range(first, first + count):
+            self.pages.pop(number, None)
 
     def drop_from(self, number: int) -> None:
         self.pages = {n: codes for n, codes in self.pages.items() if n < number}
@@ -119,11 +123,12 @@ class Shadow:
         twin.pages = {n: bytearray(codes) if isinstance(codes, bytearray) else codes for n, codes in self.pages.items()}
         return twin
 
-    def pieces(self, address: int, size: int) -> Iterator[tuple[int, int, int]]:
+    def pieces(self, address: int, size: int) -> Iterable[tuple[int, int, int]]:
         """The pages of a range, each with its part that lies in the range."""
-        end = address + size
-        while address < end:
-            number, start = divmod(address, self.page)
-            stop = min(self.page, start + end - address)
-            yield number, start, stop
-            address += stop - start
+        page = self.page
+        number, start = divmod(address, page)
+        if start + size <= page:
+            return ((number, start, start + size),) if size > 0 else ()
+        last, end = divmod(address + size, page)
+        whole = zip(range(number + 1, last), repeat(0), repeat(page))
+        return chain(((number, start, page),), whole, ((last, 0, end),) if end else ())

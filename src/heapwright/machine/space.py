@@ -190,8 +190,7 @@ class Space(Pages):
 
     def unmap_mappings(self, first: int, last: int) -> None:
         for start, end in self.mappings.inside(first, last):
-            for page in range(start, end, self.page):
-                self._release_page(page)
+            self._release_mapped(start, end)
             self.mappings.cut(start, end)
 
     def mremap(self, address: int, old_size: int, new_size: int, may_move: int, own: int = ALLOCATOR) -> int:
@@ -221,8 +220,7 @@ class Space(Pages):
         if not target or not self._map_mapping(target + old_size, target + new_size):
             return -1
         if not self._map_lazily(target, target + old_size, R | W | U):
-            for page in range(target + old_size, target + new_size, self.page):
-                self._release_page(page)
+            self._release_mapped(target + old_size, target + new_size)
             return -1
         for offset in range(0, old_size, self.page):
             self._move_page(address + offset, target + offset)

@@ -116,7 +116,7 @@ class ProcessState:
         space = self.space
         page = space.pages.get(number)
         if page is not None:
-            return bytes(page[2][start:stop])
+            return bytes(page[1][0][start:stop])
         frame = space.table.frame_of(space.table.entry(number * space.page))
         return bytes(self.kernel.frames.bytes_of(frame)[start:stop]) if frame else bytes(stop - start)
 
@@ -127,7 +127,7 @@ class ProcessState:
             if page is None:
                 raise Fault(Kind.MEMORY, f"no frame for {number * self.space.page:#x}", self, number * self.space.page)
             at = number * self.space.page + start - address
-            page[2][start:stop] = data[at : at + stop - start]
+            page[1][0][start:stop] = data[at : at + stop - start]
 
     # --- watching
 

@@ -23,9 +23,9 @@ import greenlet
 
 from heapwright.layout import Struct
 from heapwright.machine.accesses import ANYTHING, Access, access_at_work, expected_at_work
+from heapwright.machine.checked import UNLIMITED
 from heapwright.machine.fault import Fault, Kind
 from heapwright.machine.heap import Heap
-from heapwright.machine.memory import UNLIMITED
 from heapwright.machine.names import named
 from heapwright.machine.process import Process
 from heapwright.machine.races import Clocks, Race, words_of
@@ -202,7 +202,7 @@ class Threads:
     def _state(self) -> int:
         """A hash of the heap: it very likely differs for heaps that differ."""
         space, live = self.process.space, self.process.blocks.live.values()
-        pages = [(number, bytes(page[2]), bytes(page[3])) for number, page in sorted(space.pages.items())]
+        pages = [(number, *map(bytes, space.pages[number][1])) for number in sorted(space.pages)]
         blocks = sorted((block.address, block.size) for block in live)
         words = [tuple(task.thread.words) for task in self.tasks]
         return hash((tuple(pages), tuple(blocks), tuple(words), tuple(space.segments), tuple(space.mappings)))

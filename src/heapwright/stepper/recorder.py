@@ -242,7 +242,7 @@ class Recorder:
         pages, zeros, reached = self.state.pages, self.state.zeros, self.process.space.pages
         for number in numbers:
             page = reached.get(number)
-            new = page[2] if page else self.process.peek(number * self.state.page, self.state.page)
+            new = page[1][0] if page else self.process.peek(number * self.state.page, self.state.page)
             old = pages.get(number, zeros)
             if new != old:
                 change.pages[number] = difference(old, new)
