@@ -7,6 +7,7 @@ from wrights import slab_of
 from heapwright import allocator
 from heapwright.allocators import wright
 from heapwright.allocators.wright import reserve, tiles
+from heapwright.machine import start
 from heapwright.spans import USED
 
 DESIGN = allocator.load("wright")
@@ -14,6 +15,12 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 # --- the reserve
+
+
+@pytest.fixture
+def heap():
+    """Megabytes come and go here that nobody reads, so the machine does not fill them with junk."""
+    return start(DESIGN, junk=False)
 
 
 def swing(heap, blocks=75):
