@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
 from heapwright.errors import UserError
-from heapwright.lab.collector import MAX_AHEAD, MIN_AHEAD, Collector
+from heapwright.lab.collector import MAX_AHEAD, MIN_AHEAD, UNASKED, Collector
 from heapwright.traces import raw
 
 pytest.importorskip("numba")
@@ -33,6 +34,20 @@ def test_the_kernel_knows_who_has_opened_the_ring(collector):
         with collector.path.open("r+b"):
             assert not collector.is_alone
         assert collector.is_alone
+
+
+def test_a_pass_is_due_when_a_chunk_is_taken_or_a_phase_begins(collector, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    assert collector.is_due()
+    for change in (collector._header.tickets, collector._header.phase):
+        collector.make_pass()
+        assert not collector.is_due()
+        change.store(change.load() + 1)
+        assert collector.is_due()
+    collector.make_pass()
+    now[0] += UNASKED
+    assert collector.is_due()
 
 
 def test_chunks_stay_ahead_of_tickets(collector):

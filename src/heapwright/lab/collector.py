@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MIN_AHEAD, MAX_AHEAD = 256, 2048  # chunks that are offered and not yet taken
 FIRST = 32  # chunks that are there when the program starts; the kernel takes 20 µs for each
 SHORTEST, LONGEST = 0.001, 0.01  # seconds between two passes
+UNASKED = 0.05  # seconds without a pass, if no chunk is taken: a pass takes 200 µs of the processor
 LONGEST_OF_SAMPLE = 0.05  # a sample fills no chunk in this time, and a pass takes as long as many requests
 SPARE, SPARE_PART = 64 * 1024, 8  # to leave free on the disk: bytes, and an eighth of what is written
 WAITING = 4  # bytes of the trace for an event that is not written yet
@@ -91,7 +92,7 @@ class Collector:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._error: Exception | None = None
-        self._taken = 0
+        self._taken, self._unasked = 0, 0.0
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER)
             os.fchmod(self._file, EVERYBODY if by_all_users else OWNER)
@@ -183,13 +184,20 @@ class Collector:
             while not self._header.tickets.load() and not self._ending.wait(pause):
                 pause = min(2 * pause, self._longest)
             while not self._ending.wait(pause):
-                pause = SHORTEST if self.make_pass() else min(2 * pause, self._longest)
+                if self.is_due():
+                    pause = SHORTEST if self.make_pass() else min(2 * pause, self._longest)
         except Exception as error:  # to be raised in the caller's thread
             self._error = error
             self._stop(raw.LATE)
 
+    def is_due(self) -> bool:
+        """Whether a pass is due: a chunk was taken or a phase began since the last one, or that was long ago."""
+        is_asked = self._header.tickets.load() != self._taken or self._header.phase.load() != self.phases.last
+        return is_asked or time.monotonic() >= self._unasked
+
     def make_pass(self) -> bool:
         """Convert what is there, and offer chunks. Returns whether the program is busy."""
+        self._unasked = time.monotonic() + UNASKED
         self.phases.look()
         self._convert()
         if self._stopped() == raw.SPENT:
