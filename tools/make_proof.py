@@ -1,8 +1,4 @@
-"""Make the tables of docs/proof.md from what docs/proof keeps, after measuring the named allocators anew.
-
-`make_proof.py hoard slab` measures two, eight minutes for each, and keeps what they reached. Without a name, nothing is
-measured.
-"""
+"""Make the tables of docs/proof.md from what docs/proof keeps. The named allocators (or all) are measured before."""
 
 from __future__ import annotations
 
@@ -18,8 +14,10 @@ from typing import Any
 
 from heapwright.allocators import ALLOCATORS
 from heapwright.conformance.proof import Judged, measured
+from heapwright.errors import UserError
 
 KEPT, PAGE = Path("docs", "proof"), Path("docs", "proof.md")
+JUDGED = KEPT / "judged.toml"
 MADE = re.compile(r"(<!-- (\w+): made by tools/make_proof.py -->\n).*?(?=<!-- end -->)", re.S)
 
 
@@ -27,16 +25,9 @@ def problems(root: Path) -> list[str]:
     return [] if (root / PAGE).read_text() == page(root) else [f"{PAGE} is not current: run tools/make_proof.py"]
 
 
-# --- measuring
-
-
 def measure(root: Path, spec: str, moment: dict[str, str]) -> None:
-    found = moment | measured(spec, judged(root))
+    found = moment | measured(spec, Judged.read(root / JUDGED))
     (root / KEPT / f"{spec}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-
-
-def judged(root: Path) -> Judged:
-    return Judged.read(root / KEPT / "judged.toml")
 
 
 def stamp(root: Path) -> dict[str, str]:
@@ -46,12 +37,9 @@ def stamp(root: Path) -> dict[str, str]:
     return {"date": date.today().isoformat(), "commit": commit}
 
 
-# --- the page
-
-
 def page(root: Path) -> str:
     kept = {name: json.loads((root / KEPT / f"{name}.json").read_text()) for name in ALLOCATORS}
-    for name, share in judged(root).min_killed.items():
+    for name, share in Judged.read(root / JUDGED).min_killed.items():
         kept[name]["share"] = f"{share:.0%}"
     tables = {each.__name__: each for each in (runs, sequences, schedules, invariants, mutants)}
     return MADE.sub(lambda found: found[1] + "".join(tables[found[2]](kept)), (root / PAGE).read_text())
@@ -92,18 +80,18 @@ def invariants(kept: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="an allocator, or `all`")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="an allocator, or all")
     parser.add_argument("--check", action="store_true", help="only say whether the page is current")
-    arguments = parser.parse_args()
-    for name in set(arguments.names) - {*ALLOCATORS, "all"}:
-        parser.error(f"no allocator is named {name}: there are {', '.join(ALLOCATORS)}")
-    root = Path(__file__).resolve().parent.parent
+    arguments, root = parser.parse_args(), Path(__file__).resolve().parent.parent
     if arguments.check:
         sys.exit("\n".join(problems(root)) or 0)
     moment = stamp(root)
-    for name in ALLOCATORS if "all" in arguments.names else arguments.names:
-        measure(root, name, moment)
+    try:
+        for name in ALLOCATORS if "all" in arguments.names else arguments.names:
+            measure(root, name, moment)
+    except UserError as error:
+        parser.error(str(error))
     (root / PAGE).write_text(page(root))
 
 
