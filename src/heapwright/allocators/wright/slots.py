@@ -15,7 +15,7 @@ Page faults dominate the cost of huge blocks, so freed ranges are kept for later
 multiple of 1 MiB, for kept ranges that touch merge.
 A request takes the lower part of the range that fits best, up to a multiple of 1 MiB, and so does a segment. What is
 too much (reserve) goes back to the kernel, from the highest range on. If the kernel refuses to unmap a range, its
-frames are released and it stays kept. A hardened heap protects what it keeps, so that an access after the free faults.
+frames are released and it stays kept. A hardened heap protects the start of what it keeps: an access there faults.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ BUCKETS = 64
 NOTES_MAGIC = 0x5716_0A11_F0E1_0003
 MAX_RANGES = 64
 LOG2_MISFIT = 3
+CLOSED = 1 << 17  # bytes at the start of a kept range: to close all of it takes a hundred microseconds
 LOG2_SEGMENT = bits.floor_log2(records.SEGMENT)
 
 
@@ -182,7 +183,8 @@ def widen(heap, freed):
 def keep(heap, freed):
     """Keep a range, and merge it with its neighbours."""
     if hardened.IS_HARDENED:
-        heap.memory.protect(freed.start, freed.size, 1)  # if the kernel refuses, accesses are not noticed
+        # If the kernel refuses, accesses are not noticed.
+        heap.memory.protect(freed.start, min(freed.size, CLOSED), 1)
     link(heap.huge, freed)
     absorb(heap, freed)
     if freed.next:
