@@ -152,7 +152,7 @@ Pages = dict[int, bytes]
 def pages_of(heap: Heap) -> Pages:
     """The pages with the heap's own words, and the touched pages of its memory."""
     page, extents = heap.process.space.page, heap.extents()
-    pages = {number * page: data for number, (_, _, data, _) in heap.process.space.pages.items()}
+    pages = {number * page: views[1][0] for number, views in heap.process.space.pages.items()}
     mine = [heap.words // page * page]
     mine += [at for at in pages if any(start < at + page and at < end for start, end in extents)]
     return {at: bytes(pages.get(at, b"")) for at in mine}
