@@ -78,7 +78,6 @@ from heapwright.allocators.wright import (
     copies,
     hardened,
     homes,
-    huge_ends,
     huge_ranges,
     inspect,
     lives,
@@ -265,23 +264,7 @@ def alloc_sealed(heap, size, align):
 
 def alloc_carefully(heap, size, align):
     """The same for any request, and with a report of a block that was written to."""
-    return NULL if bits.is_absurd(size, align) else seal_new(heap, take(heap, seals.padded(size), align), size)
-
-
-def seal_new(heap, address, size):
-    """Prepare a block, which may have more room than its caller needs, or NULL."""
-    if address == NULL:
-        return NULL
-    if bits.is_aligned(address, records.SEGMENT):
-        huge_ends.close(heap, address, size)
-        return address
-    run = records.head_of(records.record_of(heap, address))
-    if records.is_slab(run):
-        seals.require_clear(heap, address, run.size)
-        seals.close(heap.memory, address, run.size, size)
-    else:
-        seals.close_large(heap, address, run, size)
-    return address
+    return NULL if bits.is_absurd(size, align) else claims.seal_new(heap, take(heap, seals.padded(size), align), size)
 
 
 def dealloc_sealed(heap, address, size, align):
@@ -298,7 +281,7 @@ def dealloc_sealed(heap, address, size, align):
 def dealloc_carefully(heap, address, size, align):
     """The same for any address, with a report of what is wrong."""
     if bits.is_aligned(address, records.SEGMENT):
-        claims.require_size(heap, address, size, huge_ends.checked(heap, address))
+        claims.require_size(heap, address, size, claims.checked_size(heap, address))
         put(heap, address)
         return
     run = records.head_of(claims.live_record(heap, address))
@@ -349,7 +332,7 @@ def realloc_sealed(heap, address, align, new_size):
     if resize_sealed(heap, address, size, new_size):
         return address
     most = with_headroom(claims.room_at(heap, address), new_size)
-    target = seal_new(heap, take(heap, seals.padded(most), align), new_size)
+    target = claims.seal_new(heap, take(heap, seals.padded(most), align), new_size)
     if target == NULL:
         target = alloc(heap, new_size, align)
     if target != NULL:
@@ -363,7 +346,7 @@ def resize_sealed(heap, address, size, new_size):
     if bits.is_aligned(address, records.SEGMENT) or not records.is_slab(records.record_of(heap, address)):
         if not resize(heap, address, seals.padded(new_size)):
             return False
-        seal_new(heap, address, new_size)
+        claims.seal_new(heap, address, new_size)
         return True
     run = records.head_of(records.record_of(heap, address))
     room = run.size - hardened.SEAL

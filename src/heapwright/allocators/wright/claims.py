@@ -1,9 +1,10 @@
-"""What wright says of an address, and of a size, that a caller claims to be a live block's."""
+"""What wright knows of a live block: whether what a caller claims of it is true, and how a hardened one is sealed."""
 
 from __future__ import annotations
 
 from heapwright import bits
 from heapwright.allocators.wright import hardened, homes, huge_ends, huge_ranges, known_segments, records, seals
+from heapwright.layout import NULL
 
 
 def live_record(heap, address):
@@ -80,3 +81,19 @@ def room_of_sound(heap, home, address, said):
     if said not in (0, size) or offset != 0 and not seals.has_good_neighbour(heap.memory, key, address):
         return -1
     return room if seals.is_quickly_whole(heap.memory, address, room, size, word) else -1
+
+
+def seal_new(heap, address, size):
+    """Prepare a block, which may have more room than its caller needs, or NULL."""
+    if address == NULL:
+        return NULL
+    if bits.is_aligned(address, records.SEGMENT):
+        huge_ends.close(heap, address, size)
+        return address
+    run = records.head_of(records.record_of(heap, address))
+    if records.is_slab(run):
+        seals.require_clear(heap, address, run.size)
+        seals.close(heap.memory, address, run.size, size)
+    else:
+        seals.close_large(heap, address, run, size)
+    return address
