@@ -26,7 +26,7 @@ MAX_TRIED = 60  # mutants
 # checks do not boot: tests/allocators/test_two_gibibytes.py covers them. fast_bins.py belongs to a variant of ptmalloc:
 # tests/allocators/test_originals.py and tests/allocators/test_ptmalloc_236.py cover it. Those of wright belong to its
 # variants: tests/allocators/test_wright_hardened.py and tests/allocators/test_wright_meshed.py cover them.
-OF_WRIGHTS_VARIANTS = ("hardened", "known_segments", "meshes", "meshing", "seals")
+OF_WRIGHTS_VARIANTS = ("hardened", "huge_ends", "known_segments", "meshes", "meshing", "seals", "zeros")
 NOT_COUNTED = ("parts/breaks.py", "ptmalloc/fast_bins.py", *(f"wright/{name}.py" for name in OF_WRIGHTS_VARIANTS))
 
 
