@@ -166,6 +166,15 @@ def test_the_lowest_tiles_serve_first(heap):
     assert heap.alloc(40 * KIB) == blocks[1]
 
 
+def test_a_full_segment_serves_again_when_a_run_of_it_is_free(heap):
+    blocks = [heap.alloc(140 * KIB) for _ in range(14)]  # nine tiles each: they fill two segments
+    heap.dealloc(max(blocks))
+    assert heap.alloc(40 * KIB) == max(blocks), "there is no room in the lower segment"
+    heap.dealloc(min(blocks))
+    heap.check()
+    assert heap.alloc(140 * KIB) == min(blocks)
+
+
 def test_dirty_tiles_serve_before_fresh_ones(heap):
     first, second = heap.alloc(40 * KIB), heap.alloc(40 * KIB)
     heap.dealloc(first)
