@@ -2,7 +2,9 @@
 
 import pytest
 
+from heapwright.layout import Array, Struct, Word
 from heapwright.machine import Fault, Kernel, Kind, Process
+from heapwright.machine.accesses import access_at_work
 from heapwright.machine.checkpoint import Checkpoint
 from heapwright.machine.page_table import R, U, V, W, X
 
@@ -306,6 +308,19 @@ def test_observers_see_accesses_and_calls_until_they_stop(running):
         ("fill", start, 16, 1, "allocator"),
         ("copy", start + 16, 8, start, "allocator"),
     ]
+
+
+class Variant(Struct):
+    missing: Array[Word, 0]  # as in a variant that has no such field
+    present: Word
+
+
+def test_a_field_behind_one_without_room_is_called_by_its_own_name(running):
+    fields = []
+    stop = running.observe(lambda *what: fields.append(access_at_work(0, *what[:3], depth=3).field), lambda *what: None)
+    Variant(running.memory, running.sbrk(64)).present = 1
+    stop()
+    assert fields == ["present"]
 
 
 class Recorder:

@@ -78,7 +78,7 @@ def access_at_work(thread: int, operation: str, address: int, size: int, depth: 
         elif id(code) in FIELD_METHODS:
             given = frame.f_locals
             owner, base = type(given["pointer"]), given["pointer"].address
-            field = next(each.name for each in owner if each.offset == given["offset"])
+            field = next(each.name for each in owner if each.offset == given["offset"] and each.kind.size)
         elif code.co_filename not in MACHINERY:
             break
         if frame.f_back is None:
