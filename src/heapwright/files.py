@@ -14,8 +14,8 @@ from heapwright.errors import UserError
 
 def check_output(path: Path) -> None:
     """Raise UserError, before any work is done, if no file can be written at a path."""
-    if str(path) == "-":
-        raise UserError("'-' names no file, and nothing is written to standard output: name a file (./- is one)")
+    if str(path) in ("-", "--"):
+        raise UserError(f"'{path}' names no file, and nothing is written to standard output: name a file")
     try:
         path = path.resolve()
         if path.exists() and not path.is_file():

@@ -175,6 +175,7 @@ def test_what_is_no_number_is_refused(one_line, line):
     ("place", "complaint"),
     [
         ("-", "'-' names no file"),
+        ("--", "'--' names no file"),  # `record -o -- ls`, where the trace was forgotten
         ("/dev/full", "/dev/full: cannot be written: it is not a regular file"),
         ("/nowhere/x.hwt", "there is no folder /nowhere to write x.hwt to"),
         ("rep/x.hwt", "there is no folder "),
