@@ -1,4 +1,4 @@
-"""The work of `heapwright record`. It needs no click, whose import a program would have to wait for."""
+"""The work of `heapwright record`. It does not import click, because the program would have to wait for that."""
 
 from __future__ import annotations
 

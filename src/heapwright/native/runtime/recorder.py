@@ -133,8 +133,8 @@ def has_room_for_two(chunk):
 def next_stamp():
     """A number above those of all records that are written already.
 
-    The only thread that has ever made a call need not wait for its earlier loads, as `ticks` does. A block that another
-    thread made is read before `threads` is, and that thread had its number before the block.
+    `ticks` waits for the thread's earlier loads. While one thread alone has made calls, that is not necessary. Another
+    thread is counted before it has its first block, and whoever has such a block sees the new count.
     """
     state = recorder()
     if state.has_clock:

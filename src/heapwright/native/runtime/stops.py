@@ -10,8 +10,8 @@
     makes the number even, wakes them      -->    its handler returns; most system calls start anew
     waits until all have left, so that each runs before the next stop
 
-A thread has arrived in its own code, so the kernel does not write for it meanwhile. All have arrived when their count
-and the stopper make up what the kernel counts as threads: then nobody is left who could start another one.
+A thread has arrived in its own code, so the kernel does not write for it meanwhile. All have arrived when their count,
+plus the stopper, is the kernel's count of threads: then nobody is left who could start another one.
 
 SIGURG is ignored by default. So a signal that is seen late, even after an exec, ends no program, and debuggers let it
 pass. A process that uses SIGURG is not stopped, nor one in which some thread blocks it, nor the child of a vfork: its
