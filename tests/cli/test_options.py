@@ -175,7 +175,6 @@ def test_what_is_no_number_is_refused(one_line, line):
     ("place", "complaint"),
     [
         ("-", "'-' names no file"),
-        ("--", "'--' names no file"),  # `record -o -- ls`, where the trace was forgotten
         ("/dev/full", "/dev/full: cannot be written: it is not a regular file"),
         ("/nowhere/x.hwt", "there is no folder /nowhere to write x.hwt to"),
         ("rep/x.hwt", "there is no folder "),
@@ -183,6 +182,10 @@ def test_what_is_no_number_is_refused(one_line, line):
 )
 def test_a_place_where_nothing_can_be_written_is_refused_before_any_work(one_line, line, place, complaint):
     assert complaint in one_line(line.format(place))
+
+
+def test_a_trace_that_was_forgotten_is_missed(one_line):
+    assert "'--' names no file" in one_line("record -o -- ls")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
