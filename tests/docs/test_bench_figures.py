@@ -123,6 +123,13 @@ def test_the_means_of_wright(group: str, what: str) -> None:
     assert measured in figures(label) or (group, what) == ("pairs", "memory")
 
 
+@pytest.mark.parametrize(("label", "what"), [("time", "time"), ("memory", "resident")])
+def test_the_means_of_peers_from_their_sources(label: str, what: str) -> None:
+    means = json.loads((BENCH / "results" / "peers.json").read_text())["means"]
+    names = ("wright", "hoard", "snmalloc", "rpmalloc", "mimalloc3", "mimalloc", "jemalloc", "tcmalloc")
+    assert [f"{means[name]['all'][what]:.2f}" for name in names] in figures(f"{label}, from sources too")
+
+
 @pytest.mark.parametrize(
     ("label", "scenario"),
     [
