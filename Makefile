@@ -27,7 +27,7 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	PYTHONMALLOC=malloc $(HEAPWRIGHT) record -o $(DEMO) -- $(VENV)/bin/python examples/record_me.py
-	$(HEAPWRIGHT) compare $(DEMO) -a linked_list -a kr -a hoard -a system
+	$(HEAPWRIGHT) compare $(DEMO) -a linked_list -a kr -a wright -a system
 	$(HEAPWRIGHT) simulate boxtest -a kr
 
 libraries: $(READY)
