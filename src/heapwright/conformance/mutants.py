@@ -1,9 +1,10 @@
 """Mutants: the source of an allocator with one small bug planted, and the check that kills it.
 
 The bugs: a statement left out, a constant off by one, a comparison reversed or made strict, a condition that never
-holds, plus and minus exchanged, FREE and USED exchanged. Bugs are planted only in code that a request may reach.
-`check` and code that only it uses stay unchanged, and so does code of a shared module that only other allocators use.
-Each mutant is tried in a child process, because it may loop for ever or die.
+holds, plus and minus exchanged, FREE and USED exchanged. Bugs are planted only in code that a request may reach,
+and not in branches that constants switch off: those belong to variants. `check` and code that only it uses stay
+unchanged, and so does code of a shared module that only other allocators use. Each mutant is tried in a child process,
+because it may loop for ever or die.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from hashlib import blake2b
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from heapwright import allocators
-from heapwright.allocator import PACKAGE_FILE
+from heapwright.allocator import PACKAGE_FILE, parse
+from heapwright.conformance.configured import Configured, configured
 from heapwright.conformance.kernel import hungry
 from heapwright.conformance.registry import CHECKS, Check
 from heapwright.conformance.requests import crowd
@@ -32,11 +35,13 @@ from heapwright.conformance.story import Play, Step, busy_day
 from heapwright.conformance.subject import FOLDER, Subject
 from heapwright.conformance.suite import outcome_of
 from heapwright.conformance.verdict import Verdict
-from heapwright.dialect.source import INTERFACE, Program
+from heapwright.dialect.source import INTERFACE
 from heapwright.errors import AllocatorError
 from heapwright.machine.source import file_name
+from heapwright.variants import base_of
 
 REQUESTS = {*INTERFACE, "survey"}
+ASKED_IF_DETECTED = {"expect_size": "wrong size", "expect_room": "copy"}
 SECONDS_EACH = 10.0  # of processor time, for one check of a mutant: more counts as an endless loop
 BUDGET = 100_000  # accesses of a call: more counts as an endless loop
 NOT_KILLERS = ("lint", "numbered_invariants")  # they read the source and would see the mutation
@@ -96,19 +101,21 @@ def mutants_of(subject: Subject) -> Iterator[Mutant]:
     reached = functions_reached(subject)
     for module in subject.modules:
         if module.__file__ and (names := reached.get(Path(module.__file__).resolve())):
-            yield from mutants_in(module.__name__, Path(module.__file__), subject.spec, names)
+            yield from mutants_in(module, subject.spec, names)
 
 
 def functions_reached(subject: Subject) -> dict[Path, set[str]]:
     """The functions of each source that the interface of a stack's lowest module uses."""
     found: dict[Path, set[str]] = {}
-    for key in Program(Path(str(subject.allocator.parts[-1].__file__))).reached(REQUESTS):
+    lowest = subject.allocator.parts[-1]
+    unasked = {name for name, kind in ASKED_IF_DETECTED.items() if kind not in getattr(lowest, "DETECTS", ())}
+    for key in Configured(Path(str(lowest.__file__)), subject.modules).reached(REQUESTS - unasked):
         found.setdefault(key.path, set()).add(key.name)
     return found
 
 
-def mutants_in(name: str, path: Path, spec: str, functions: set[str]) -> Iterator[Mutant]:
-    tree = ast.parse(path.read_text())
+def mutants_in(module: ModuleType, spec: str, functions: set[str]) -> Iterator[Mutant]:
+    tree, path = configured(module), Path(str(module.__file__))
     for function in tree.body:
         if not isinstance(function, ast.FunctionDef) or function.name not in functions:
             continue
@@ -116,7 +123,7 @@ def mutants_in(name: str, path: Path, spec: str, functions: set[str]) -> Iterato
             do()
             source = ast.unparse(ast.fix_missing_locations(tree))
             undo()
-            yield Mutant(name, path, line, f"{function.name}: {what}", source, spec)
+            yield Mutant(module.__name__, path, line, f"{function.name}: {what}", source, spec)
 
 
 def edits_in(function: ast.FunctionDef) -> Iterator[Edit]:
@@ -290,7 +297,8 @@ def planted(mutant: Mutant, folder: Path) -> Subject:
         shutil.copytree(mutant.path.parent, folder)
         place = folder / PACKAGE_FILE
     (folder / mutant.path.name).write_text(mutant.source)
-    return hasty(str(place))
+    lowest = parse(mutant.spec)[-1]
+    return hasty(f"{place}{lowest.removeprefix(base_of(lowest))}")
 
 
 def forget_shared() -> None:

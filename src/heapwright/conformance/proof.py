@@ -24,10 +24,8 @@ SECONDS = 300  # of processor time, to try mutants
 MAX_TRIED = 60  # mutants
 # Files whose mutants are not counted. The steps of breaks.py are for kernels whose sbrk takes an int, which the quick
 # checks do not boot: tests/allocators/test_two_gibibytes.py covers them. fast_bins.py belongs to a variant of ptmalloc:
-# tests/allocators/test_originals.py and tests/allocators/test_ptmalloc_236.py cover it. Those of wright belong to its
-# variants: tests/allocators/test_wright_hardened.py and tests/allocators/test_wright_meshed.py cover them.
-OF_WRIGHTS_VARIANTS = ("hardened", "huge_ends", "known_segments", "meshes", "meshing", "seals", "zeros")
-NOT_COUNTED = ("parts/breaks.py", "ptmalloc/fast_bins.py", *(f"wright/{name}.py" for name in OF_WRIGHTS_VARIANTS))
+# tests/allocators/test_originals.py and tests/allocators/test_ptmalloc_236.py cover it.
+NOT_COUNTED = ("parts/breaks.py", "ptmalloc/fast_bins.py")
 
 
 @dataclass(frozen=True)
