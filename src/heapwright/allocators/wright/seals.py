@@ -328,27 +328,38 @@ def end_wait(heap, home, place):
 
 
 def carve_shuffled(slab, first, count):
-    """List new blocks in a random order, which follows from the secret and the place in the segment.
+    """List new blocks in a random order, which follows from the secret and the place in the segment. The slab has no
+    other free ones.
 
     Their second words hold the order meanwhile (R. Durstenfeld, Algorithm 235: Random permutation, 1964).
     """
     if slab.is_fresh == 0:
         slab.memory.fill(first, count * slab.size, 0)
+    else:
+        # The page that the last block ends in would be read first: a page fault, and one more when it is written.
+        seal_of(slab.memory, first + (count - 1) * slab.size, slab.size).word.store(0)
     state = hardened.key_of(slab.memory, first) ^ (first & (records.SEGMENT - 1))
     for i in range(count):
         nth(slab, first, i).second = i
-    for i in range(count - 1, 0, -1):
+    last = slab.free.at(NULL)
+    for i in range(count - 1, -1, -1):
         state = bits.wrapping_add(state, chance.GAMMA)
-        one, other = nth(slab, first, i), nth(slab, first, chance.below(chance.mixed(state), i + 1))
-        number = one.second
-        one.second = other.second
-        other.second = number
-    for i in range(count):
-        block = nth(slab, first, nth(slab, first, i).second)
-        records.link(block, slab.free)
-        slab.free = block
-    for i in range(count):
-        nth(slab, first, i).second = 0
+        chosen = nth(slab, first, chance.below(chance.mixed(state), i + 1))
+        block = nth(slab, first, take_number(nth(slab, first, i), chosen))
+        if last:
+            records.link(last, block)
+        else:
+            slab.free = block
+        last = block
+    records.link(last, last.at(NULL))
+
+
+def take_number(upper, chosen):
+    """Take the number in a chosen block, and put that of the uppermost one there; that one has none from now on."""
+    number = chosen.second
+    chosen.second = upper.second
+    upper.second = 0
+    return number
 
 
 def nth(slab, first, number):
