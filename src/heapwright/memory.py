@@ -190,3 +190,7 @@ class BufferMemory:
 
     def store(self, address: int, size: int, value: int) -> None:
         self.data[address : address + size] = value.to_bytes(size, "little", signed=size == 8)
+
+
+def prefetch(address: int) -> None:
+    """Have what lies at an address in the processor's cache soon. Nothing need lie there."""

@@ -1,7 +1,7 @@
 """Plain functions of a module as one library, such as the walk of `heapwright inspect` over copies of large heaps.
 
 The module's `COMPILED` names each function, the struct that each argument points to (None for a number), and whether
-the function returns a value.
+the function returns a value. If it has `SLOW_PATHS`, these functions are called, and all others inlined.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def functions_unit(name: str) -> Unit:
         Export(function, over_pointers(getattr(module, function), kinds), len(kinds), answers)
         for function, (kinds, answers) in module.COMPILED.items()
     ]
-    return Unit((begin, *exports), {}, 0, frozenset(), is_heap=False)
+    return Unit((begin, *exports), {}, 0, frozenset(getattr(module, "SLOW_PATHS", ())), is_heap=False)
 
 
 def nothing():

@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, overload_attribute, overload_method
 
-from heapwright import bits
+from heapwright import bits, memory
 from heapwright.native import (
     places,  # noqa: F401  defines arrays and atomics in machine code
 )
@@ -232,6 +232,17 @@ def memory_single_threaded(self):
     return lambda self: single_threaded()
 
 
+@intrinsic
+def fetch(context, address):
+    def generate(context, builder, sig, args):
+        place = builder.inttoptr(args[0], i8.as_pointer())
+        start = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [i8.as_pointer(), *[ir.IntType(32)] * 3])
+        builder.call(start, [place, *map(ir.IntType(32), (0, 3, 1))])  # to read, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 @method("call_with")
 def memory_call_with(self, function, a, b, c, d):
     return lambda self, function, a, b, c, d: call_with(function, a, b, c, d)
@@ -291,6 +302,7 @@ for python, compiled in (
     (bits.unsigned_less, lambda a, b: lambda a, b: unsigned_less(a, b)),
     (bits.wrapping_add, lambda a, b: lambda a, b: a + b),
     (bits.wrapping_mul, lambda a, b: lambda a, b: a * b),
+    (memory.prefetch, lambda address: lambda address: fetch(address)),
 ):
     overload(python)(compiled)
     given(python)

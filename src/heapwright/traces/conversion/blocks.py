@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from heapwright.bits import shift_right, wrapping_mul
 from heapwright.layout import NULL
+from heapwright.memory import prefetch
 from heapwright.traces.conversion.state import FREED, LIVE, MISSED, UNMAPPED, Block
 
 SMALLEST = 1 << 9  # entries
 GRAIN = 4  # addresses are multiples of 16
 GOLDEN = -7046029254386353131  # 2^64 divided by the golden ratio, as a signed word
 FRACTION = 32  # the lower bits of a product are poorly mixed
+IN_LINE = 2  # entries: a line of the cache has 64 bytes
 KEPT_FREED = 1 << 16
 MAY_MOVE = 1
 HUGE_PAGE, ADVISE_HUGE = 1 << 21, 14  # bytes; madvise's MADV_HUGEPAGE
@@ -26,18 +28,19 @@ def find(table, address):
     index = hash_of(address) & table.mask
     while True:
         entry = entry.at(table.entries + index * Block.SIZE)
-        if entry.key in (address, NULL):
+        if entry.key == address or entry.key == NULL:  # noqa: PLR1714  compiled, a tuple is a loop
             return entry
         index = (index + 1) & table.mask
 
 
 def hash_of(address):
-    return shift_right(wrapping_mul(shift_right(address, GRAIN), GOLDEN), FRACTION)
+    """Where the search for an address begins, in an endless table: at the first entry of a line of the cache."""
+    return shift_right(wrapping_mul(shift_right(address, GRAIN), GOLDEN), FRACTION) & -IN_LINE
 
 
-def first_look(table, address):
-    """What is where the search for an address begins: to have it in the processor's cache when it is needed."""
-    return Block(table.memory, table.entries + (hash_of(address) & table.mask) * Block.SIZE).key
+def look_ahead(table, address):
+    """Have what is where the search for an address begins in the processor's cache soon."""
+    prefetch(table.entries + (hash_of(address) & table.mask) * Block.SIZE)
 
 
 def is_live(entry):

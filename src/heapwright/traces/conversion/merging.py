@@ -7,11 +7,11 @@ from heapwright.layout import NULL
 from heapwright.traces import raw
 from heapwright.traces.conversion import blocks, output
 from heapwright.traces.conversion.requests import convert, enter_phase, is_explanation
-from heapwright.traces.conversion.state import Table, ThreadState, record_at
+from heapwright.traces.conversion.state import Table, ThreadState, index_of, record_at
 
 MICROSECOND = 1000
 MAX_STAMP = 1 << 62
-BATCH = 32  # records whose blocks are loaded together
+AHEAD = 16  # records between the one whose block is looked for and the one that is converted
 
 
 def advance(state, first):
@@ -48,37 +48,28 @@ def merge(state, process):
 
 def take_run(state, process, thread, last, scale):
     """Convert the records of a thread's first chunk with stamps up to `last`. Returns False if the columns are full."""
-    each = thread.first
+    each, began = thread.first, state.began
     if each.chunk.phase > process.phase and not enter_phase(process, thread, each.chunk.phase):
         return False
-    record = record_at(each.chunk, each.taken)
-    while each.taken < each.limit and record.stamp <= last:
-        if not output.has_room(process):
-            return False
-        if each.taken >= each.touched:
-            touch(state, process.table, each)
-        take(state, process, thread, record, scale)
-        each.taken += 1
-        record = record_at(each.chunk, each.taken)
-    return True
+    is_late = each.chunk.phase < process.phase
+    record, end = record_at(each.chunk, each.taken), record_at(each.chunk, each.limit).address
+    furthest = record_at(each.chunk, raw.RECORDS_PER_CHUNK - 1).address
+    while record.address != end and record.stamp <= last and output.has_room(process):
+        coming = record.at(min(record.address + AHEAD * raw.Record.SIZE, furthest))  # maybe of an earlier use
+        blocks.look_ahead(process.table, coming.block)
+        take(state, process, thread, record, int((record.stamp - began) * scale), is_late)
+        record = record.at(record.address + raw.Record.SIZE)
+    each.taken = index_of(each.chunk, record)
+    return record.address == end or record.stamp > last
 
 
-def touch(state, table, each):
-    """Load the entries of the next records' blocks: together, the loads take little longer than a single one."""
-    each.touched = min(each.taken + BATCH, each.limit)
-    if table.entries != NULL:
-        for index in range(each.taken, each.touched):
-            state.touched ^= blocks.first_look(table, record_at(each.chunk, index).block)
-
-
-def take(state, process, thread, record, scale):
+def take(state, process, thread, record, time, is_late):
     """Convert one record, at its time."""
     if not 0 < record.stamp < MAX_STAMP:
         process.repairs.damaged += 1
         return
-    if thread.first.chunk.phase < process.phase and not is_explanation(record):
+    if is_late and not is_explanation(record):
         return  # of a call that was on its way when its phase ended
-    time = int((record.stamp - state.began) * scale)
     process.time = max(process.time, time)
     convert(state, process, thread, record)
 

@@ -14,13 +14,18 @@ from heapwright.traces.events import ALLOC_ZEROED, DEALLOC, NONE, REALLOC
 
 
 def has_room(process):
-    """Whether the columns can take what one record becomes. They are mapped when they are first needed."""
+    """Whether the columns can take what one record becomes."""
+    return has_columns(process) and process.filled.events <= CAPACITY - ROOM and process.explained < EXPLANATIONS
+
+
+def has_columns(process):
+    """Whether there are columns. They are mapped when they are first needed."""
     if not process.columns:
         place = process.memory.mmap(Columns.SIZE)
         if place == UNMAPPED:
             return False
         process.columns = place
-    return process.filled.events <= CAPACITY - ROOM and process.explained < EXPLANATIONS
+    return True
 
 
 def clear(process):

@@ -249,6 +249,13 @@ def count_strays(state):
     return count
 
 
+# Each record goes through what is inlined. So functions that are neither here nor rare must be small.
+SLOW_PATHS = (
+    *("blocks.grow", "blocks.copy_live", "blocks.discard", "merging.inherit", "output.explain", "passes.identify"),
+    *("requests.end_missed", "requests.adopt", "requests.note_release", "requests.again", "requests.begin_realloc"),
+    *("requests.end_realloc", "requests.leave_sample", "requests.exit_thread", "requests.remember"),
+    *("requests.enter_phase", "planes.sort_numbers"),
+)
 COMPILED = {
     "issue": ((State, None), False),
     "enlarge": ((State, None), False),

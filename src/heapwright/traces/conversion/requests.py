@@ -30,14 +30,14 @@ MAX_LOG2_ALIGN = 63
 def convert(state, process, thread, record):
     """Turn a record into events."""
     operation = record.op
-    if is_explanation(record):
-        process.repairs.damaged += not explain(process, record)
-    elif record.size < 0 and record.block != NULL:  # more than a process has
+    if record.size < 0 and record.block != NULL and not is_explanation(record):  # more than a process has
         process.repairs.damaged += 1
     elif operation == raw.DEALLOC:
         dealloc(process, thread, record.block)
-    elif operation in (raw.ALLOC, raw.ALLOC_ZEROED):
+    elif raw.ALLOC <= operation <= raw.ALLOC_ZEROED:
         allocation(process, thread, record)
+    elif is_explanation(record):
+        process.repairs.damaged += not explain(process, record)
     elif operation == raw.REALLOC_FROM:
         begin_realloc(process, thread, record.block)
     elif operation == raw.REALLOC_TO:
@@ -110,14 +110,18 @@ def entry_for(process, thread, key):
     """The entry of an address that is given out now. If a block is there, its free was missed, and is added."""
     entry = blocks.place(process.table, key)
     if blocks.is_live(entry):
-        if entry.number != INHERITED_YET:
-            append(process, thread, DEALLOC, 0, entry.number)
-            count_free(process, thread, entry)
-            process.repairs.missing_frees += 1
-            entry.state = LIVE | MISSED
-        blocks.free(process.table, entry, process.totals.events, thread.name)
-        entry = blocks.place(process.table, key)
+        end_missed(process, thread, entry)
     return entry
+
+
+def end_missed(process, thread, entry):
+    """Add the free that was missed of a block at an address that is given out now."""
+    if entry.number != INHERITED_YET:
+        append(process, thread, DEALLOC, 0, entry.number)
+        count_free(process, thread, entry)
+        process.repairs.missing_frees += 1
+        entry.state = LIVE | MISSED
+    entry.state = FREED | entry.state & MISSED
 
 
 # --- frees

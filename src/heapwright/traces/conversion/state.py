@@ -155,7 +155,6 @@ class ChunkState(Struct):
     chunk: raw.Chunk
     taken: Word  # records that are converted
     limit: Word  # those that this pass may convert
-    touched: Word  # those whose blocks are in the processor's cache
 
 
 class ProcessState(Struct):
@@ -193,7 +192,6 @@ class State(Struct):
     arena: Word  # the free part of the last mapping for states
     arena_end: Word
     active: Word  # how many chunks are issued and not yet free again; their indices are in `order`
-    touched: Word  # no meaning: it keeps the compiler from leaving out loads
     free: Word  # how many are free; their indices are in `stack`
     order: Array[Word32, MAX_CHUNKS]
     stack: Array[Word32, MAX_CHUNKS]
@@ -229,3 +227,8 @@ def chunk_at(state, index):
 def record_at(chunk, index):
     """The record with an index in its chunk."""
     return raw.Record(chunk.memory, chunk.address + raw.Chunk.SIZE + index * raw.Record.SIZE)
+
+
+def index_of(chunk, record):
+    """The index of a record in its chunk."""
+    return (record.address - chunk.address - raw.Chunk.SIZE) // raw.Record.SIZE
