@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import ast
 import weakref
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -70,8 +70,9 @@ def look_at_numbers(allocator: Any) -> None:
     parts = (allocator,) if isinstance(allocator, ModuleType) else getattr(allocator, "parts", ())
     if parts and allocator not in _known:
         _known.add(allocator)
+        codes = cache(codes_of)  # hundreds of functions share a few sources, which are read once for each allocator
         for function in functions_of(parts):
-            replace(function)
+            replace(function, codes)
 
 
 def functions_of(parts: Iterable[ModuleType]) -> list[FunctionType]:
@@ -87,10 +88,10 @@ def functions_of(parts: Iterable[ModuleType]) -> list[FunctionType]:
     return [each for each in found if not (each.__name__ in WRAPPING and each.__code__.co_filename in OURS)]
 
 
-def replace(function: FunctionType) -> None:
+def replace(function: FunctionType, codes: Callable[[str], Codes]) -> None:
     """Give a function the checking code, if its source file has not changed since it was loaded."""
     now = function.__code__
-    as_it_is, looking = codes_of(now.co_filename).get((now.co_name, now.co_firstlineno), (None, None))
+    as_it_is, looking = codes(now.co_filename).get((now.co_name, now.co_firstlineno), (None, None))
     if as_it_is and looking and traits(as_it_is) == traits(now):
         function.__globals__.update({REFUSED: refused, REFUSED_SHIFT: refused_shift})
         function.__code__ = looking
