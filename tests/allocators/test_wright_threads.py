@@ -106,6 +106,21 @@ def test_a_batch_is_posted_when_it_is_full(heap, size, batch):
         heap.check()
 
 
+@pytest.mark.parametrize("occasion", ["an empty list", "the end of the thread"])
+def test_what_waits_in_the_outbox_is_posted(heap, occasion):
+    block, home = heap.alloc(40), home_of(heap)
+    with elsewhere(heap):
+        heap.alloc(40)
+        heap.dealloc(block)
+        assert not list(contents.batches_of(home))
+        if occasion == "an empty list":
+            heap.alloc(72)
+        else:
+            heap.thread_exit()
+        assert list(contents.batches_of(home)) == [[block]]
+    heap.check()
+
+
 def test_another_slab_in_the_same_place_posts_the_batch(heap):
     here = [heap.alloc(1024) for _ in range(16 * 18)]
     slabs_of = {}
@@ -271,8 +286,10 @@ def test_a_fork_sees_that_an_outbox_is_being_changed(heap):
 
     stop = heap.process.observe(note)
     heap.dealloc(block)
+    puts = len(busy)
+    heap.alloc(72)  # its list is empty, so the outbox is posted
     stop()
-    assert busy and set(busy) == {1} and not home.busy
+    assert 0 < puts < len(busy) and set(busy) == {1} and not home.busy
 
 
 def test_a_child_forgets_the_common_home_if_it_was_being_changed(heap):
